@@ -1,0 +1,1 @@
+//! Criterion benches of the token parser and the handshake.

@@ -1,0 +1,1 @@
+//! Conformance harness for WebSocket endpoints that authenticate with a JWT.
