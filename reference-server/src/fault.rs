@@ -1,0 +1,308 @@
+//! The ways this server can be told to be wrong, one at a time.
+//!
+//! A fault changes exactly one decision, by one visible `if` at the seam it breaks. Its name is the name of the
+//! weakness in `scenarios/weaknesses.yaml`; what it gives an attacker and how to mend it is told there.
+
+use std::fmt;
+use std::str::FromStr;
+
+macro_rules! faults {
+    ($($family:literal { $($variant:ident = $name:literal,)* })*) => {
+        /// One named way to be wrong. The names are kebab-case and stable.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[expect(missing_docs, reason = "described once, in scenarios/weaknesses.yaml, under the same name")]
+        pub enum Fault {
+            $($($variant,)*)*
+        }
+
+        impl Fault {
+            /// Every fault there is, in the order of the catalogue.
+            pub const ALL: &[Fault] = &[$($(Fault::$variant,)*)*];
+
+            /// The name on the command line and in `weaknesses.yaml`.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $($(Fault::$variant => $name,)*)*
+                }
+            }
+        }
+    };
+}
+
+faults! {
+    "AUTH" {
+        RefusesEveryone = "refuses-everyone",
+        ExpiryMargin = "expiry-margin",
+        ServesAnonymous = "serves-anonymous",
+        EmptyTokenIsGuest = "empty-token-is-guest",
+        ContinuesAfterDecodeError = "continues-after-decode-error",
+        BypassWord = "bypass-word",
+        OneShotToken = "one-shot-token",
+        SecondConnectionKillsFirst = "second-connection-kills-first",
+        FailuresLockTheSubject = "failures-lock-the-subject",
+        FramesBeforeVerification = "frames-before-verification",
+        TrustsIdentityHeaders = "trusts-identity-headers",
+        TrustsForwardedFor = "trusts-forwarded-for",
+        DebugSwitch = "debug-switch",
+        CaseFoldedTokenCache = "case-folded-token-cache",
+    }
+    "ENC" {
+        MissingSignatureSegment = "missing-signature-segment",
+        EmptySignatureSkipsCheck = "empty-signature-skips-check",
+        OpaqueClaimsSegment = "opaque-claims-segment",
+        IgnoresExtraSegments = "ignores-extra-segments",
+        DropsTrailingPeriod = "drops-trailing-period",
+        GluesMiddleSegments = "glues-middle-segments",
+        StripsLeadingPeriod = "strips-leading-period",
+        MissingHeaderDefaults = "missing-header-defaults",
+        EmptyPayloadIsAnonymous = "empty-payload-is-anonymous",
+        AcceptsSignaturePadding = "accepts-signature-padding",
+        AcceptsSegmentPadding = "accepts-segment-padding",
+        AcceptsStandardBase64 = "accepts-standard-base64",
+        SkipsWhitespace = "skips-whitespace",
+        SkipsForeignCharacters = "skips-foreign-characters",
+        DropsDanglingCharacter = "drops-dangling-character",
+        TruncatesAtNul = "truncates-at-nul",
+        CrashesOnNonAscii = "crashes-on-non-ascii",
+        StripsQuotes = "strips-quotes",
+        AcceptsJsonSerialization = "accepts-json-serialization",
+        HeaderNotJsonDefaults = "header-not-json-defaults",
+        OpaquePayload = "opaque-payload",
+        StopsAtFirstJsonValue = "stops-at-first-json-value",
+        LossyUtf8 = "lossy-utf8",
+        AcceptsUtf16 = "accepts-utf16",
+        FirstDuplicateWins = "first-duplicate-wins",
+        LastAlgUnchecked = "last-alg-unchecked",
+        HeaderBySubstring = "header-by-substring",
+        ExpBySubstring = "exp-by-substring",
+        FoldsClaimNames = "folds-claim-names",
+        ConstantHeader = "constant-header",
+        RelaxedJson = "relaxed-json",
+        CrashesOnOddNumbers = "crashes-on-odd-numbers",
+        AsciiClaimsOnly = "ascii-claims-only",
+        ComparesRoleUnescaped = "compares-role-unescaped",
+    }
+    "SIG" {
+        IgnoresSignature = "ignores-signature",
+        ComparesSignaturePrefix = "compares-signature-prefix",
+        PayloadOutsideSignature = "payload-outside-signature",
+        HeaderOutsideSignature = "header-outside-signature",
+        SignatureFromAnotherToken = "signature-from-another-token",
+        CacheByHeaderAndPayload = "cache-by-header-and-payload",
+        NegativeCacheByPayload = "negative-cache-by-payload",
+        AcceptsAlgNone = "accepts-alg-none",
+        AcceptsAlgNoneAnyCase = "accepts-alg-none-any-case",
+        MissingAlgDefaults = "missing-alg-defaults",
+        FalsyAlgSkipsCheck = "falsy-alg-skips-check",
+        AlgOfAnyType = "alg-of-any-type",
+        UnknownAlgFallsThrough = "unknown-alg-falls-through",
+        FoldsAlgCase = "folds-alg-case",
+        TrimsAlg = "trims-alg",
+        AllowsHmacFamily = "allows-hmac-family",
+        HashBySignatureLength = "hash-by-signature-length",
+        ComparesShorterLength = "compares-shorter-length",
+        ComparesWithStartsWith = "compares-with-starts-with",
+        ConstantSignaturePasses = "constant-signature-passes",
+        EmptySecretAccepted = "empty-secret-accepted",
+        DefaultSecretActive = "default-secret-active",
+        AsymmetricAlgUnchecked = "asymmetric-alg-unchecked",
+        IgnoresCrit = "ignores-crit",
+        CritAllowsClaimNames = "crit-allows-claim-names",
+        HonoursB64False = "honours-b64-false",
+        DecryptsJwe = "decrypts-jwe",
+        TrustsNestedToken = "trusts-nested-token",
+        RefusesUnknownHeader = "refuses-unknown-header",
+        HeaderOverridesClaims = "header-overrides-claims",
+    }
+    "CLM" {
+        IgnoresExp = "ignores-exp",
+        LeewayInMinutes = "leeway-in-minutes",
+        HiddenLeeway = "hidden-leeway",
+        ExpBoundary = "exp-boundary",
+        AcceptsMissingExp = "accepts-missing-exp",
+        CoercesExpString = "coerces-exp-string",
+        WrongExpTypeIsAbsent = "wrong-exp-type-is-absent",
+        ExpUnsigned = "exp-unsigned",
+        FalsyExpSkipsCheck = "falsy-exp-skips-check",
+        RefusesFractionalExp = "refuses-fractional-exp",
+        Exp32Bit = "exp-32-bit",
+        IgnoresNbf = "ignores-nbf",
+        RefusesNbfNow = "refuses-nbf-now",
+        NbfStringIsAbsent = "nbf-string-is-absent",
+        ServesWithoutIdentity = "serves-without-identity",
+        ServesEmptyIdentity = "serves-empty-identity",
+        RefusesUnknownClaim = "refuses-unknown-claim",
+        RequiresTyp = "requires-typ",
+        ExactTyp = "exact-typ",
+        SecondCarrierUnverified = "second-carrier-unverified",
+    }
+    "CAR" {
+        HeaderCarrierMissing = "header-carrier-missing",
+        CaseSensitiveScheme = "case-sensitive-scheme",
+        AnyScheme = "any-scheme",
+        DoubleDecodes = "double-decodes",
+        CookieFallback = "cookie-fallback",
+        CookieRescuesBadToken = "cookie-rescues-bad-token",
+        FirstParameterWins = "first-parameter-wins",
+        LastParameterWins = "last-parameter-wins",
+        RawQuery = "raw-query",
+        TrimsToken = "trims-token",
+        CrashesOnValuelessParameter = "crashes-on-valueless-parameter",
+        CrashesOnBadPercent = "crashes-on-bad-percent",
+        ShortTokenLimit = "short-token-limit",
+        PrefixPathBypass = "prefix-path-bypass",
+        OptionalPathToken = "optional-path-token",
+        GreedyPath = "greedy-path",
+        QueryRescuesPath = "query-rescues-path",
+        EitherCarrierRescues = "either-carrier-rescues",
+        TwoAuthorizationHeaders = "two-authorization-headers",
+    }
+    "HSK" {
+        ConstantAcceptKey = "constant-accept-key",
+        UpgradesAnyMethod = "upgrades-any-method",
+        UpgradesAnyVersion = "upgrades-any-version",
+        OmitsVersionHeader = "omits-version-header",
+        UpgradesWithoutKey = "upgrades-without-key",
+        UpgradesWithoutUpgrade = "upgrades-without-upgrade",
+        AnonymousOnUnknownPath = "anonymous-on-unknown-path",
+        SendsUnaskedSubprotocol = "sends-unasked-subprotocol",
+        SendsUnaskedExtension = "sends-unasked-extension",
+    }
+    "REJ" {
+        MissingReportedAsInvalid = "missing-reported-as-invalid",
+        InvalidReportedAsInternal = "invalid-reported-as-internal",
+        ForgedReportedAsExpired = "forged-reported-as-expired",
+        ExpiredReportedAsInvalid = "expired-reported-as-invalid",
+        RoleReportedAsUnauthenticated = "role-reported-as-unauthenticated",
+        WelcomeBeforeVerification = "welcome-before-verification",
+        SlowRefusal = "slow-refusal",
+        CrashesInsteadOfRefusing = "crashes-instead-of-refusing",
+        RefusesWith200 = "refuses-with-200",
+        Unchallenged401 = "unchallenged-401",
+        IllegalCloseCode = "illegal-close-code",
+        NormalClosureRefusal = "normal-closure-refusal",
+        OverlongCloseReason = "overlong-close-reason",
+        WrongReason = "wrong-reason",
+        CloseBeforeAccept = "close-before-accept",
+    }
+    "ROLE" {
+        OnlyAdminAllowed = "only-admin-allowed",
+        ViewerAllowed = "viewer-allowed",
+        ReadOnlyAllowed = "read-only-allowed",
+        DefaultRoleAdmin = "default-role-admin",
+        FalsyRoleSkipsCheck = "falsy-role-skips-check",
+        DenylistOfRoles = "denylist-of-roles",
+        FoldsRoleCase = "folds-role-case",
+        TrimsRole = "trims-role",
+        RoleBySubstring = "role-by-substring",
+        RoleAnyOfArray = "role-any-of-array",
+        RoleTruthy = "role-truthy",
+        MergesRoleClaims = "merges-role-claims",
+        RoleFromRequest = "role-from-request",
+        RoleFromHeader = "role-from-header",
+        RoleCachedPerUser = "role-cached-per-user",
+        LongRoleBreaksClose = "long-role-breaks-close",
+        ReasonCutInsideCharacter = "reason-cut-inside-character",
+    }
+    "USR" {
+        UserFromMessage = "user-from-message",
+        StampByClient = "stamp-by-client",
+        ConstantRequestId = "constant-request-id",
+        MillisecondTimestamp = "millisecond-timestamp",
+        SharedUserState = "shared-user-state",
+        BroadcastSkipsSender = "broadcast-skips-sender",
+    }
+    "MSG" {
+        NoEcho = "no-echo",
+        WelcomeOnlyOnce = "welcome-only-once",
+        StopsAfterOneMessage = "stops-after-one-message",
+        ReordersBurst = "reorders-burst",
+        DropsInBurst = "drops-in-burst",
+        DoublesInBurst = "doubles-in-burst",
+        OneFramePerRead = "one-frame-per-read",
+        TruncatesAtNulText = "truncates-at-nul-text",
+        TextLimitOffByOne = "text-limit-off-by-one",
+        MasksServerFrames = "masks-server-frames",
+        NoCloseReply = "no-close-reply",
+        ProcessesAfterClose = "processes-after-close",
+        CrashesOnBadJson = "crashes-on-bad-json",
+        PoisonsBroadcast = "poisons-broadcast",
+        CrashesOnBinary = "crashes-on-binary",
+    }
+    "HTTP" {
+        HealthNeedsToken = "health-needs-token",
+        StaleHealthTimestamp = "stale-health-timestamp",
+        LeakyHealth = "leaky-health",
+        DocumentedLoginFails = "documented-login-fails",
+        BadPasswordIs200 = "bad-password-is-200",
+        UserEnumeration = "user-enumeration",
+        CrashesOnMissingField = "crashes-on-missing-field",
+        LoginByGet = "login-by-get",
+        CacheableToken = "cacheable-token",
+        LifetimeInMinutes = "lifetime-in-minutes",
+        IssuedTokenLacksClaims = "issued-token-lacks-claims",
+        PasswordInToken = "password-in-token",
+        ConstantIssuedToken = "constant-issued-token",
+        SameRefreshToken = "same-refresh-token",
+        TestTokenInProduction = "test-token-in-production",
+        ValidateIgnoresSignature = "validate-ignores-signature",
+        ValidateCachesCaller = "validate-caches-caller",
+    }
+    "RES" {
+        DiesAfterBadToken = "dies-after-bad-token",
+        WorkerRestart = "worker-restart",
+    }
+    "LEAK" {
+        ReflectsToken = "reflects-token",
+        LeaksSecret = "leaks-secret",
+        StackTrace = "stack-trace",
+        JudgesClaimsFirst = "judges-claims-first",
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The text names no fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownFault(pub String);
+
+impl fmt::Display for UnknownFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "no fault is called `{}`", self.0)
+    }
+}
+
+impl std::error::Error for UnknownFault {}
+
+impl FromStr for Fault {
+    type Err = UnknownFault;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Fault::ALL
+            .iter()
+            .copied()
+            .find(|fault| fault.name() == name)
+            .ok_or_else(|| UnknownFault(name.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_reads_back_and_is_used_once() {
+        let mut names: Vec<_> = Fault::ALL.iter().map(|fault| fault.name()).collect();
+        for fault in Fault::ALL {
+            assert_eq!(fault.name().parse(), Ok(*fault));
+        }
+        names.sort_unstable();
+        let before = names.len();
+        names.dedup();
+        assert_eq!(names.len(), before);
+    }
+}
