@@ -21,7 +21,7 @@ function verifyToken(token) {
   // jsonwebtoken checks `exp` only when it is there.
   if (typeof claims !== "object" || claims === null) return null;
   if (typeof claims.exp !== "number") return null;
-  if (!["string", "number"].includes(typeof claims.user_id)) return null;
+  if (!["string", "number"].includes(typeof claims.user_id) || claims.user_id === "") return null;
   return claims;
 }
 

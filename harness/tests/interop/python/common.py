@@ -11,7 +11,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
@@ -24,7 +24,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 ALGORITHM = "HS256"
-SEND_TIMEOUT = 2.0
+SEND_TIMEOUT = 1.0
 
 # The only account: user / password.
 USERNAME = "user"
@@ -146,22 +146,35 @@ async def send_json(ws: WebSocket, value: dict[str, Any]) -> None:
     await ws.send_text(json.dumps(value, separators=(",", ":")))
 
 
+background: set[asyncio.Task[None]] = set()  # asyncio keeps no reference of its own
+
+
 async def broadcast(clients: set[WebSocket], value: dict[str, Any]) -> None:
-    """Send to every client; one that is gone or does not read is removed."""
+    """Send to every client; one that is gone is removed, one that does not read is closed."""
     text = json.dumps(value, separators=(",", ":"))
 
     async def deliver(ws: WebSocket) -> None:
         try:
             async with asyncio.timeout(SEND_TIMEOUT):
                 await ws.send_text(text)
-        except (WebSocketDisconnect, RuntimeError, TimeoutError):
+        except TimeoutError:
+            clients.discard(ws)
+            # The sender has waited long enough.
+            task = asyncio.create_task(drop(ws))
+            background.add(task)
+            task.add_done_callback(background.discard)
+        except (WebSocketDisconnect, RuntimeError):
             clients.discard(ws)
 
-    await _all(deliver(ws) for ws in list(clients))
+    await asyncio.gather(*(deliver(ws) for ws in list(clients)))
 
 
-async def _all(work: Iterable[Any]) -> None:
-    await asyncio.gather(*work)
+async def drop(ws: WebSocket) -> None:
+    try:
+        async with asyncio.timeout(SEND_TIMEOUT):
+            await ws.close(code=1013, reason="Too slow")
+    except (WebSocketDisconnect, RuntimeError, TimeoutError):
+        pass
 
 
 # --- Start-up ---------------------------------------------------------------------------------

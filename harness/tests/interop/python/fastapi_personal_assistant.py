@@ -33,7 +33,10 @@ def verify_token(token: str) -> dict[str, Any] | None:
                             options={"require": ["exp", "user_id"]})
     except jwt.InvalidTokenError:
         return None
-    return claims if isinstance(claims["user_id"], (str, int)) else None
+    user_id = claims["user_id"]
+    if type(user_id) not in (str, int) or user_id == "":
+        return None
+    return claims
 
 
 @app.post("/api/auth/login")

@@ -66,7 +66,8 @@ def authenticate(token: str | None) -> UserContext:
     user_id = claims["user_id"]
     plan = claims.get("plan", "free")
     rate_limits = claims.get("rate_limits", {})
-    if not (isinstance(user_id, str) and isinstance(plan, str) and is_limits(rate_limits)):
+    if not (isinstance(user_id, str) and user_id and isinstance(plan, str)
+            and is_limits(rate_limits)):
         raise Refused(4002, "Invalid token")
     return UserContext(user_id, plan, rate_limits, datetime.now(UTC))
 
