@@ -16,6 +16,7 @@ use crate::case::{Alive, Await, Awaited, CaseText, Expect, Hear, Lint, Open, Ste
 use crate::observation::{Connection, Mark, Observation, What};
 use crate::outcome::{self, Outcome};
 use crate::profile::{Echo, Profile};
+use crate::report::Failure;
 use crate::target::Target;
 use crate::verdict::{Basis, Check, Grade, Level, Severity};
 use crate::wire::frame;
@@ -135,6 +136,17 @@ fn opened(weight: Weight, open: &Open, connection: &Connection, learned: &Learne
         }
     }
     checks
+}
+
+/// The check of a case that could not be played.
+pub fn not_run(head: &CaseText, why: Option<&Failure>) -> Vec<Check> {
+    let why = match why {
+        Some(Failure::Unreachable(_)) => "not run: the target cannot be reached",
+        Some(Failure::FirstControl(_)) => "not run: the valid token was not admitted",
+        Some(Failure::Interrupted) => "not run: interrupted",
+        None => "not run: a control failed before it",
+    };
+    vec![Weight::of(head).check(Grade::Inconclusive, "the case is played", why)]
 }
 
 /// What an expectation says in words.
