@@ -168,9 +168,8 @@ pub enum Need {
 }
 
 /// A token's place in the request, where it is not the declared one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case", default)]
-#[derive(Default)]
 pub struct Carry {
     /// Where it rides; unset, where the target declares it.
     pub on: Option<Carrier>,
@@ -181,7 +180,7 @@ pub struct Carry {
 }
 
 /// A further token in the same request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct Also {
     /// The token.
@@ -534,9 +533,8 @@ pub struct Cut {
 }
 
 /// A request to a declared endpoint.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case", default)]
-#[derive(Default)]
 pub struct Http {
     /// Which one, by its name in the profile's `http`.
     pub endpoint: String,

@@ -134,7 +134,11 @@ impl Catalogue {
         };
         let number = head.code.strip_prefix(family).and_then(|rest| rest.strip_prefix('-'));
         if !number.is_some_and(|number| number.len() == 3 && number.bytes().all(|byte| byte.is_ascii_digit())) {
-            wrong("code", format!("`{}` is no code of family {family}", head.code), Some(format!("write `{family}-001`")));
+            wrong(
+                "code",
+                format!("`{}` is no code of family {family}", head.code),
+                Some(format!("write `{family}-001`")),
+            );
         }
         if self.case(&head.code).is_some() {
             wrong("code", format!("`{}` is taken", head.code), Some("codes are never used twice".to_owned()));
@@ -143,7 +147,8 @@ impl Catalogue {
             wrong("name", format!("`{}` is taken in this family", head.name), None);
         }
         let kebab = |text: &str| {
-            !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+            !text.is_empty()
+                && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
         };
         if !kebab(&head.name) {
             wrong("name", format!("`{}` is not in kebab-case", head.name), None);

@@ -117,8 +117,17 @@ pub struct Mark {
     pub to: usize,
     /// The messages the step said, in order.
     pub said: Vec<String>,
-    /// Why the step could not be done, if it could not; a fault of the case or of the harness, never of the target.
-    pub trouble: Option<String>,
+    /// Why the step could not be done, if it could not.
+    pub trouble: Option<Trouble>,
+}
+
+/// Why a step could not be done; never a fault of the target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// This target gives no way to do it: a key is missing, or the wrong key would be the right one.
+    NotApplicable(String),
+    /// The case or the harness is wrong.
+    Fault(String),
 }
 
 impl Connection {

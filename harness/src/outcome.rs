@@ -145,8 +145,8 @@ fn without_head(connection: &Connection) -> Outcome {
 }
 
 fn after_upgrade(connection: &Connection, speaks: bool) -> Outcome {
-    let mut messages = 0;
-    let mut pongs = 0;
+    let mut messages = 0_usize;
+    let mut pongs = 0_usize;
     for event in &connection.events {
         match &event.what {
             What::Frame(frame) if frame.opcode == frame::CLOSE => {

@@ -5,12 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::document::{Diagnostics, Document};
+use crate::document::{Code, Diagnostics, Document, Path, closest};
 
 /// What a target declares. `url` and `secret` are enough for most cases.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -256,9 +255,7 @@ impl Shape {
 fn between(shape: &str, text: &str) -> Option<String> {
     match shape.split_once("{message}") {
         None => (shape == text).then(String::new),
-        Some((before, after)) => {
-            text.strip_prefix(before).and_then(|rest| rest.strip_suffix(after)).map(str::to_owned)
-        }
+        Some((before, after)) => text.strip_prefix(before).and_then(|rest| rest.strip_suffix(after)).map(str::to_owned),
     }
 }
 
@@ -321,18 +318,21 @@ impl Profile {
     /// Reads a profile from YAML text; `name` is what errors call the text.
     pub fn from_yaml(name: &str, text: &str) -> Result<Self, Diagnostics> {
         let document = Document::parse(name, text)?;
-        let own: Self = document.decode_root()?;
+        let own: Self = document.decode(document.value(), &Path::root())?;
         let Some(preset) = &own.extends else {
             return Ok(own);
         };
-        let Some(base) = presets().iter().find(|(name, _)| name == preset) else {
-            let names: Vec<_> = presets().iter().map(|(name, _)| *name).collect();
-            return Err(document.unknown_word(&["extends"], "preset", preset, &names));
+        let Some((base_name, base)) = presets().iter().find(|(known, _)| known == preset) else {
+            let known = presets().iter().map(|(known, _)| *known);
+            let help = closest(preset, known.clone()).map(|close| format!("did you mean `{close}`?"));
+            let message = format!("no preset is called `{preset}`");
+            let all: Vec<&str> = known.collect();
+            let found = document.diagnostic(Code::UnknownWord, &Path::root().key("extends"), &message, help.as_deref());
+            return Err(found.note(format!("presets: {}", all.join(", "))).into());
         };
-        let base = Document::parse(base.0, base.1)?;
-        let mut merged = base.value().clone();
+        let mut merged = Document::parse(base_name, base)?.value().clone();
         merge(&mut merged, document.value());
-        serde_json::from_value(merged).map_err(|error| document.problem(&["extends"], error.to_string()))
+        document.decode(&merged, &Path::root())
     }
 
     /// A preset of this name: one of the four systems, or a common stack.

@@ -106,7 +106,8 @@ mod tests {
     #[test]
     fn a_secret_is_replaced_in_each_of_its_forms() {
         let redactor = Redactor::for_secret(&SecretBytes::new("a-secret-of-some-length"));
-        let text = "a-secret-of-some-length YS1zZWNyZXQtb2Ytc29tZS1sZW5ndGg= 612d7365637265742d6f662d736f6d652d6c656e677468";
+        let text =
+            "a-secret-of-some-length YS1zZWNyZXQtb2Ytc29tZS1sZW5ndGg= 612d7365637265742d6f662d736f6d652d6c656e677468";
         assert_eq!(redactor.clean(text), "[secret] [secret] [secret]");
         assert!(redactor.finds_secret_in(b"x htgnel-emos-fo-terces-a x"));
         assert!(!redactor.finds_secret_in(b"a-secret"));

@@ -65,7 +65,9 @@ impl Target {
     /// A target described by a profile, which must name a URL and a secret.
     pub fn from_profile(profile: Profile) -> Result<Self, TargetError> {
         let Some(url) = &profile.url else {
-            return Err(TargetError::Url("no URL: give one on the command line or as `url:` in the profile".to_owned()));
+            return Err(TargetError::Url(
+                "no URL: give one on the command line or as `url:` in the profile".to_owned(),
+            ));
         };
         let Some(notation) = &profile.secret else {
             return Err(TargetError::Url(
@@ -94,9 +96,9 @@ impl Endpoint {
     /// Reads a URL.
     pub fn parse(url: &str) -> Result<Self, TargetError> {
         let wrong = |why: &str| TargetError::Url(format!("`{}` is no usable URL: {why}", crate::redact::jwts(url)));
-        let (scheme, rest) = url.split_once("://").ok_or_else(|| {
-            wrong("it has no scheme; write ws://HOST:PORT/PATH with {token} where the token goes")
-        })?;
+        let (scheme, rest) = url
+            .split_once("://")
+            .ok_or_else(|| wrong("it has no scheme; write ws://HOST:PORT/PATH with {token} where the token goes"))?;
         let tls = match scheme.to_ascii_lowercase().as_str() {
             "ws" | "http" => false,
             "wss" | "https" => true,
@@ -116,7 +118,9 @@ impl Endpoint {
             match parameter.split_once('=') {
                 Some((name, "{token}")) => carrier = Some(Carrier::Query(name.to_owned())),
                 _ if parameter.contains("{token}") => {
-                    return Err(wrong("{token} in the query must be the whole value of a parameter, as in ?token={token}"));
+                    return Err(wrong(
+                        "{token} in the query must be the whole value of a parameter, as in ?token={token}",
+                    ));
                 }
                 _ => other.push(parameter),
             }
@@ -151,8 +155,7 @@ impl Endpoint {
 
     /// Whether the host is this machine.
     pub fn is_local(&self) -> bool {
-        self.host == "localhost"
-            || self.host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        self.host == "localhost" || self.host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
     }
 }
 

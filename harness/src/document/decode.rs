@@ -28,30 +28,12 @@ pub(super) fn decode<T: DeserializeOwned>(
 }
 
 /// A diagnostic at a value, or, where the value has no text of its own, at its key.
-pub(super) fn at_value(
-    source: &Source,
-    found: &Found,
-    tree: &Tree,
-    code: Code,
-    message: &str,
-) -> Diagnostic {
+pub(super) fn at_value(source: &Source, found: &Found, tree: &Tree, code: Code, message: &str) -> Diagnostic {
     let target = tree.target(found.node);
     let range = tree.node(target).map_or(0..0, |node| node.range.clone());
-    let blank = source
-        .text()
-        .get(range.clone())
-        .is_none_or(|text| text.trim().is_empty());
-    let range = if blank {
-        found.key.clone().unwrap_or(range)
-    } else {
-        range
-    };
-    through_alias(
-        source,
-        found,
-        tree,
-        Diagnostic::new(code, source, range, message),
-    )
+    let blank = source.text().get(range.clone()).is_none_or(|text| text.trim().is_empty());
+    let range = if blank { found.key.clone().unwrap_or(range) } else { range };
+    through_alias(source, found, tree, Diagnostic::new(code, source, range, message))
 }
 
 fn at_range(
@@ -62,25 +44,12 @@ fn at_range(
     code: Code,
     message: &str,
 ) -> Diagnostic {
-    through_alias(
-        source,
-        found,
-        tree,
-        Diagnostic::new(code, source, range, message),
-    )
+    through_alias(source, found, tree, Diagnostic::new(code, source, range, message))
 }
 
 /// A mistake is mended where it is written, but it may only be one where it is used.
-fn through_alias(
-    source: &Source,
-    found: &Found,
-    tree: &Tree,
-    diagnostic: Diagnostic,
-) -> Diagnostic {
-    let own = tree
-        .node(found.node)
-        .map(|node| node.range.clone())
-        .filter(|_| tree.target(found.node) != found.node);
+fn through_alias(source: &Source, found: &Found, tree: &Tree, diagnostic: Diagnostic) -> Diagnostic {
+    let own = tree.node(found.node).map(|node| node.range.clone()).filter(|_| tree.target(found.node) != found.node);
     match found.alias.clone().or(own) {
         Some(alias) => diagnostic.also(source, &alias, "used here through an alias"),
         None => diagnostic,
@@ -111,17 +80,9 @@ fn explain(source: &Source, tree: &Tree, path: &Path, complaint: &str) -> Diagno
         let range = found
             .key
             .clone()
-            .filter(|range| {
-                source
-                    .text()
-                    .get(range.clone())
-                    .is_some_and(|text| text.contains(word))
-            })
+            .filter(|range| source.text().get(range.clone()).is_some_and(|text| text.contains(word)))
             .or_else(|| {
-                tree.entries(found.node)
-                    .iter()
-                    .find(|entry| entry.key == word)
-                    .map(|entry| entry.key_range.clone())
+                tree.entries(found.node).iter().find(|entry| entry.key == word).map(|entry| entry.key_range.clone())
             });
         let diagnostic = match range {
             Some(range) => at_range(source, &found, tree, range, Code::UnknownKey, &message),
@@ -131,26 +92,16 @@ fn explain(source: &Source, tree: &Tree, path: &Path, complaint: &str) -> Diagno
     }
     if let Some((word, allowed)) = unknown(complaint, "unknown variant `") {
         let message = format!("unknown word `{word}`");
-        let key = tree
-            .entries(found.node)
-            .iter()
-            .find(|entry| entry.key == word)
-            .map(|entry| entry.key_range.clone());
+        let key = tree.entries(found.node).iter().find(|entry| entry.key == word).map(|entry| entry.key_range.clone());
         let diagnostic = match key {
             Some(range) => at_range(source, &found, tree, range, Code::UnknownWord, &message),
             None => value(Code::UnknownWord, &message),
         };
         return suggest(diagnostic, word, &allowed, "words allowed here");
     }
-    if let Some(key) = complaint
-        .strip_prefix("missing field `")
-        .and_then(|rest| rest.strip_suffix('`'))
-    {
+    if let Some(key) = complaint.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
         let message = format!("missing key `{key}`");
-        let first = tree
-            .entries(found.node)
-            .first()
-            .map(|entry| entry.key_range.clone());
+        let first = tree.entries(found.node).first().map(|entry| entry.key_range.clone());
         let diagnostic = match first {
             Some(range) => at_range(source, &found, tree, range, Code::MissingKey, &message),
             None => value(Code::MissingKey, &message),
@@ -160,14 +111,9 @@ fn explain(source: &Source, tree: &Tree, path: &Path, complaint: &str) -> Diagno
     if let Some((actual, expected)) = mismatch(complaint, "invalid type: ") {
         let wanted = type_words(expected);
         let actual_words = found_words(actual);
-        let diagnostic = value(
-            Code::WrongType,
-            &format!("expected {wanted}, found {actual_words}"),
-        )
-        .label(format!("expected {wanted}"));
-        let scalar = ["integer", "floating point", "boolean"]
-            .iter()
-            .any(|kind| actual.starts_with(kind));
+        let diagnostic = value(Code::WrongType, &format!("expected {wanted}, found {actual_words}"))
+            .label(format!("expected {wanted}"));
+        let scalar = ["integer", "floating point", "boolean"].iter().any(|kind| actual.starts_with(kind));
         return if expected.contains("string") && scalar {
             diagnostic.help("quote it if text is meant")
         } else if matches!(actual, "null" | "unit value" | "Option value") {
@@ -182,10 +128,7 @@ fn explain(source: &Source, tree: &Tree, path: &Path, complaint: &str) -> Diagno
                 "invalid length " => format!("{actual} of them"),
                 _ => found_words(actual),
             };
-            return value(
-                Code::BadValue,
-                &format!("expected {}, found {actual}", type_words(expected)),
-            );
+            return value(Code::BadValue, &format!("expected {}, found {actual}", type_words(expected)));
         }
     }
     value(Code::BadValue, complaint)
@@ -194,9 +137,7 @@ fn explain(source: &Source, tree: &Tree, path: &Path, complaint: &str) -> Diagno
 /// Splits ``unknown field `x`, expected one of `a`, `b` `` into the word and the list.
 fn unknown<'a>(complaint: &'a str, prefix: &str) -> Option<(&'a str, Vec<&'a str>)> {
     let rest = complaint.strip_prefix(prefix)?;
-    let (word, list) = rest
-        .rsplit_once("`, expected ")
-        .or_else(|| rest.rsplit_once("`, there are no "))?;
+    let (word, list) = rest.rsplit_once("`, expected ").or_else(|| rest.rsplit_once("`, there are no "))?;
     // The list is made of backquoted words: every second piece.
     Some((word, list.split('`').skip(1).step_by(2).collect()))
 }
@@ -218,10 +159,7 @@ fn suggest(diagnostic: Diagnostic, word: &str, allowed: &[&str], heading: &str) 
 }
 
 /// The allowed word that was probably meant: at most a third of its letters differ, case and `_` for `-` not counted.
-pub(super) fn closest<'a>(
-    word: &str,
-    allowed: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub(super) fn closest<'a>(word: &str, allowed: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.is_empty() || word.chars().take(LONGEST_WORD + 1).count() > LONGEST_WORD {
         return None;
     }
@@ -229,12 +167,7 @@ pub(super) fn closest<'a>(
     let word = plain(word);
     allowed
         .into_iter()
-        .map(|candidate| {
-            (
-                strsim::damerau_levenshtein(&word, &plain(candidate)),
-                candidate,
-            )
-        })
+        .map(|candidate| (strsim::damerau_levenshtein(&word, &plain(candidate)), candidate))
         .filter(|(distance, candidate)| *distance <= (candidate.chars().count() / 3).max(1))
         .filter(|(distance, candidate)| *distance < candidate.chars().count())
         .min_by_key(|(distance, _)| *distance)
@@ -269,16 +202,10 @@ fn found_words(actual: &str) -> String {
         "sequence" => return "a list".to_owned(),
         _ => {}
     }
-    for (kind, words) in [
-        ("integer ", "the number "),
-        ("floating point ", "the number "),
-        ("boolean ", ""),
-    ] {
+    for (kind, words) in [("integer ", "the number "), ("floating point ", "the number "), ("boolean ", "")] {
         if let Some(rest) = actual.strip_prefix(kind) {
             return format!("{words}{rest}");
         }
     }
-    actual
-        .strip_prefix("string ")
-        .map_or_else(|| actual.to_owned(), |rest| format!("the text {rest}"))
+    actual.strip_prefix("string ").map_or_else(|| actual.to_owned(), |rest| format!("the text {rest}"))
 }

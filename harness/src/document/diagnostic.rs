@@ -97,12 +97,7 @@ pub struct Diagnostic {
 
 impl Diagnostic {
     /// A diagnostic at a range of bytes; the range is clamped to the text.
-    pub(super) fn new(
-        code: Code,
-        source: &Source,
-        range: Range<usize>,
-        message: impl AsRef<str>,
-    ) -> Self {
+    pub(super) fn new(code: Code, source: &Source, range: Range<usize>, message: impl AsRef<str>) -> Self {
         Self {
             code,
             message: safe(message.as_ref()),
@@ -139,14 +134,8 @@ impl Diagnostic {
 
     /// Shows a second place, such as where a duplicate key was first set.
     #[must_use]
-    pub(super) fn also(
-        mut self,
-        source: &Source,
-        range: &Range<usize>,
-        label: impl AsRef<str>,
-    ) -> Self {
-        self.also
-            .push((Excerpt::cut(source, range), safe(label.as_ref())));
+    pub(super) fn also(mut self, source: &Source, range: &Range<usize>, label: impl AsRef<str>) -> Self {
+        self.also.push((Excerpt::cut(source, range), safe(label.as_ref())));
         self
     }
 
@@ -177,21 +166,10 @@ impl Diagnostic {
     /// The text shown with it, in rustc's style; with `color`, with ANSI colours.
     #[must_use]
     pub fn render(&self, color: bool) -> String {
-        let mut group = Group::with_title(
-            Level::ERROR
-                .primary_title(&self.message)
-                .id(self.code.as_str()),
-        )
-        .element(
-            Origin::path(&self.file)
-                .line(self.place.line)
-                .char_column(self.place.column),
-        )
-        .element(Padding)
-        .element(
-            self.excerpt
-                .snippet(AnnotationKind::Primary, self.label.as_deref()),
-        );
+        let mut group = Group::with_title(Level::ERROR.primary_title(&self.message).id(self.code.as_str()))
+            .element(Origin::path(&self.file).line(self.place.line).char_column(self.place.column))
+            .element(Padding)
+            .element(self.excerpt.snippet(AnnotationKind::Primary, self.label.as_deref()));
         for (excerpt, label) in &self.also {
             group = group.element(excerpt.snippet(AnnotationKind::Context, Some(label)));
         }
@@ -201,11 +179,7 @@ impl Diagnostic {
         if let Some(help) = &self.help {
             group = group.element(Level::HELP.message(help));
         }
-        let renderer = if color {
-            Renderer::styled()
-        } else {
-            Renderer::plain()
-        };
+        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         renderer.render(&[group])
     }
 }
@@ -231,10 +205,7 @@ impl Diagnostics {
     /// None so far.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            list: Vec::new(),
-            dropped: 0,
-        }
+        Self { list: Vec::new(), dropped: 0 }
     }
 
     /// Adds one. Past the first fifty they are only counted.
@@ -267,19 +238,14 @@ impl Diagnostics {
         if self.is_empty() {
             return Ok(value);
         }
-        self.list
-            .sort_by(|a, b| (&a.file, a.place.start).cmp(&(&b.file, b.place.start)));
+        self.list.sort_by(|a, b| (&a.file, a.place.start).cmp(&(&b.file, b.place.start)));
         Err(self)
     }
 
     /// Adds the same note to each, such as which variant of a table they were found in.
     #[must_use]
     pub fn note_each(mut self, note: impl AsRef<str>) -> Self {
-        self.list = self
-            .list
-            .into_iter()
-            .map(|diagnostic| diagnostic.note(note.as_ref()))
-            .collect();
+        self.list = self.list.into_iter().map(|diagnostic| diagnostic.note(note.as_ref())).collect();
         self
     }
 
@@ -303,11 +269,7 @@ impl Diagnostics {
     /// All of them as shown to a person, a blank line between; with `color`, with ANSI colours.
     #[must_use]
     pub fn render(&self, color: bool) -> String {
-        let mut shown: Vec<String> = self
-            .list
-            .iter()
-            .map(|diagnostic| diagnostic.render(color))
-            .collect();
+        let mut shown: Vec<String> = self.list.iter().map(|diagnostic| diagnostic.render(color)).collect();
         if self.dropped > 0 {
             shown.push(format!("and {} more", self.dropped));
         }
@@ -317,10 +279,7 @@ impl Diagnostics {
 
 impl From<Diagnostic> for Diagnostics {
     fn from(diagnostic: Diagnostic) -> Self {
-        Self {
-            list: vec![diagnostic],
-            dropped: 0,
-        }
+        Self { list: vec![diagnostic], dropped: 0 }
     }
 }
 
@@ -358,9 +317,7 @@ impl Excerpt {
         let from = place.start.saturating_sub(line_start).min(line.len());
         let to = place.end.saturating_sub(line_start).clamp(from, line.len());
         // Trailing blanks of a block's first line aren't worth underlining.
-        let to = line
-            .get(from..to)
-            .map_or(to, |marked| from + marked.trim_end().len());
+        let to = line.get(from..to).map_or(to, |marked| from + marked.trim_end().len());
 
         let before = line.get(..from).unwrap_or_default();
         // Keep the whole line when it is short, else a window that opens a third of its width before the caret.
@@ -395,17 +352,9 @@ impl Excerpt {
         let mut end = caret_end.unwrap_or(text.len()).max(start);
         if start == end {
             // Something must be underlined: the next character, or the gap after the last.
-            end = start
-                + text
-                    .get(start..)
-                    .and_then(|rest| rest.chars().next())
-                    .map_or(0, char::len_utf8);
+            end = start + text.get(start..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
         }
-        Self {
-            line: place.line,
-            text,
-            caret: start..end,
-        }
+        Self { line: place.line, text, caret: start..end }
     }
 
     fn snippet<'a>(
@@ -413,9 +362,7 @@ impl Excerpt {
         kind: AnnotationKind,
         label: Option<&'a str>,
     ) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
-        Snippet::source(&self.text)
-            .line_start(self.line)
-            .annotation(kind.span(self.caret.clone()).label(label))
+        Snippet::source(&self.text).line_start(self.line).annotation(kind.span(self.caret.clone()).label(label))
     }
 }
 

@@ -61,70 +61,33 @@ impl std::error::Error for TableError {}
 /// assert_eq!(copies[1], ("2".to_owned(), serde_json::json!({ "is": 2, "at": "${time}" })));
 /// ```
 pub fn table(item: &Value) -> Result<Vec<(String, Value)>, TableError> {
-    let Some((item, table)) = item
-        .as_object()
-        .and_then(|item| Some((item, item.get("for")?)))
-    else {
+    let Some((item, table)) = item.as_object().and_then(|item| Some((item, item.get("for")?))) else {
         return Ok(vec![(String::new(), item.clone())]);
     };
     let at = Path::root().key("for");
-    let one = || {
-        error(
-            &at,
-            "a table names one variable and its entries",
-            Some("write `for: { word: [a, b] }`"),
-        )
-    };
-    let table = table
-        .as_object()
-        .filter(|table| table.len() == 1)
-        .ok_or_else(one)?;
+    let one = || error(&at, "a table names one variable and its entries", Some("write `for: { word: [a, b] }`"));
+    let table = table.as_object().filter(|table| table.len() == 1).ok_or_else(one)?;
     let (name, entries) = table.iter().next().ok_or_else(one)?;
     let at = at.key(name);
     if !is_name(name) {
-        return Err(error(
-            &at,
-            "a variable's name is made of small letters, digits, `-` and `_`",
-            None,
-        ));
+        return Err(error(&at, "a variable's name is made of small letters, digits, `-` and `_`", None));
     }
-    let entries = entries.as_array().ok_or_else(|| {
-        error(
-            &at,
-            "the entries of a table are a list",
-            Some("write `for: { word: [a, b] }`"),
-        )
-    })?;
+    let entries = entries
+        .as_array()
+        .ok_or_else(|| error(&at, "the entries of a table are a list", Some("write `for: { word: [a, b] }`")))?;
     if entries.is_empty() {
-        return Err(error(
-            &at,
-            "the table has no entries",
-            Some("give it at least one, or remove the item"),
-        ));
+        return Err(error(&at, "the table has no entries", Some("give it at least one, or remove the item")));
     }
     if entries.len() > LONGEST_TABLE {
-        let message = format!(
-            "the table has {} entries; at most {LONGEST_TABLE} are expanded",
-            entries.len()
-        );
+        let message = format!("the table has {} entries; at most {LONGEST_TABLE} are expanded", entries.len());
         return Err(error(&at, &message, None));
     }
-    let rest: Map<String, Value> = item
-        .iter()
-        .filter(|(key, _)| *key != "for")
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
+    let rest: Map<String, Value> =
+        item.iter().filter(|(key, _)| *key != "for").map(|(key, value)| (key.clone(), value.clone())).collect();
     let rest = Value::Object(rest);
 
     let labels = labels(entries, &at)?;
-    let mut filler = Filler {
-        name,
-        entry: &Value::Null,
-        index: 0,
-        used: false,
-        values: 0,
-        bytes: 0,
-    };
+    let mut filler = Filler { name, entry: &Value::Null, index: 0, used: false, values: 0, bytes: 0 };
     let mut copies = Vec::with_capacity(entries.len());
     for (index, (entry, label)) in entries.iter().zip(labels).enumerate() {
         filler.entry = entry;
@@ -140,18 +103,12 @@ pub fn table(item: &Value) -> Result<Vec<(String, Value)>, TableError> {
 }
 
 fn error(path: &Path, message: &str, help: Option<&str>) -> TableError {
-    TableError {
-        path: path.clone(),
-        message: message.to_owned(),
-        help: help.map(str::to_owned),
-    }
+    TableError { path: path.clone(), message: message.to_owned(), help: help.map(str::to_owned) }
 }
 
 fn is_name(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_lowercase())
-        && name
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_'))
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_'))
 }
 
 /// Labels become part of a trial's name, so no two may be alike; those the author wrote are never changed.
@@ -164,29 +121,20 @@ fn labels(entries: &[Value], at: &Path) -> Result<Vec<String>, TableError> {
             continue;
         };
         let at = at.index(index).key("label");
-        let label = label
-            .as_str()
-            .ok_or_else(|| error(&at, "a label is text", Some("quote it")))?;
+        let label = label.as_str().ok_or_else(|| error(&at, "a label is text", Some("quote it")))?;
         if label.is_empty() || safe_label(label) != label {
-            let help =
-                format!("use at most {LONGEST_LABEL} ASCII letters, digits, `-`, `_` and `.`");
+            let help = format!("use at most {LONGEST_LABEL} ASCII letters, digits, `-`, `_` and `.`");
             return Err(error(&at, "the label can't be part of a name", Some(&help)));
         }
         if !taken.insert(label.to_owned()) {
-            return Err(error(
-                &at,
-                &format!("the label `{label}` is given twice"),
-                None,
-            ));
+            return Err(error(&at, &format!("the label `{label}` is given twice"), None));
         }
         labels.push(Some(label.to_owned()));
     }
     let mut out = Vec::with_capacity(entries.len());
     for (index, (entry, label)) in entries.iter().zip(labels).enumerate() {
         let label = label.unwrap_or_else(|| {
-            let text = text(entry)
-                .map(|text| safe_label(&text))
-                .filter(|label| !label.is_empty());
+            let text = text(entry).map(|text| safe_label(&text)).filter(|label| !label.is_empty());
             let mut label = text.unwrap_or_else(|| index.to_string());
             while !taken.insert(label.clone()) {
                 label.push_str(&format!("-{index}"));
@@ -211,11 +159,7 @@ fn safe_label(text: &str) -> String {
         }
     }
     // What was put in for other characters shouldn't trail; what the author wrote may.
-    if text.ends_with('-') {
-        label
-    } else {
-        label.trim_end_matches('-').to_owned()
-    }
+    if text.ends_with('-') { label } else { label.trim_end_matches('-').to_owned() }
 }
 
 /// A scalar as text, as the author would write it inside a longer text.
@@ -254,11 +198,7 @@ impl<'a> Filler<'a> {
                 Value::String(self.write(template, at)?)
             }
             Value::Array(items) => Value::Array(
-                items
-                    .iter()
-                    .enumerate()
-                    .map(|(n, item)| self.fill(item, &at.index(n)))
-                    .collect::<Result<_, _>>()?,
+                items.iter().enumerate().map(|(n, item)| self.fill(item, &at.index(n))).collect::<Result<_, _>>()?,
             ),
             Value::Object(entries) => {
                 let mut out = Map::new();
@@ -284,14 +224,8 @@ impl<'a> Filler<'a> {
         while let Some((before, reference, after)) = self.next(rest) {
             let value = self.resolve(reference, at)?;
             let text = text(value).ok_or_else(|| {
-                let message = format!(
-                    "`${{{reference}}}` is a list or a mapping and can't be part of a text"
-                );
-                error(
-                    at,
-                    &message,
-                    Some("use it alone, or name one of its members"),
-                )
+                let message = format!("`${{{reference}}}` is a list or a mapping and can't be part of a text");
+                error(at, &message, Some("use it alone, or name one of its members"))
             })?;
             out.push_str(before);
             out.push_str(&text);
@@ -309,19 +243,12 @@ impl<'a> Filler<'a> {
         while let Some(start) = template.get(from..)?.find("${").map(|found| from + found) {
             let inside = template.get(start + 2..)?;
             // Compare before looking for the brace, so that a text full of `${` costs no more than its length.
-            if let Some(tail) = inside
-                .strip_prefix(self.name)
-                .filter(|tail| tail.starts_with(['.', '}']))
-            {
+            if let Some(tail) = inside.strip_prefix(self.name).filter(|tail| tail.starts_with(['.', '}'])) {
                 // A reference ends before anything that can't be part of one.
                 let end = tail.find(|c: char| matches!(c, '}' | '$' | '{') || c.is_whitespace())?;
                 if tail.get(end..)?.starts_with('}') {
                     let length = self.name.len() + end;
-                    return Some((
-                        template.get(..start)?,
-                        inside.get(..length)?,
-                        inside.get(length + 1..)?,
-                    ));
+                    return Some((template.get(..start)?, inside.get(..length)?, inside.get(length + 1..)?));
                 }
             }
             from = start + 2;
@@ -335,11 +262,7 @@ impl<'a> Filler<'a> {
         for member in reference.split('.').skip(1) {
             value = value.get(member).ok_or_else(|| {
                 let message = format!("entry {} of the table has no `{member}`", self.index + 1);
-                error(
-                    at,
-                    &message,
-                    Some(&format!("give it one, or don't use `${{{reference}}}`")),
-                )
+                error(at, &message, Some(&format!("give it one, or don't use `${{{reference}}}`")))
             })?;
         }
         Ok(value)
@@ -359,20 +282,14 @@ impl<'a> Filler<'a> {
         self.count(value, at)?;
         match value {
             Value::Array(items) => items.iter().try_for_each(|item| self.count_all(item, at)),
-            Value::Object(entries) => entries
-                .values()
-                .try_for_each(|item| self.count_all(item, at)),
+            Value::Object(entries) => entries.values().try_for_each(|item| self.count_all(item, at)),
             _ => Ok(()),
         }
     }
 
     fn within(&self, at: &Path) -> Result<(), TableError> {
         if self.values > LARGEST_TABLE || self.bytes > LARGEST_TEXT {
-            return Err(error(
-                at,
-                "the table expands to too much",
-                Some("shorten the table or the item"),
-            ));
+            return Err(error(at, "the table expands to too much", Some("shorten the table or the item")));
         }
         Ok(())
     }

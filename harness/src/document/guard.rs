@@ -29,13 +29,8 @@ pub struct Limits {
 }
 
 /// The limits every document is read under.
-pub const LIMITS: Limits = Limits {
-    bytes: 1 << 20,
-    depth: 48,
-    nodes: 100_000,
-    expanded_nodes: 200_000,
-    aliases: 1_000,
-};
+pub const LIMITS: Limits =
+    Limits { bytes: 1 << 20, depth: 48, nodes: 100_000, expanded_nodes: 200_000, aliases: 1_000 };
 
 pub(super) type NodeId = usize;
 
@@ -93,11 +88,7 @@ impl Tree {
 
     /// The node an alias stands for, or the node itself. Aliases point backwards only, so this ends.
     pub(super) fn target(&self, mut id: NodeId) -> NodeId {
-        while let Some(Node {
-            kind: Kind::Alias(target),
-            ..
-        }) = self.nodes.get(id)
-        {
+        while let Some(Node { kind: Kind::Alias(target), .. }) = self.nodes.get(id) {
             id = *target;
         }
         id
@@ -111,34 +102,17 @@ impl Tree {
     }
 
     pub(super) fn find(&self, path: &Path) -> Found {
-        let mut found = Found {
-            node: self.root,
-            key: None,
-            alias: None,
-            whole: true,
-        };
+        let mut found = Found { node: self.root, key: None, alias: None, whole: true };
         for segment in path.segments() {
-            if let Some(Node {
-                kind: Kind::Alias(_),
-                range,
-                ..
-            }) = self.nodes.get(found.node)
-            {
+            if let Some(Node { kind: Kind::Alias(_), range, .. }) = self.nodes.get(found.node) {
                 found.alias.get_or_insert_with(|| range.clone());
             }
-            let next = match (
-                segment,
-                self.nodes
-                    .get(self.target(found.node))
-                    .map(|node| &node.kind),
-            ) {
+            let next = match (segment, self.nodes.get(self.target(found.node)).map(|node| &node.kind)) {
                 (Segment::Key(key), Some(Kind::Map(entries))) => entries
                     .iter()
                     .find(|entry| entry.key == *key)
                     .map(|entry| (entry.value, Some(entry.key_range.clone()))),
-                (Segment::Index(index), Some(Kind::List(items))) => {
-                    items.get(*index).map(|item| (*item, None))
-                }
+                (Segment::Index(index), Some(Kind::List(items))) => items.get(*index).map(|item| (*item, None)),
                 _ => None,
             };
             let Some((node, key)) = next else {
@@ -156,11 +130,7 @@ impl Tree {
 pub(super) fn read(source: &Source, limits: &Limits) -> Result<Tree, Diagnostics> {
     let text = source.text();
     if text.len() > limits.bytes {
-        let message = format!(
-            "the file has {} bytes; at most {} are read",
-            text.len(),
-            limits.bytes
-        );
+        let message = format!("the file has {} bytes; at most {} are read", text.len(), limits.bytes);
         return Err(Diagnostic::new(Code::BeyondLimits, source, 0..0, message).into());
     }
     let options = granit_parser::options! { disallow_directives: true, emit_anchor_events: false };
@@ -232,12 +202,9 @@ impl Builder<'_> {
             Event::DocumentStart(..) => {
                 self.documents += 1;
                 if self.documents > 1 {
-                    self.refuse(
-                        Code::SecondDocument,
-                        range,
-                        "a second document begins here",
-                        |d| d.help("put each document into a file of its own"),
-                    );
+                    self.refuse(Code::SecondDocument, range, "a second document begins here", |d| {
+                        d.help("put each document into a file of its own")
+                    });
                     return Flow::Break(());
                 }
             }
@@ -245,14 +212,9 @@ impl Builder<'_> {
                 self.refuse_tag(tag.is_some(), span);
                 if self.wants_key() {
                     if style == ScalarStyle::Plain && text == "<<" {
-                        self.refuse(
-                            Code::MergeKey,
-                            range.clone(),
-                            "merge keys aren't supported",
-                            |d| {
-                                d.help("write the keys out, or use a plain alias for a whole value")
-                            },
-                        );
+                        self.refuse(Code::MergeKey, range.clone(), "merge keys aren't supported", |d| {
+                            d.help("write the keys out, or use a plain alias for a whole value")
+                        });
                     }
                     self.key(text.into_owned(), range);
                 } else {
@@ -267,41 +229,28 @@ impl Builder<'_> {
             }
             Event::MappingStart(_, anchor, tag) => {
                 self.refuse_tag(tag.is_some(), span);
-                let kind = OpenKind::Map {
-                    entries: Vec::new(),
-                    key: None,
-                    seen: HashMap::new(),
-                };
+                let kind = OpenKind::Map { entries: Vec::new(), key: None, seen: HashMap::new() };
                 self.begin(range, anchor, kind)?;
             }
             Event::SequenceEnd | Event::MappingEnd => self.end(&range)?,
             Event::Alias(anchor) => {
                 self.aliases += 1;
                 if self.aliases > self.limits.aliases {
-                    let message =
-                        format!("the file uses more than {} aliases", self.limits.aliases);
+                    let message = format!("the file uses more than {} aliases", self.limits.aliases);
                     self.refuse(Code::BeyondLimits, range, &message, |d| d);
                     return Flow::Break(());
                 }
                 if self.wants_key() {
-                    self.refuse(
-                        Code::NotAWord,
-                        range.clone(),
-                        "an alias can't be a key",
-                        |d| d.help("write the key out"),
-                    );
+                    self.refuse(Code::NotAWord, range.clone(), "an alias can't be a key", |d| {
+                        d.help("write the key out")
+                    });
                     // A name no other key can have, so that one mistake isn't reported as two.
                     self.key(format!("*{}", range.start), range);
                 } else if let Some(target) = self.anchors.get(&anchor).copied() {
                     let id = self.add(range, Kind::Alias(target))?;
                     self.attach(id)?;
                 } else {
-                    self.refuse(
-                        Code::BeyondLimits,
-                        range,
-                        "an alias inside the value it stands for never ends",
-                        |d| d,
-                    );
+                    self.refuse(Code::BeyondLimits, range, "an alias inside the value it stands for never ends", |d| d);
                     return Flow::Break(());
                 }
             }
@@ -310,15 +259,8 @@ impl Builder<'_> {
         Flow::Continue(())
     }
 
-    fn refuse(
-        &mut self,
-        code: Code,
-        range: Range<usize>,
-        message: &str,
-        more: impl FnOnce(Diagnostic) -> Diagnostic,
-    ) {
-        self.found
-            .push(more(Diagnostic::new(code, self.source, range, message)));
+    fn refuse(&mut self, code: Code, range: Range<usize>, message: &str, more: impl FnOnce(Diagnostic) -> Diagnostic) {
+        self.found.push(more(Diagnostic::new(code, self.source, range, message)));
     }
 
     fn refuse_tag(&mut self, tagged: bool, span: &Span) {
@@ -331,32 +273,18 @@ impl Builder<'_> {
     }
 
     fn wants_key(&self) -> bool {
-        matches!(
-            self.open.last(),
-            Some(Open {
-                kind: OpenKind::Map { key: None, .. },
-                ..
-            })
-        )
+        matches!(self.open.last(), Some(Open { kind: OpenKind::Map { key: None, .. }, .. }))
     }
 
     fn key(&mut self, text: String, range: Range<usize>) {
-        let Some(Open {
-            kind: OpenKind::Map { key, seen, .. },
-            ..
-        }) = self.open.last_mut()
-        else {
+        let Some(Open { kind: OpenKind::Map { key, seen, .. }, .. }) = self.open.last_mut() else {
             return;
         };
         if let Some(first) = seen.get(&text) {
-            let diagnostic = Diagnostic::new(
-                Code::DuplicateKey,
-                self.source,
-                range.clone(),
-                format!("key `{text}` is given twice"),
-            )
-            .also(self.source, first, "first given here")
-            .help("keep one of them");
+            let diagnostic =
+                Diagnostic::new(Code::DuplicateKey, self.source, range.clone(), format!("key `{text}` is given twice"))
+                    .also(self.source, first, "first given here")
+                    .help("keep one of them");
             self.found.push(diagnostic);
         } else {
             seen.insert(text.clone(), range.clone());
@@ -368,25 +296,14 @@ impl Builder<'_> {
         let id = self.tree.nodes.len();
         if id >= self.limits.nodes {
             let message = format!("the file holds more than {} values", self.limits.nodes);
-            self.refuse(Code::BeyondLimits, range, &message, |d| {
-                d.help("split it into several files")
-            });
+            self.refuse(Code::BeyondLimits, range, &message, |d| d.help("split it into several files"));
             return std::ops::ControlFlow::Break(());
         }
         let (size, depth) = match kind {
-            Kind::Alias(target) => self
-                .tree
-                .nodes
-                .get(target)
-                .map_or((1, 0), |node| (node.size, node.depth)),
+            Kind::Alias(target) => self.tree.nodes.get(target).map_or((1, 0), |node| (node.size, node.depth)),
             _ => (1, 0),
         };
-        self.tree.nodes.push(Node {
-            range,
-            kind,
-            size,
-            depth,
-        });
+        self.tree.nodes.push(Node { range, kind, size, depth });
         std::ops::ControlFlow::Continue(id)
     }
 
@@ -403,22 +320,13 @@ impl Builder<'_> {
         }
         let as_key = self.wants_key();
         if as_key {
-            self.refuse(
-                Code::NotAWord,
-                range.clone(),
-                "a key must be text, not a list or a mapping",
-                |d| d.help("a `?` or a bracket begins a key here; quote it if text is meant"),
-            );
+            self.refuse(Code::NotAWord, range.clone(), "a key must be text, not a list or a mapping", |d| {
+                d.help("a `?` or a bracket begins a key here; quote it if text is meant")
+            });
         }
         let id = self.add(range, Kind::Scalar)?;
         let kind = if as_key { OpenKind::Key } else { kind };
-        self.open.push(Open {
-            id,
-            anchor,
-            size: 1,
-            depth: 0,
-            kind,
-        });
+        self.open.push(Open { id, anchor, size: 1, depth: 0, kind });
         Flow::Continue(())
     }
 
@@ -430,11 +338,7 @@ impl Builder<'_> {
             OpenKind::List(items) => Kind::List(items),
             OpenKind::Map { entries, .. } => Kind::Map(entries),
             OpenKind::Key => {
-                let start = self
-                    .tree
-                    .nodes
-                    .get(open.id)
-                    .map_or(range.start, |node| node.range.start);
+                let start = self.tree.nodes.get(open.id).map_or(range.start, |node| node.range.start);
                 self.key(format!("?{start}"), start..range.end.max(start));
                 return Flow::Continue(());
             }
@@ -445,14 +349,8 @@ impl Builder<'_> {
             _ => None,
         };
         // A block ends where its last value ends; the event itself comes later, at the next token.
-        let end = last
-            .and_then(|id| self.tree.nodes.get(id))
-            .map_or(0, |node| node.range.end);
-        let flow = self
-            .source
-            .text()
-            .get(range.clone())
-            .is_some_and(|text| text.starts_with([']', '}']));
+        let end = last.and_then(|id| self.tree.nodes.get(id)).map_or(0, |node| node.range.end);
+        let flow = self.source.text().get(range.clone()).is_some_and(|text| text.starts_with([']', '}']));
         if let Some(node) = self.tree.nodes.get_mut(open.id) {
             node.range.end = if flow { range.end } else { end }.max(node.range.end);
             node.kind = kind;
@@ -465,11 +363,8 @@ impl Builder<'_> {
 
     /// Puts a finished node where it belongs, and counts it there.
     fn attach(&mut self, id: NodeId) -> Flow {
-        let Some((range, size, depth)) = self
-            .tree
-            .nodes
-            .get(id)
-            .map(|node| (node.range.clone(), node.size, node.depth))
+        let Some((range, size, depth)) =
+            self.tree.nodes.get(id).map(|node| (node.range.clone(), node.size, node.depth))
         else {
             return Flow::Continue(());
         };
@@ -485,23 +380,14 @@ impl Builder<'_> {
             OpenKind::List(items) => items.push(id),
             OpenKind::Map { entries, key, .. } => {
                 if let Some((key, key_range)) = key.take() {
-                    entries.push(Entry {
-                        key,
-                        key_range,
-                        value: id,
-                    });
+                    entries.push(Entry { key, key_range, value: id });
                 }
             }
             OpenKind::Key => {}
         }
         if total > self.limits.expanded_nodes {
-            let message = format!(
-                "aliases expand to more than {} values",
-                self.limits.expanded_nodes
-            );
-            self.refuse(Code::BeyondLimits, range, &message, |d| {
-                d.help("repeat less, or split the file")
-            });
+            let message = format!("aliases expand to more than {} values", self.limits.expanded_nodes);
+            self.refuse(Code::BeyondLimits, range, &message, |d| d.help("repeat less, or split the file"));
             return Flow::Break(());
         }
         if level + depth > self.limits.depth {
@@ -512,22 +398,14 @@ impl Builder<'_> {
     }
 
     fn too_deep(&mut self, range: Range<usize>) {
-        let message = format!(
-            "lists and mappings are nested more than {} deep",
-            self.limits.depth
-        );
+        let message = format!("lists and mappings are nested more than {} deep", self.limits.depth);
         self.refuse(Code::BeyondLimits, range, &message, |d| d);
     }
 
     fn finish(mut self) -> Result<Tree, Diagnostics> {
         if self.found.is_empty() && self.root.is_none() {
-            let diagnostic = Diagnostic::new(
-                Code::Empty,
-                self.source,
-                0..0,
-                "the file holds nothing but comments",
-            )
-            .help("delete it, or give it content");
+            let diagnostic = Diagnostic::new(Code::Empty, self.source, 0..0, "the file holds nothing but comments")
+                .help("delete it, or give it content");
             self.found.push(diagnostic);
         }
         self.tree.root = self.root.unwrap_or_default();
@@ -537,17 +415,14 @@ impl Builder<'_> {
 
 fn range(source: &Source, span: &Span) -> Range<usize> {
     span.byte_range().unwrap_or_else(|| {
-        source.offset(span.start.line(), span.start.col() + 1)
-            ..source.offset(span.end.line(), span.end.col() + 1)
+        source.offset(span.start.line(), span.start.col() + 1)..source.offset(span.end.line(), span.end.col() + 1)
     })
 }
 
 /// Puts the parser's words into the author's terms where they are usually needed.
 fn syntax(source: &Source, error: &ScanError) -> Diagnostic {
     let marker = error.marker();
-    let offset = marker
-        .byte_offset()
-        .unwrap_or_else(|| source.offset(marker.line(), marker.col() + 1));
+    let offset = marker.byte_offset().unwrap_or_else(|| source.offset(marker.line(), marker.col() + 1));
     let at = |code, message: &str| Diagnostic::new(code, source, offset..offset, message);
     let yaml = |message: &str| at(Code::NotYaml, message);
     match error.kind() {

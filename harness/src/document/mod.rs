@@ -73,11 +73,7 @@ impl Document {
         let source = Source::new(name, text);
         let tree = guard::read(&source, &LIMITS)?;
         let value = meaning::read(&source, &tree)?;
-        Ok(Self {
-            source,
-            tree,
-            value,
-        })
+        Ok(Self { source, tree, value })
     }
 
     /// Reads bytes that should be UTF-8, as they come from a file.
@@ -90,18 +86,11 @@ impl Document {
             Err(error) => {
                 let good = error.valid_up_to();
                 // Enough to show the line; a gigabyte of something else isn't worth copying.
-                let shown = bytes
-                    .get(..bytes.len().min(LIMITS.bytes).max(good.min(LIMITS.bytes)))
-                    .unwrap_or(bytes);
+                let shown = bytes.get(..bytes.len().min(LIMITS.bytes).max(good.min(LIMITS.bytes))).unwrap_or(bytes);
                 let source = Source::new(name, &String::from_utf8_lossy(shown));
-                Err(Diagnostic::new(
-                    Code::NotText,
-                    &source,
-                    good..good,
-                    "the file isn't UTF-8 from here on",
-                )
-                .help("save it as UTF-8")
-                .into())
+                Err(Diagnostic::new(Code::NotText, &source, good..good, "the file isn't UTF-8 from here on")
+                    .help("save it as UTF-8")
+                    .into())
             }
         }
     }
@@ -128,10 +117,7 @@ impl Document {
     #[must_use]
     pub fn place(&self, path: &Path) -> Option<Place> {
         let found = self.tree.find(path);
-        let node = self
-            .tree
-            .node(self.tree.target(found.node))
-            .filter(|_| found.whole)?;
+        let node = self.tree.node(self.tree.target(found.node)).filter(|_| found.whole)?;
         Some(self.source.place(&node.range))
     }
 
@@ -139,10 +125,7 @@ impl Document {
     #[must_use]
     pub fn key_place(&self, path: &Path) -> Option<Place> {
         let found = self.tree.find(path);
-        found
-            .key
-            .filter(|_| found.whole)
-            .map(|range| self.source.place(&range))
+        found.key.filter(|_| found.whole).map(|range| self.source.place(&range))
     }
 
     /// Decodes a value into a type. `value` is what stands at the path `at`, or a copy of it made by a table; the
@@ -158,11 +141,7 @@ impl Document {
     ///
     /// # Errors
     /// The first mistake of every item that has one, or that `list` isn't a list.
-    pub fn decode_items<T: DeserializeOwned>(
-        &self,
-        list: &Value,
-        at: &Path,
-    ) -> Result<Vec<T>, Diagnostics> {
+    pub fn decode_items<T: DeserializeOwned>(&self, list: &Value, at: &Path) -> Result<Vec<T>, Diagnostics> {
         let Some(items) = list.as_array() else {
             // The complaint about anything but a list comes from serde too, in the same words.
             return self.decode(list, at);
@@ -182,8 +161,7 @@ impl Document {
     /// When the table can't be expanded.
     pub fn expand(&self, item: &Value, at: &Path) -> Result<Vec<(String, Value)>, Diagnostics> {
         expand::table(item).map_err(|error| {
-            let diagnostic =
-                self.diagnostic(Code::BadTable, &at.join(&error.path), &error.message, None);
+            let diagnostic = self.diagnostic(Code::BadTable, &at.join(&error.path), &error.message, None);
             match error.help {
                 Some(help) => diagnostic.help(help).into(),
                 None => diagnostic.into(),
@@ -193,20 +171,8 @@ impl Document {
 
     /// A mistake only the caller can see, shown at the value of a path: "weakness `x` is not in weaknesses.yaml".
     #[must_use]
-    pub fn diagnostic(
-        &self,
-        code: Code,
-        path: &Path,
-        message: &str,
-        help: Option<&str>,
-    ) -> Diagnostic {
-        let diagnostic = decode::at_value(
-            &self.source,
-            &self.tree.find(path),
-            &self.tree,
-            code,
-            message,
-        );
+    pub fn diagnostic(&self, code: Code, path: &Path, message: &str, help: Option<&str>) -> Diagnostic {
+        let diagnostic = decode::at_value(&self.source, &self.tree.find(path), &self.tree, code, message);
         match help {
             Some(help) => diagnostic.help(help),
             None => diagnostic,
@@ -215,13 +181,7 @@ impl Document {
 
     /// As [`Document::diagnostic`], shown at the key of the path.
     #[must_use]
-    pub fn key_diagnostic(
-        &self,
-        code: Code,
-        path: &Path,
-        message: &str,
-        help: Option<&str>,
-    ) -> Diagnostic {
+    pub fn key_diagnostic(&self, code: Code, path: &Path, message: &str, help: Option<&str>) -> Diagnostic {
         match self.tree.find(path).key {
             Some(range) => {
                 let diagnostic = Diagnostic::new(code, &self.source, range, message);

@@ -29,9 +29,7 @@ impl Path {
     /// The whole document.
     #[must_use]
     pub const fn root() -> Self {
-        Self {
-            segments: Vec::new(),
-        }
+        Self { segments: Vec::new() }
     }
 
     /// The value under a key of the mapping at this path.

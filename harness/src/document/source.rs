@@ -36,11 +36,7 @@ impl Source {
                 lines.push(offset + 1);
             }
         }
-        Self {
-            name: name.to_owned(),
-            text: text.to_owned(),
-            lines,
-        }
+        Self { name: name.to_owned(), text: text.to_owned(), lines }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -65,29 +61,17 @@ impl Source {
         while !self.text.is_char_boundary(end) {
             end += 1;
         }
-        let index = self
-            .lines
-            .partition_point(|line| *line <= start)
-            .saturating_sub(1);
+        let index = self.lines.partition_point(|line| *line <= start).saturating_sub(1);
         let line_start = self.lines.get(index).copied().unwrap_or(0);
         let before = self.text.get(line_start..start).unwrap_or_default();
-        Place {
-            start,
-            end,
-            line: index + 1,
-            column: before.chars().count() + 1,
-        }
+        Place { start, end, line: index + 1, column: before.chars().count() + 1 }
     }
 
     /// The offset and the text, without its end, of a line counted from one.
     pub(super) fn line(&self, line: usize) -> (usize, &str) {
         let index = line.saturating_sub(1);
         let start = self.lines.get(index).copied().unwrap_or(self.text.len());
-        let end = self
-            .lines
-            .get(index + 1)
-            .copied()
-            .unwrap_or(self.text.len());
+        let end = self.lines.get(index + 1).copied().unwrap_or(self.text.len());
         let text = self.text.get(start..end).unwrap_or_default();
         (start, text.trim_end_matches(['\n', '\r']))
     }
@@ -95,10 +79,6 @@ impl Source {
     /// The offset of a character counted from one on a line counted from one, as parsers report places.
     pub(super) fn offset(&self, line: usize, column: usize) -> usize {
         let (start, text) = self.line(line);
-        start
-            + text
-                .char_indices()
-                .nth(column.saturating_sub(1))
-                .map_or(text.len(), |(offset, _)| offset)
+        start + text.char_indices().nth(column.saturating_sub(1)).map_or(text.len(), |(offset, _)| offset)
     }
 }

@@ -62,19 +62,27 @@ pub fn across(head: &CaseText, question: Across, run: &Run<'_>) -> Vec<Check> {
     match question {
         Across::Signal(class) => vec![signal(weight, class, run)],
         Across::AllSignals => {
-            let declared: Vec<Class> =
-                run.profile.signals.iter().filter(|(_, signal)| signal.close.is_some()).map(|(class, _)| *class).collect();
-            declared.into_iter().map(|class| Check { label: class.word().to_owned(), ..signal(weight, class, run) }).collect()
+            let declared: Vec<Class> = run
+                .profile
+                .signals
+                .iter()
+                .filter(|(_, signal)| signal.close.is_some())
+                .map(|(class, _)| *class)
+                .collect();
+            declared
+                .into_iter()
+                .map(|class| Check { label: class.word().to_owned(), ..signal(weight, class, run) })
+                .collect()
         }
         Across::Reasons => reasons(weight, run),
         Across::CloseReachesWire => vec![close_reaches_wire(weight, run)],
         _ if refusals.is_empty() && asks_refusals(question) => none("refusals to look at"),
-        Across::NoDataBeforeClose => vec![all(weight, &refusals, "no application message before the close frame", |seen| {
-            match seen.outcome {
+        Across::NoDataBeforeClose => {
+            vec![all(weight, &refusals, "no application message before the close frame", |seen| match seen.outcome {
                 Outcome::RefusedClose { data_before: 1.., .. } => Some(seen.outcome.to_string()),
                 _ => None,
-            }
-        })],
+            })]
+        }
         Across::Prompt => {
             let budget = run.refusal_budget;
             let expected = format!("every refusal within {} ms", budget.as_millis());
@@ -113,7 +121,7 @@ pub fn across(head: &CaseText, question: Across, run: &Run<'_>) -> Vec<Check> {
         }
         Across::OneSignalPerClass => one_signal_per_class(weight, &refusals),
         Across::TokenNotReflected => vec![all(weight, &refusals, "the token does not come back", |seen| {
-            let token = seen.connection.token.as_ref()?.as_bytes();
+            let token = seen.connection.token.as_ref()?.bytes()?;
             let signature = token.rsplit(|byte| *byte == b'.').next()?;
             // A short word such as `test` may stand in any message by chance.
             let marked = token.iter().filter(|byte| **byte == b'.').count() == 2 && signature.len() >= 16;
@@ -123,7 +131,9 @@ pub fn across(head: &CaseText, question: Across, run: &Run<'_>) -> Vec<Check> {
         Across::SecretAbsent => {
             let every: Vec<&Seen<'_>> = run.seen.iter().collect();
             vec![all(weight, &every, "the secret does not come back, in any spelling", |seen| {
-                run.redactor.finds_secret_in(&seen.connection.received_bytes()).then(|| "it stands in an answer".to_owned())
+                run.redactor
+                    .finds_secret_in(&seen.connection.received_bytes())
+                    .then(|| "it stands in an answer".to_owned())
             })]
         }
         Across::NoInternals => {
@@ -148,7 +158,7 @@ pub fn across(head: &CaseText, question: Across, run: &Run<'_>) -> Vec<Check> {
                     let text: String = message.text().chars().take(60).collect();
                     match std::str::from_utf8(&message.payload) {
                         Err(_) => Some(format!("\"{}\" is no UTF-8", text.escape_debug())),
-                        Ok(text) if json && serde_json::from_str::<serde_json::de::IgnoredAny>(text).is_err() => {
+                        Ok(text) if json && serde_json::from_str::<serde::de::IgnoredAny>(text).is_err() => {
                             Some(format!("\"{}\" is no JSON", text.escape_debug()))
                         }
                         Ok(_) => None,
@@ -191,7 +201,10 @@ const INTERNALS: &[&str] = &[
 ];
 
 fn asks_refusals(question: Across) -> bool {
-    !matches!(question, Across::SecretAbsent | Across::NoInternals | Across::Unmasked | Across::ValidMessages | Across::Controls)
+    !matches!(
+        question,
+        Across::SecretAbsent | Across::NoInternals | Across::Unmasked | Across::ValidMessages | Across::Controls
+    )
 }
 
 /// No attempt shows the flaw; the first ones that do are named.
@@ -288,7 +301,11 @@ fn reasons(weight: Weight, run: &Run<'_>) -> Vec<Check> {
         checks.push(Check { label: class.word().to_owned(), ..check });
     }
     if checks.is_empty() {
-        checks.push(weight.check(Grade::Info, "the promised reason texts", "no close frame was seen that could carry one"));
+        checks.push(weight.check(
+            Grade::Info,
+            "the promised reason texts",
+            "no close frame was seen that could carry one",
+        ));
     }
     checks
 }
@@ -372,7 +389,11 @@ fn one_signal_per_class(weight: Weight, refusals: &[&Seen<'_>]) -> Vec<Check> {
         checks.push(Check { label: class.word().to_owned(), ..check });
     }
     if checks.is_empty() {
-        checks.push(weight.check(Grade::Inconclusive, "one signal for one class of refusal", "too few refusals in this run"));
+        checks.push(weight.check(
+            Grade::Inconclusive,
+            "one signal for one class of refusal",
+            "too few refusals in this run",
+        ));
     }
     checks
 }

@@ -6,7 +6,7 @@ use super::Weight;
 use crate::case::{Answer, Http, Issued};
 use crate::observation::{Connection, End, What};
 use crate::profile::Profile;
-use crate::token::peek;
+use crate::token::Token;
 use crate::verdict::{Check, Grade};
 
 /// Grades the head and the body of an answer against what they must look like.
@@ -48,7 +48,11 @@ pub(super) fn head(weight: Weight, wanted: &Answer, connection: &Connection) -> 
     let body = String::from_utf8_lossy(connection.body()).to_ascii_lowercase();
     for word in &wanted.silent_about {
         let found = body.contains(&word.to_ascii_lowercase());
-        checks.push(weight.holds(!found, format!("a body that does not say `{word}`"), if found { "it does" } else { "it does not" }));
+        checks.push(weight.holds(
+            !found,
+            format!("a body that does not say `{word}`"),
+            if found { "it does" } else { "it does not" },
+        ));
     }
     checks
 }
@@ -99,7 +103,7 @@ fn issued(weight: Weight, http: &Http, issued: Issued, connection: &Connection, 
     let body: Value = serde_json::from_slice(connection.body()).unwrap_or_default();
     let pointer = profile.http.get(&http.endpoint).and_then(|endpoint| endpoint.token.as_deref());
     let token = pointer.and_then(|pointer| body.pointer(pointer)).and_then(Value::as_str);
-    let Some((header, claims)) = token.and_then(|token| peek(token.as_bytes())) else {
+    let Some((header, claims)) = token.and_then(|token| Token::new(token.into()).peek()) else {
         return weight.holds(false, "a token in the answer", "none that can be read");
     };
     match issued {
@@ -132,9 +136,9 @@ fn issued(weight: Weight, http: &Http, issued: Issued, connection: &Connection, 
         }
         Issued::Identity => {
             let names = &profile.identity_claims;
-            let found = names.iter().find(|name| {
-                claims.get(name.as_str()).and_then(Value::as_str).is_some_and(|value| !value.is_empty())
-            });
+            let found = names
+                .iter()
+                .find(|name| claims.get(name.as_str()).and_then(Value::as_str).is_some_and(|value| !value.is_empty()));
             let observed: Vec<&str> = claims.keys().map(String::as_str).collect();
             let missing: Vec<&String> =
                 profile.required_claims.iter().filter(|name| !claims.contains_key(name.as_str())).collect();

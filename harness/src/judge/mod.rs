@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::case::{Alive, Await, Awaited, CaseText, Expect, Hear, Lint, Open, Step};
-use crate::observation::{Connection, Mark, Observation, What};
+use crate::observation::{Connection, Mark, Observation, Trouble, What};
 use crate::outcome::{self, Outcome};
 use crate::profile::{Echo, Profile};
 use crate::report::Failure;
@@ -96,9 +96,14 @@ pub fn session(
     let mut checks = Vec::new();
     for mark in &observation.marks {
         let Some(step) = steps.get(mark.step) else { continue };
-        if let Some(trouble) = &mark.trouble {
-            checks.push(weight.check(Grade::Error, "the step can be played", trouble.clone()));
-            continue;
+        match &mark.trouble {
+            None => {}
+            // Nothing that follows rests on what was meant; what came before stays graded.
+            Some(Trouble::NotApplicable(_)) => break,
+            Some(Trouble::Fault(why)) => {
+                checks.push(weight.check(Grade::Error, "the step can be played", why.clone()));
+                break;
+            }
         }
         let Some(connection) = observation.connections.get(mark.connection) else { continue };
         match step {
@@ -223,7 +228,8 @@ fn heard(weight: Weight, hear: &Hear, mark: &Mark, observation: &Observation, le
     let expected = format!("{} answer(s), in order, none lost, none doubled, none from elsewhere", said.len());
     let mut given = answers(connection, 0, learned);
     // The probe that proved the session, and the messages of others where all hear all, are no part of this.
-    let heard_probes = if echo.broadcast { observation.connections.as_slice() } else { std::slice::from_ref(connection) };
+    let heard_probes =
+        if echo.broadcast { observation.connections.as_slice() } else { std::slice::from_ref(connection) };
     let probes: Vec<String> = heard_probes.iter().flat_map(|connection| probes(connection, echo)).collect();
     if echo.is_faithful() {
         let own = said.first().and_then(|word| word.split('-').next()).unwrap_or_default().to_owned();
@@ -338,9 +344,7 @@ fn since(connection: &Connection, mark: &Mark) -> String {
 fn awaited(weight: Weight, wait: &Await, mark: &Mark, connection: &Connection, profile: &Profile) -> Check {
     let weight = weight.at(wait.level);
     let part = &connection.events[mark.from.min(mark.to)..mark.to];
-    let closed = part
-        .iter()
-        .any(|event| matches!(&event.what, What::Frame(frame) if frame.opcode == frame::CLOSE));
+    let closed = part.iter().any(|event| matches!(&event.what, What::Frame(frame) if frame.opcode == frame::CLOSE));
     let over = part.iter().any(|event| matches!(&event.what, What::End(_)));
     let spoke = part.iter().any(|event| matches!(&event.what, What::Frame(frame) if frame.is_data()));
     let observed = since(connection, mark);
@@ -364,13 +368,15 @@ fn awaited(weight: Weight, wait: &Await, mark: &Mark, connection: &Connection, p
             });
             weight.holds(right, "a pong with the payload of the ping", observed)
         }
-        Awaited::Failed => weight.holds(closed || over, "the connection is failed (a close frame, or its end)", observed),
-        Awaited::Closed => {
-            weight.holds(closed && over, "a close frame, then the end of the connection", observed)
+        Awaited::Failed => {
+            weight.holds(closed || over, "the connection is failed (a close frame, or its end)", observed)
         }
-        Awaited::NoAbruptEnd => {
-            weight.holds(closed || !over, "an answer, a close frame or silence, but no end without a close frame", observed)
-        }
+        Awaited::Closed => weight.holds(closed && over, "a close frame, then the end of the connection", observed),
+        Awaited::NoAbruptEnd => weight.holds(
+            closed || !over,
+            "an answer, a close frame or silence, but no end without a close frame",
+            observed,
+        ),
         Awaited::Nothing => weight.holds(!spoke, "no message", observed),
     }
 }

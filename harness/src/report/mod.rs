@@ -154,7 +154,8 @@ impl TrialReport {
             } else {
                 format!("{} ({})", worst.observed, worst.label)
             };
-            let alike = self.checks.iter().filter(|check| check.grade == worst.grade && check.grade > Grade::Info).count();
+            let alike =
+                self.checks.iter().filter(|check| check.grade == worst.grade && check.grade > Grade::Info).count();
             if alike > 1 {
                 self.observed.push_str(&format!("; {alike} checks of {} so", self.checks.len()));
             }
@@ -262,7 +263,8 @@ impl Report {
             Exit::OurFault
         } else if self.trials.iter().any(fails) {
             Exit::Failed
-        } else if self.trials.iter().any(|trial| trial.verdict == Verdict::Inconclusive) && !standard.allow_inconclusive {
+        } else if self.trials.iter().any(|trial| trial.verdict == Verdict::Inconclusive) && !standard.allow_inconclusive
+        {
             Exit::Inconclusive
         } else if self.trials.iter().all(|trial| trial.verdict == Verdict::NotApplicable) {
             Exit::NothingSelected

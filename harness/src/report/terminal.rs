@@ -29,7 +29,10 @@ pub fn write(report: &Report, style: Style, again: &str) -> String {
             let _ = writeln!(text, "  target    {}", report.url);
             let _ = writeln!(text, "  expected  101, then a message, or a pong and no close");
             let _ = writeln!(text, "  observed  {what}");
-            let _ = writeln!(text, "  likely    another secret or algorithm, another place for the token, or a claim it needs");
+            let _ = writeln!(
+                text,
+                "  likely    another secret or algorithm, another place for the token, or a claim it needs"
+            );
         }
         Some(Failure::Interrupted) => {
             let _ = writeln!(text, "interrupted; what was known by then follows");
@@ -41,7 +44,9 @@ pub fn write(report: &Report, style: Style, again: &str) -> String {
         match trial.verdict {
             Verdict::Fail | Verdict::Error => block(&mut text, report, trial, style, again),
             Verdict::Warn => block(&mut text, report, trial, style, again),
-            Verdict::Inconclusive if !skipped && report.failure.is_none() => block(&mut text, report, trial, style, again),
+            Verdict::Inconclusive if !skipped && report.failure.is_none() => {
+                block(&mut text, report, trial, style, again)
+            }
             _ if style.verbose => line(&mut text, trial, style),
             _ => {}
         }

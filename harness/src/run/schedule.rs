@@ -16,7 +16,7 @@ use super::session::{Actor, Context, Deadlines, control, play, unix_now};
 use crate::case::{Body, Step};
 use crate::catalogue::Catalogue;
 use crate::judge::{self, Learned, Run, Seen};
-use crate::observation::Observation;
+use crate::observation::{Observation, Trouble};
 use crate::outcome::{self, Outcome};
 use crate::plan::{Trial, class_of};
 use crate::profile::Echo;
@@ -84,6 +84,16 @@ struct Played<'a> {
     valid: bool,
 }
 
+impl Played<'_> {
+    /// Why this target gives no way to play it, if it does not.
+    fn not_applicable(&self) -> Option<String> {
+        self.observations.iter().flat_map(|observation| &observation.marks).find_map(|mark| match &mark.trouble {
+            Some(Trouble::NotApplicable(why)) => Some(why.clone()),
+            _ => None,
+        })
+    }
+}
+
 /// Runs the trials and reports each as it ends.
 pub async fn run(
     trials: &[Trial<'_>],
@@ -99,7 +109,7 @@ pub async fn run(
 
     let mut runner = Runner {
         target: Arc::new(target.clone()),
-        keys: Arc::new(Keyring::hmac(target.secret.expose(), options.seed)),
+        keys: Arc::new(Keyring::new().with_secret(target.secret.expose())),
         learned: Arc::new(Learned {
             echo: target.profile.echo.clone(),
             speaks: target.profile.welcome.is_some() || target.profile.echo.is_some(),
@@ -131,8 +141,7 @@ pub async fn run(
         controls: &runner.controls,
         profile: &target.profile,
         redactor: &redactor,
-        refusal_budget: runner
-            .scaled(Duration::from_millis(target.profile.refusal_budget_ms.unwrap_or(1_000))),
+        refusal_budget: runner.scaled(Duration::from_millis(target.profile.refusal_budget_ms.unwrap_or(1_000))),
     };
     for trial in trials.iter().filter(|trial| trial.wanted) {
         let ended = played.iter().find(|played| std::ptr::eq(played.trial, trial));
@@ -141,7 +150,10 @@ pub async fn run(
             (Some(reason), _) => entry.not_applicable(reason),
             (None, played) => {
                 let checks = grade(trial, played, &view, target, &runner.learned, &report);
-                entry.checks(checks, &redactor);
+                match played.and_then(Played::not_applicable) {
+                    Some(reason) if checks.is_empty() => entry.not_applicable(&redactor.clean(&reason)),
+                    _ => entry.checks(checks, &redactor),
+                }
                 entry.took = played.map_or(Duration::ZERO, |played| played.took);
             }
         }
@@ -269,12 +281,8 @@ impl Runner<'_> {
     async fn control(&mut self) -> Outcome {
         let carrier = self.target.profile.carriers[0].clone();
         let actor = self.actor(&carrier);
-        let context = Context {
-            target: &self.target,
-            keys: &self.keys,
-            learned: &self.learned,
-            deadlines: self.deadlines,
-        };
+        let context =
+            Context { target: &self.target, keys: &self.keys, learned: &self.learned, deadlines: self.deadlines };
         let begun = Instant::now();
         let connection = control(&context, &actor).await;
         let outcome = outcome::of(&connection, self.learned.speaks);
@@ -307,8 +315,7 @@ impl Runner<'_> {
         ended: &mut (dyn FnMut(&Trial<'_>) + Send),
     ) -> Vec<Played<'t>> {
         let runnable = |trial: &&Trial<'_>| {
-            trial.skip.is_none()
-                && trial.case.variants.iter().any(|variant| matches!(variant.body, Body::Steps(_)))
+            trial.skip.is_none() && trial.case.variants.iter().any(|variant| matches!(variant.body, Body::Steps(_)))
         };
         let (alone, together): (Vec<_>, Vec<_>) =
             trials.iter().filter(runnable).partition(|trial| trial.case.head.alone);

@@ -13,10 +13,10 @@ use super::connection::{Live, Step as Looked};
 use crate::carrier::{self, Placed};
 use crate::case::{Awaited, Close, Expect, FrameText, How, Http, Open, Say, Send, Step};
 use crate::judge::{self, Learned};
-use crate::observation::{Connection, Mark, Observation, What};
+use crate::observation::{Connection, Mark, Observation, Trouble, What};
 use crate::profile::{Carrier, HttpEndpoint};
 use crate::target::Target;
-use crate::token::{Keyring, Mint, Recipe, Token, forge};
+use crate::token::{Algorithm, Declared, ForgeError, Keyring, Mint, Recipe, Token, default_header, forge};
 use crate::wire::frame::{self, LengthForm, Written};
 use crate::wire::opening::Opening;
 
@@ -53,15 +53,8 @@ pub(super) struct Actor {
 
 /// Plays `steps` and tells what happened.
 pub(super) async fn play(context: &Context<'_>, actor: &Actor, steps: &[Step]) -> Observation {
-    let mut session = Session {
-        context,
-        actor,
-        now: unix_now(),
-        live: Vec::new(),
-        marks: Vec::new(),
-        said: 0,
-        captured: None,
-    };
+    let mut session =
+        Session { context, actor, now: unix_now(), live: Vec::new(), marks: Vec::new(), said: 0, captured: None };
     for (index, step) in steps.iter().enumerate() {
         session.step(index, step).await;
     }
@@ -89,23 +82,16 @@ struct Session<'a> {
     captured: Option<Vec<u8>>,
 }
 
-/// What a step could not do; a fault of the case or of the harness, never of the target.
-type Trouble = String;
-
 impl Session<'_> {
     async fn step(&mut self, index: usize, step: &Step) {
         let opens = matches!(step, Step::Open(_) | Step::Http(_));
-        let connection = if opens {
-            self.live.len()
-        } else {
-            self.find(step.on()).unwrap_or(usize::MAX)
-        };
+        let connection = if opens { self.live.len() } else { self.find(step.on()).unwrap_or(usize::MAX) };
         let from = if opens { 0 } else { self.live.get(connection).map_or(0, |live| live.log.events.len()) };
         let mut said = Vec::new();
         let done = match step {
             Step::Open(open) => self.open(open).await,
             Step::Http(http) => self.http(http).await,
-            _ if connection == usize::MAX => Err(format!("no connection is called `{}`", step.on())),
+            _ if connection == usize::MAX => Err(Trouble::Fault(format!("no connection is called `{}`", step.on()))),
             Step::Say(say) => {
                 said = self.compose(say);
                 self.say(connection, say, &said).await;
@@ -136,37 +122,49 @@ impl Session<'_> {
     fn mint(&self, recipe: &Recipe) -> Result<Option<Token>, Trouble> {
         let target = self.context.target;
         let claims = target.profile.claims_template();
+        let algorithm = match &target.profile.algorithm {
+            None => Algorithm::HS256,
+            Some(name) => Algorithm::from_name(name)
+                .ok_or_else(|| Trouble::NotApplicable(format!("tokens of algorithm {name} cannot be signed yet")))?,
+        };
         let mint = Mint {
+            claims: &claims,
+            header: &default_header(),
+            keys: self.context.keys,
+            algorithm,
             now: self.now,
             user: &self.actor.user,
             seed: self.actor.seed,
-            ..Mint::new(&claims, self.context.keys)
+            audience: None,
+            issuer: None,
+            declared: Declared { leeway: target.profile.leeway.map(|seconds| seconds as f64), ..Declared::default() },
         };
-        match recipe {
-            Recipe::Absent => Ok(None),
-            recipe => forge(recipe, &mint).map(Some).map_err(|error| error.to_string()),
-        }
+        let token = forge(recipe, &mint).map_err(|error| match error {
+            ForgeError::SameKey | ForgeError::Undeclared(_) | ForgeError::NeedsKey(_) | ForgeError::Impossible(_) => {
+                Trouble::NotApplicable(error.to_string())
+            }
+            _ => Trouble::Fault(error.to_string()),
+        })?;
+        Ok((!token.is_absent()).then_some(token))
     }
 
     async fn open(&mut self, open: &Open) -> Result<(), Trouble> {
         let target = self.context.target;
         let token = match (&self.captured, open.captured) {
-            (Some(bytes), true) => Some(Token::from_bytes(bytes.clone())),
-            (None, true) => return Err("no earlier step captured a token".to_owned()),
+            (Some(bytes), true) => Some(Token::new(bytes.clone())),
+            (None, true) => return Err(Trouble::Fault("no earlier step captured a token".to_owned())),
             (_, false) => self.mint(&open.token)?,
         };
         let mut also = Vec::new();
         for extra in &open.carry.also {
             also.push((&extra.on, self.mint(&extra.token)?));
         }
-        let also: Vec<_> = also
-            .iter()
-            .map(|(on, token)| Placed { on, token: token.as_ref().map(Token::as_bytes) })
-            .collect();
+        let also: Vec<_> =
+            also.iter().map(|(on, token)| Placed { on, token: token.as_ref().and_then(Token::bytes) }).collect();
         let key = open.request.key.clone().unwrap_or_else(|| self.websocket_key());
         let main = Placed {
             on: open.carry.on.as_ref().unwrap_or(&self.actor.carrier),
-            token: token.as_ref().map(Token::as_bytes),
+            token: token.as_ref().and_then(Token::bytes),
         };
         let opening = carrier::place(&target.endpoint, &key, main, &open.carry, &also, &open.request);
 
@@ -357,7 +355,7 @@ impl Session<'_> {
 
     async fn http(&mut self, http: &Http) -> Result<(), Trouble> {
         let Some(declared) = self.context.target.profile.http.get(&http.endpoint) else {
-            return Err(format!("the profile declares no endpoint `{}`", http.endpoint));
+            return Err(Trouble::NotApplicable(format!("the profile declares no endpoint `{}`", http.endpoint)));
         };
         let bearer = match &http.bearer {
             Some(recipe) => self.mint(recipe)?,
@@ -373,13 +371,10 @@ impl Session<'_> {
         live.log.token = bearer;
         while live.next(deadline).await == Looked::Event {}
         if http.capture {
-            self.captured = declared
-                .token
-                .as_ref()
-                .and_then(|pointer| {
-                    let body: Value = serde_json::from_slice(live.log.body()).ok()?;
-                    body.pointer(pointer)?.as_str().map(|token| token.as_bytes().to_vec())
-                });
+            self.captured = declared.token.as_ref().and_then(|pointer| {
+                let body: Value = serde_json::from_slice(live.log.body()).ok()?;
+                body.pointer(pointer)?.as_str().map(|token| token.as_bytes().to_vec())
+            });
         }
         self.live.push(live);
         Ok(())
@@ -493,9 +488,9 @@ fn has_close(log: &Connection) -> bool {
 }
 
 fn has_pong(log: &Connection, from: usize, payload: &[u8]) -> bool {
-    log.events.iter().skip(from).any(|event| {
-        matches!(&event.what, What::Frame(frame) if frame.opcode == frame::PONG && frame.payload == payload)
-    })
+    log.events.iter().skip(from).any(
+        |event| matches!(&event.what, What::Frame(frame) if frame.opcode == frame::PONG && frame.payload == payload),
+    )
 }
 
 fn fragments(text: &[u8], mask: [u8; 4]) -> Vec<u8> {
@@ -512,7 +507,9 @@ fn fragments(text: &[u8], mask: [u8; 4]) -> Vec<u8> {
 
 fn written(text: &FrameText, mask: [u8; 4]) -> Result<Written, Trouble> {
     let one = match &text.hex {
-        Some(digits) => hex(digits).ok_or_else(|| format!("`{digits}` is not an even number of hex digits"))?,
+        Some(digits) => {
+            hex(digits).ok_or_else(|| Trouble::Fault(format!("`{digits}` is not an even number of hex digits")))?
+        }
         None => text.text.clone().into_bytes(),
     };
     let length = match (text.announce, text.length_bits) {
@@ -545,7 +542,7 @@ fn request(host: String, declared: &HttpEndpoint, http: &Http, bearer: Option<&T
     let mut opening = Opening::http(method, &host, declared.path.clone());
     opening.add("Connection", "close");
     if let Some(token) = bearer {
-        opening.add("Authorization", [b"Bearer ", token.as_bytes()].concat());
+        opening.add("Authorization", [b"Bearer ", token.bytes().unwrap_or_default()].concat());
     }
     let body = if let Some(json) = &declared.json {
         let mut json = json.clone();
@@ -588,7 +585,9 @@ fn request(host: String, declared: &HttpEndpoint, http: &Http, bearer: Option<&T
 pub(super) async fn control(context: &Context<'_>, actor: &Actor) -> Connection {
     let open = Open { name: "control".to_owned(), ..Open::default() };
     let observation = play(context, actor, &[Step::Open(Box::new(open))]).await;
-    let trouble = observation.marks.into_iter().find_map(|mark| mark.trouble);
+    let trouble = observation.marks.into_iter().find_map(|mark| mark.trouble).map(|trouble| match trouble {
+        Trouble::NotApplicable(why) | Trouble::Fault(why) => why,
+    });
     observation.connections.into_iter().next().unwrap_or_else(|| Connection {
         name: "control".to_owned(),
         sent: Vec::new(),

@@ -68,9 +68,7 @@ pub fn read(bytes: &[u8], max: usize) -> Read {
             _ => return Read::More,
         },
         127 => match rest {
-            [a, b, c, d, e, f, g, h, tail @ ..] => {
-                (u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]), tail)
-            }
+            [a, b, c, d, e, f, g, h, tail @ ..] => (u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]), tail),
             _ => return Read::More,
         },
         short => (u64::from(short), rest),
@@ -90,13 +88,7 @@ pub fn read(bytes: &[u8], max: usize) -> Read {
     };
     let mut payload = payload.to_vec();
     apply_mask(&mut payload, mask);
-    let frame = Frame {
-        fin: first & 0x80 != 0,
-        rsv: (first >> 4) & 0x7,
-        opcode: first & 0x0F,
-        masked,
-        payload,
-    };
+    let frame = Frame { fin: first & 0x80 != 0, rsv: (first >> 4) & 0x7, opcode: first & 0x0F, masked, payload };
     Read::Frame(frame, bytes.len() - body.len() + length)
 }
 
@@ -230,10 +222,7 @@ mod tests {
 
     #[test]
     fn a_huge_announced_length_sets_nothing_aside() {
-        let frame = Written {
-            length: LengthForm::Announce(1 << 62),
-            ..Written::client(TEXT, "ab", [1, 2, 3, 4])
-        };
+        let frame = Written { length: LengthForm::Announce(1 << 62), ..Written::client(TEXT, "ab", [1, 2, 3, 4]) };
         assert_eq!(read(&frame.to_bytes(), 1 << 20), Read::TooLong(1 << 62));
     }
 }

@@ -103,11 +103,7 @@ pub fn percent_encode(bytes: &[u8]) -> String {
 }
 
 fn encode_unless(byte: u8, keep: impl Fn(u8) -> bool) -> String {
-    if byte.is_ascii_alphanumeric() || keep(byte) {
-        char::from(byte).to_string()
-    } else {
-        format!("%{byte:02X}")
-    }
+    if byte.is_ascii_alphanumeric() || keep(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }
 }
 
 #[cfg(test)]
