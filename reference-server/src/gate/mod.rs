@@ -1,10 +1,12 @@
 //! The gate: is this token believed, and what may its bearer do?
 //!
 //! A decision over bytes, a policy and the time it is given. It opens no socket, reads no clock and remembers
-//! nothing, except that some faults are of memory. Where a fault breaks it, the right path asks `wrong`, by a
-//! function whose name says what is asked; without a fault the answer is always no. The gate takes one form only, the compact JWS of RFC 7519 §7.2
+//! nothing, except that some faults are of memory. It takes one form only, the compact JWS of RFC 7519 §7.2
 //! under one HMAC key and one algorithm; nested, encrypted and unsecured tokens are refused, and what a header
 //! says about keys is not read at all. How a refusal is told to the client is the dialect's business.
+//!
+//! Where a fault breaks the gate, the right path asks `wrong`, by a function whose name says what is asked
+//! (`..._otherwise`, `dislikes_...`, `overlooks_...`, `..._anyway`). Without a fault the answer is always no.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
