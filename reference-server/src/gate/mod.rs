@@ -1,0 +1,392 @@
+//! The gate: is this token believed, and what may its bearer do?
+//!
+//! A decision over bytes, a policy and the time it is given. It opens no socket, reads no clock and remembers
+//! nothing, except that some faults are of memory. It takes one form only, the compact JWS of RFC 7519 §7.2
+//! under one HMAC key and one algorithm; nested, encrypted and unsecured tokens are refused, and what a header
+//! says about keys is not read at all. How a refusal is told to the client is the dialect's business.
+//!
+//! Where a fault breaks the gate, the right path asks `wrong`, by a function whose name says what is asked
+//! (`..._otherwise`, `dislikes_...`, `overlooks_...`, `..._anyway`). Without a fault the answer is always no.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
+use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey};
+use serde_json::Value;
+
+use crate::fault::Fault;
+
+mod claims;
+mod json;
+mod jws;
+mod lenient;
+mod memory;
+#[cfg(test)]
+mod tests;
+mod wrong;
+
+use json::Object;
+use jws::Compact;
+use memory::Memory;
+
+/// The largest leeway a policy can ask for, in seconds. RFC 7519 §4.1.4 speaks of "no more than a few minutes";
+/// an hour is generous, and more would turn `exp` off.
+pub const MAX_LEEWAY_S: u64 = 3600;
+
+/// What the gate holds a token to.
+#[derive(Clone)]
+pub struct Policy {
+    /// The HMAC secret, byte for byte. An empty one opens nothing.
+    pub secret: Vec<u8>,
+    /// The JWS `alg` that is allowed (RFC 8725 §3.1): HS256, HS384 or HS512. Any other opens nothing.
+    pub algorithm: Algorithm,
+    /// Seconds after `exp` (and before `nbf`) at which a token still passes; at most [`MAX_LEEWAY_S`] count.
+    pub leeway_s: u64,
+    /// Refuse a token without `exp`.
+    pub require_exp: bool,
+    /// The claims that name the bearer, in order of precedence.
+    pub identity_claims: Vec<String>,
+    /// Used when no identity claim is present; `None` refuses such a token.
+    pub identity_fallback: Option<String>,
+    /// The roles that are let in; `None` asks for no role.
+    pub roles: Option<RolePolicy>,
+    /// A longer token is refused before it is looked at, in bytes.
+    pub max_token_bytes: usize,
+    /// A value `aud` must be or contain, exactly (RFC 7519 §4.1.3). `None` does not look at `aud`.
+    pub audience: Option<String>,
+    /// The value `iss` must have, exactly (RFC 7519 §4.1.1). `None` does not look at `iss`.
+    pub issuer: Option<String>,
+    /// The media type the header's `typ` must name, such as `at+jwt` (RFC 8725 §3.11). `None` does not look at
+    /// `typ`.
+    pub typ: Option<String>,
+}
+
+impl Default for Policy {
+    /// HS256, no leeway, `exp` required, `sub` names the bearer. The secret is empty, so nobody is let in until
+    /// there is one.
+    fn default() -> Self {
+        Self {
+            secret: Vec::new(),
+            algorithm: Algorithm::HS256,
+            leeway_s: 0,
+            require_exp: true,
+            identity_claims: vec!["sub".to_owned()],
+            identity_fallback: None,
+            roles: None,
+            max_token_bytes: 8192,
+            audience: None,
+            issuer: None,
+            typ: None,
+        }
+    }
+}
+
+impl fmt::Debug for Policy {
+    /// Everything but the secret, which has no business in a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Policy")
+            .field("algorithm", &self.algorithm)
+            .field("leeway_s", &self.leeway_s)
+            .field("require_exp", &self.require_exp)
+            .field("identity_claims", &self.identity_claims)
+            .field("identity_fallback", &self.identity_fallback)
+            .field("roles", &self.roles)
+            .field("max_token_bytes", &self.max_token_bytes)
+            .field("audience", &self.audience)
+            .field("issuer", &self.issuer)
+            .field("typ", &self.typ)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Which role opens the gate.
+#[derive(Debug, Clone)]
+pub struct RolePolicy {
+    /// The claim that carries it.
+    pub claim: String,
+    /// The only values let in, compared exactly.
+    pub allowed: Vec<String>,
+    /// The role of a token that names none.
+    pub default: String,
+}
+
+/// Why a token is refused. What the client is told of it is the dialect's business.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// No token at all, or an empty one.
+    Missing,
+    /// Not a compact JWS the policy can read (RFC 7515 §5.2, RFC 7519 §7.2); the text says why, for the log.
+    Malformed(&'static str),
+    /// The signature does not cover these bytes under our key, or `alg` is not the allowed one.
+    BadSignature(&'static str),
+    /// `exp` has passed (RFC 7519 §4.1.4).
+    Expired,
+    /// A claim is missing or of the wrong kind; the text says which, for the log.
+    BadClaims(&'static str),
+    /// A believed bearer whose role is not let in: the role itself, or the start of what stood in its place.
+    RoleNotAllowed(String),
+    /// The gate itself failed (only a fault, or a time that is not a number, does this).
+    Internal(&'static str),
+}
+
+/// Who was let in.
+#[derive(Debug, Clone)]
+pub struct Bearer {
+    /// The identity named by the token.
+    pub identity: String,
+    /// The role, where the policy asks for one.
+    pub role: Option<String>,
+    /// The verified claims.
+    pub claims: Arc<serde_json::Map<String, Value>>,
+    /// Seconds since 1970 from which this token no longer passes, leeway included, if that ever happens.
+    pub expires_at: Option<f64>,
+}
+
+/// What else the request said. A right gate does not listen to it.
+#[derive(Debug, Clone, Default)]
+pub struct RequestHints {
+    /// A role named by the request itself: a query parameter, a header or a cookie.
+    pub role: Option<String>,
+    /// The token came by another carrier than the endpoint's first one.
+    pub second_carrier: bool,
+}
+
+/// A policy with its keys made ready.
+#[derive(Debug)]
+pub struct Gate {
+    policy: Policy,
+    fault: Option<Fault>,
+    /// `None` where the policy has no key that could be trusted.
+    key: Option<DecodingKey>,
+    algorithm_name: String,
+    /// Touched by stateful faults only.
+    memory: Mutex<Memory>,
+}
+
+/// Which segment of the token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Header,
+    Payload,
+    Signature,
+}
+
+/// A header that was read.
+struct Header {
+    /// Its JSON, as received.
+    json: Vec<u8>,
+    members: Object,
+}
+
+/// How the signature is to be checked.
+#[derive(Debug, Clone, Copy)]
+enum Check {
+    /// As a MAC of this algorithm.
+    Mac(Algorithm),
+    /// Not at all. Only a fault says so.
+    Nothing,
+}
+
+/// A token whose signature held.
+#[derive(Debug, Default)]
+struct Believed {
+    header: Object,
+    /// The JSON of the claims, as received.
+    payload: Vec<u8>,
+    claims: Object,
+}
+
+impl Gate {
+    /// Makes the keys ready.
+    pub fn new(policy: Policy, fault: Option<Fault>) -> Self {
+        // The gate names its provider; but what else signs in this process asks for the default, and panics if
+        // another crate has turned on the second backend and nobody has chosen. Already chosen is fine.
+        let _ = DEFAULT_PROVIDER.install_default();
+        // RFC 8725 §3.5: anyone knows the empty key.
+        let usable = !policy.secret.is_empty()
+            && AlgorithmFamily::Hmac
+                .algorithms()
+                .contains(&policy.algorithm);
+        Self {
+            key: usable.then(|| DecodingKey::from_secret(&policy.secret)),
+            // The names of the variants are the names of RFC 7518 §3.1.
+            algorithm_name: format!("{:?}", policy.algorithm),
+            policy,
+            fault,
+            memory: Mutex::default(),
+        }
+    }
+
+    /// Verifies `token` at `now` (seconds since 1970) and says who bears it.
+    pub fn admit(&self, token: &[u8], now: f64) -> Result<Bearer, Refusal> {
+        self.admit_with(token, now, &RequestHints::default())
+    }
+
+    /// As [`Gate::admit`], for a request that says more than its token.
+    pub fn admit_with(
+        &self,
+        token: &[u8],
+        now: f64,
+        hints: &RequestHints,
+    ) -> Result<Bearer, Refusal> {
+        if !now.is_finite() {
+            return Err(Refusal::Internal("the time is not a number"));
+        }
+        if token.is_empty() {
+            return Err(Refusal::Missing);
+        }
+        if token.len() > self.policy.max_token_bytes {
+            return Err(Refusal::Malformed("longer than the limit"));
+        }
+        let decision = self.decide(token, now, hints);
+        self.afterthought(token, now, decision)
+    }
+
+    fn has(&self, fault: Fault) -> bool {
+        self.fault == Some(fault)
+    }
+
+    /// Shape, header, signature, claims: each is looked at only when the one before was right.
+    fn decide(&self, token: &[u8], now: f64, hints: &RequestHints) -> Result<Bearer, Refusal> {
+        if let Some(decision) = self.rash_decision(token, now, hints) {
+            return decision;
+        }
+        let token = self.respelled(token);
+        let compact = self.split(&token)?;
+        let header = self.header(&compact)?;
+        if let Some(refusal) = self.premature_refusal(&compact, &header, now, hints) {
+            return Err(refusal);
+        }
+        self.check_signature(&compact, &header, hints)?;
+        let payload = self.payload(&compact, &header.members)?;
+        if self.needs_no_claims(&payload) {
+            return Ok(self.anonymous());
+        }
+        let claims = self.claims(&header.members, &payload)?;
+        let believed = Believed {
+            header: header.members,
+            payload,
+            claims,
+        };
+        self.judge(believed, now, hints)
+    }
+
+    fn split<'t>(&self, token: &'t [u8]) -> Result<Compact<'t>, Refusal> {
+        self.split_otherwise(token)
+            .unwrap_or_else(|| jws::split(token))
+            .map_err(Refusal::Malformed)
+    }
+
+    fn decode(&self, segment: &[u8], part: Part) -> Result<Vec<u8>, Refusal> {
+        jws::decode(&self.respelled_segment(segment, part)).map_err(Refusal::Malformed)
+    }
+
+    /// Reads the header and refuses one this gate may not act on.
+    fn header(&self, compact: &Compact<'_>) -> Result<Header, Refusal> {
+        let json = self.decode(compact.header, Part::Header)?;
+        if self.dislikes_header(&json) {
+            return Err(Refusal::Malformed("not the usual header"));
+        }
+        let members = self
+            .header_otherwise(&json)
+            .or_else(|| self.object_otherwise(&json))
+            .unwrap_or_else(|| json::object(&json))
+            .map_err(Refusal::Malformed)?;
+        // RFC 7515 §4.1.11: an extension that must be understood and is not, makes the JWS invalid, and this
+        // gate understands none. RFC 7797 §7 keeps b64 out of JWTs.
+        if (members.contains_key("crit") || members.contains_key("b64"))
+            && !self.tolerates_extensions(&members)
+        {
+            return Err(Refusal::Malformed("crit or b64"));
+        }
+        if is_nested(&members) && !self.has(Fault::TrustsNestedToken) {
+            return Err(Refusal::Malformed("a nested token"));
+        }
+        if let Some(wanted) = &self.policy.typ
+            && !matches!(members.get("typ"), Some(Value::String(typ)) if is_media_type(typ, wanted))
+        {
+            return Err(Refusal::Malformed("typ is not the wanted one"));
+        }
+        if self.dislikes_members(&members) {
+            return Err(Refusal::Malformed("not the usual members"));
+        }
+        Ok(Header { json, members })
+    }
+
+    /// RFC 8725 §3.1: the algorithm is ours to choose, not the token's. Names are case-sensitive (RFC 7515
+    /// §4.1.1).
+    fn check(&self, header: &Header) -> Result<Check, Refusal> {
+        match header.members.get("alg") {
+            Some(Value::String(alg)) if *alg == self.algorithm_name => {
+                Ok(Check::Mac(self.policy.algorithm))
+            }
+            _ => self
+                .check_anyway(header)
+                .ok_or(Refusal::BadSignature("alg is not the allowed one")),
+        }
+    }
+
+    /// Refuses a signature that does not cover the text as received (RFC 7515 §5.2, step 8).
+    fn check_signature(
+        &self,
+        compact: &Compact<'_>,
+        header: &Header,
+        hints: &RequestHints,
+    ) -> Result<(), Refusal> {
+        let Check::Mac(algorithm) = self.check(header)? else {
+            return Ok(());
+        };
+        let Some(key) = &self.key else {
+            return Err(Refusal::BadSignature("there is no key"));
+        };
+        let signature = self.decode(compact.signature.unwrap_or_default(), Part::Signature)?;
+        if self.disbelieved_before(compact) {
+            return Err(Refusal::BadSignature("the signature did not match before"));
+        }
+        // aws-lc compares in constant time.
+        let matches = (DEFAULT_PROVIDER.verifier_factory)(&algorithm, key)
+            .is_ok_and(|verifier| verifier.verify(compact.signed, &signature).is_ok());
+        if matches {
+            self.remember_match(compact, &signature);
+            return Ok(());
+        }
+        if self.believes_anyway(compact, &signature, hints) {
+            return Ok(());
+        }
+        self.remember_mismatch(compact);
+        Err(Refusal::BadSignature("the signature does not match"))
+    }
+
+    fn payload(&self, compact: &Compact<'_>, header: &Object) -> Result<Vec<u8>, Refusal> {
+        match self.payload_otherwise(compact, header) {
+            Some(payload) => Ok(payload),
+            None => self.decode(&compact.payload, Part::Payload),
+        }
+    }
+
+    fn claims(&self, header: &Object, payload: &[u8]) -> Result<Object, Refusal> {
+        if let Some(refusal) = self.dislikes_payload(payload) {
+            return Err(refusal);
+        }
+        self.claims_otherwise(header, payload)
+            .or_else(|| self.object_otherwise(payload))
+            .unwrap_or_else(|| json::object(payload))
+            .map_err(Refusal::Malformed)
+    }
+}
+
+/// RFC 7519 §5.2: whether the payload is another JWT. This gate takes claims only.
+fn is_nested(header: &Object) -> bool {
+    matches!(header.get("cty"), Some(Value::String(cty)) if cty.eq_ignore_ascii_case("JWT"))
+}
+
+/// Whether `typ` names the media type `wanted`, any case, "application/" or not (RFC 7515 §4.1.9).
+fn is_media_type(typ: &str, wanted: &str) -> bool {
+    const PREFIX: &str = "application/";
+    let bare = match typ.get(..PREFIX.len()) {
+        Some(prefix) if prefix.eq_ignore_ascii_case(PREFIX) => &typ[PREFIX.len()..],
+        _ => typ,
+    };
+    bare.eq_ignore_ascii_case(wanted)
+}
