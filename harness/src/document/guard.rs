@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use serde_saphyr::granit_parser::{self, ErrorKind, Event, Parser, ScalarStyle, ScanError, Span};
 
-use super::diagnostic::{Code, Diagnostic, Diagnostics};
+use super::diagnostic::{Code, Diagnostic, Diagnostics, SHOWN_DIAGNOSTICS};
 use super::path::{Path, Segment};
 use super::source::Source;
 
@@ -173,17 +173,21 @@ pub(super) fn read(source: &Source, limits: &Limits) -> Result<Tree, Diagnostics
         aliases: 0,
         documents: 0,
         root: None,
+        last: 0,
         found: Diagnostics::new(),
     };
     for event in Parser::new_from_str_with_options(text, options) {
         match event {
             Ok((event, span)) => {
-                if builder.take(event, &span).is_break() {
+                // Past so many mistakes the rest would not be shown, and each costs time.
+                let full = builder.found.len() >= SHOWN_DIAGNOSTICS;
+                if builder.take(event, &span).is_break() || full {
                     break;
                 }
+                builder.last = builder.last.max(range(source, &span).end);
             }
             Err(error) => {
-                builder.found.push(syntax(source, &error));
+                builder.found.push(syntax(source, &error, builder.last));
                 break;
             }
         }
@@ -220,6 +224,8 @@ struct Builder<'a> {
     aliases: usize,
     documents: usize,
     root: Option<NodeId>,
+    /// Where the last event ended.
+    last: usize,
     found: Diagnostics,
 }
 
@@ -252,6 +258,20 @@ impl Builder<'_> {
                             |d| {
                                 d.help("write the keys out, or use a plain alias for a whole value")
                             },
+                        );
+                    }
+                    if style == ScalarStyle::Plain
+                        && self
+                            .source
+                            .text()
+                            .get(range.clone())
+                            .is_none_or(str::is_empty)
+                    {
+                        self.refuse(
+                            Code::NotAWord,
+                            range.clone(),
+                            "a key is missing before the `:`",
+                            |d| d.help("quote the text if it begins with a colon"),
                         );
                     }
                     self.key(text.into_owned(), range);
@@ -520,14 +540,16 @@ impl Builder<'_> {
     }
 
     fn finish(mut self) -> Result<Tree, Diagnostics> {
-        if self.found.is_empty() && self.root.is_none() {
-            let diagnostic = Diagnostic::new(
-                Code::Empty,
-                self.source,
-                0..0,
-                "the file holds nothing but comments",
-            )
-            .help("delete it, or give it content");
+        let root = self.root.and_then(|root| self.tree.nodes.get(root));
+        // `---` alone is a document that says nothing; `~` and `""` say it.
+        let blank = root.is_none_or(|node| {
+            let text = self.source.text().get(node.range.clone());
+            matches!(node.kind, Kind::Scalar) && text.is_none_or(|text| text.trim().is_empty())
+        });
+        if blank && self.found.is_empty() {
+            let diagnostic =
+                Diagnostic::new(Code::Empty, self.source, 0..0, "the file holds no document")
+                    .help("give it content, or delete it");
             self.found.push(diagnostic);
         }
         self.tree.root = self.root.unwrap_or_default();
@@ -542,8 +564,9 @@ fn range(source: &Source, span: &Span) -> Range<usize> {
     })
 }
 
-/// Puts the parser's words into the author's terms where they are usually needed.
-fn syntax(source: &Source, error: &ScanError) -> Diagnostic {
+/// Puts the parser's words into the author's terms where they are usually needed. `last` is where the part that was
+/// understood ends.
+fn syntax(source: &Source, error: &ScanError, last: usize) -> Diagnostic {
     let marker = error.marker();
     let offset = marker
         .byte_offset()
@@ -556,22 +579,96 @@ fn syntax(source: &Source, error: &ScanError) -> Diagnostic {
         | ErrorKind::TabInIndentation
         | ErrorKind::TabAtBlockScalarStart
         | ErrorKind::TabInPlainScalar => {
-            yaml("a tab can't be used for indentation").help("indent with spaces, two for each level")
+            let tab = indenting_tab(source.text(), last).map_or(offset..offset, |tab| tab..tab + 1);
+            Diagnostic::new(
+                Code::NotYaml,
+                source,
+                tab,
+                "a tab can't be used for indentation",
+            )
+            .label("this is a tab")
+            .help("indent with spaces, two for each level")
         }
-        ErrorKind::UnclosedQuotedScalar => yaml("a quote is opened and never closed")
-            .help("add the closing quote; a quote inside double quotes is written `\\\"`, inside single quotes `''`"),
-        ErrorKind::UnclosedFlowCollection { open } => yaml(&format!("`{open}` is opened and never closed")),
-        ErrorKind::RecursionLimitExceeded => at(Code::BeyondLimits, "lists and mappings are nested too deep"),
+        ErrorKind::UnclosedQuotedScalar
+        | ErrorKind::InvalidQuotedScalarIndent
+        | ErrorKind::DocumentIndicatorInQuotedScalar => {
+            let quote = opening_quote(source.text(), last, offset).unwrap_or(offset);
+            Diagnostic::new(Code::NotYaml, source, quote..quote, "a quote is opened and not closed")
+                .help("close it; inside double quotes a quote is written `\\\"`, inside single quotes `''`")
+        }
+        ErrorKind::UnclosedFlowCollection { open } => {
+            yaml(&format!("`{open}` is opened and not closed"))
+        }
+        ErrorKind::InvalidColonPlacement => yaml("a `:` can't stand here")
+            .help("close the `[` or `{` above it, and quote text that holds a colon"),
+        ErrorKind::RecursionLimitExceeded => {
+            at(Code::BeyondLimits, "lists and mappings are nested too deep")
+        }
         ErrorKind::DirectiveDisallowed => {
-            at(Code::Directive, "directives aren't supported").help("remove the line; documents are YAML 1.2")
+            let end = offset
+                + source
+                    .text()
+                    .get(offset..)
+                    .and_then(|rest| rest.lines().next())
+                    .map_or(0, str::len);
+            Diagnostic::new(
+                Code::Directive,
+                source,
+                offset..end,
+                "directives aren't supported",
+            )
+            .help("remove the line; documents are YAML 1.2")
         }
-        ErrorKind::UnknownAnchor => yaml("the alias refers to an anchor that isn't defined above it")
-            .help("quote the value if it is text that begins with `*`"),
+        ErrorKind::UnknownAnchor => {
+            yaml("the alias refers to an anchor that isn't defined above it")
+                .help("quote the value if it is text that begins with `*`")
+        }
+        ErrorKind::UnexpectedCharacter { character } if character.is_control() => {
+            yaml("a control character can't stand here")
+                .help("remove it, or write it as an escape in double quotes")
+        }
         ErrorKind::UnexpectedCharacter { character } => {
             yaml(&format!("`{character}` can't begin a value")).help("quote the value")
         }
         ErrorKind::MappingValueNotAllowed => yaml("a `:` can't stand here")
             .help("check the indentation, and quote text that holds a colon followed by a space"),
+        ErrorKind::BlockSequenceEntryNotAllowed => yaml("a list can't begin here")
+            .help("put its first item on the next line, and quote text that begins with `- `"),
+        ErrorKind::ExpectedBlockMappingKey
+        | ErrorKind::ExpectedBlockSequenceEntry
+        | ErrorKind::ExpectedDocumentStart => {
+            yaml("this doesn't continue what stands above it").help("check the indentation")
+        }
         _ => yaml(&error.info()),
     }
+}
+
+/// The first tab before the text of a line, looking from the line of an offset on. The parser reports the token after
+/// the tab, or the one before.
+fn indenting_tab(text: &str, from: usize) -> Option<usize> {
+    let from = text
+        .get(..from)?
+        .rfind(['\n', '\r'])
+        .map_or(0, |end| end + 1);
+    let mut indenting = true;
+    for (offset, byte) in text.bytes().enumerate().skip(from) {
+        match byte {
+            b'\n' | b'\r' => indenting = true,
+            b'\t' if indenting => return Some(offset),
+            b' ' => {}
+            _ => indenting = false,
+        }
+    }
+    None
+}
+
+/// The quote that opens the text the parser was in, when nothing but punctuation lies between it and what was read.
+fn opening_quote(text: &str, from: usize, to: usize) -> Option<usize> {
+    let between = text.get(from..to)?;
+    let offset =
+        between.find(|c: char| !c.is_whitespace() && !matches!(c, ':' | '-' | ',' | '?'))?;
+    between
+        .get(offset..)?
+        .starts_with(['"', '\''])
+        .then_some(from + offset)
 }

@@ -149,7 +149,7 @@ fn second_opinion(source: &Source, offset: usize, message: &str) -> Diagnostics 
         Code::Ambiguous,
         source,
         offset..offset,
-        "YAML readers disagree on whether this is valid",
+        "readers of YAML disagree on whether this is valid",
     )
     .note(format!("one of them says: {message}"))
     .help("write it in a plainer way, for example with quotes")
@@ -240,6 +240,18 @@ impl Comparison<'_> {
     }
 
     fn scalar(&mut self, range: Range<usize>, decoded: Meaning, checked: &Meaning) -> Value {
+        let written = self.source.text().get(range.clone()).unwrap_or_default();
+        // Past 64 bits a reader may keep the digits or round them; where both round, they agree on what isn't written.
+        let integer = written
+            .trim_start_matches(['-', '+'])
+            .bytes()
+            .all(|byte| byte.is_ascii_digit());
+        let rounded = |meaning: &Meaning| matches!(meaning, Meaning::Float(_) | Meaning::Huge(_));
+        let number = |meaning: &Meaning| rounded(meaning) || matches!(meaning, Meaning::Int(_));
+        if integer && number(&decoded) && number(checked) && (rounded(&decoded) || rounded(checked))
+        {
+            return self.too_large(range).unwrap_or(Value::Null);
+        }
         let value = match (decoded, checked) {
             (Meaning::Null, Meaning::Null) => Some(Value::Null),
             (Meaning::Bool(one), Meaning::Bool(other)) if one == *other => Some(Value::Bool(one)),
@@ -313,7 +325,7 @@ impl Comparison<'_> {
                 Code::Ambiguous,
                 self.source,
                 range,
-                "YAML readers disagree on what this means",
+                "readers of YAML disagree on what this means",
             )
             .note(format!(
                 "one reads {}, another {}",
