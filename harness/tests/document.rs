@@ -569,6 +569,10 @@ fn texts_made_to_hurt_are_refused_by_a_budget() {
             "many aliases",
             format!("a: &a 1\nb: [{}]", "*a, ".repeat(LIMITS.aliases + 1)),
         ),
+        (
+            "a long text repeated",
+            format!("a: &a {}\nb: [{}]", "x".repeat(500_000), "*a, ".repeat(900)),
+        ),
         ("an endless alias", "a: &a [*a]".to_owned()),
         (
             "fifty deep",

@@ -24,6 +24,8 @@ pub struct Limits {
     pub nodes: usize,
     /// Scalars, lists and mappings once every alias is replaced by what it stands for.
     pub expanded_nodes: usize,
+    /// Bytes of keys and scalars once every alias is replaced by what it stands for.
+    pub expanded_bytes: usize,
     /// Uses of an anchor.
     pub aliases: usize,
 }
@@ -34,6 +36,7 @@ pub const LIMITS: Limits = Limits {
     depth: 48,
     nodes: 100_000,
     expanded_nodes: 200_000,
+    expanded_bytes: 8 << 20,
     aliases: 1_000,
 };
 
@@ -50,8 +53,14 @@ pub(super) struct Tree {
 pub(super) struct Node {
     pub(super) range: Range<usize>,
     pub(super) kind: Kind,
-    /// How many nodes this is, and how deep, with aliases followed.
-    size: usize,
+    cost: Cost,
+}
+
+/// What a node comes to with aliases followed: it is built that often.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cost {
+    nodes: usize,
+    bytes: usize,
     depth: usize,
 }
 
@@ -199,8 +208,7 @@ pub(super) fn read(source: &Source, limits: &Limits) -> Result<Tree, Diagnostics
 struct Open {
     id: NodeId,
     anchor: usize,
-    size: usize,
-    depth: usize,
+    cost: Cost,
     kind: OpenKind,
 }
 
@@ -276,7 +284,7 @@ impl Builder<'_> {
                     }
                     self.key(text.into_owned(), range);
                 } else {
-                    let id = self.add(range, Kind::Scalar)?;
+                    let id = self.add(range, Kind::Scalar, text.len())?;
                     self.anchor(anchor, id);
                     self.attach(id)?;
                 }
@@ -313,7 +321,7 @@ impl Builder<'_> {
                     // A name no other key can have, so that one mistake isn't reported as two.
                     self.key(format!("*{}", range.start), range);
                 } else if let Some(target) = self.anchors.get(&anchor).copied() {
-                    let id = self.add(range, Kind::Alias(target))?;
+                    let id = self.add(range, Kind::Alias(target), 0)?;
                     self.attach(id)?;
                 } else {
                     self.refuse(
@@ -384,7 +392,12 @@ impl Builder<'_> {
         *key = Some((text, range));
     }
 
-    fn add(&mut self, range: Range<usize>, kind: Kind) -> std::ops::ControlFlow<(), NodeId> {
+    fn add(
+        &mut self,
+        range: Range<usize>,
+        kind: Kind,
+        bytes: usize,
+    ) -> std::ops::ControlFlow<(), NodeId> {
         let id = self.tree.nodes.len();
         if id >= self.limits.nodes {
             let message = format!("the file holds more than {} values", self.limits.nodes);
@@ -393,20 +406,19 @@ impl Builder<'_> {
             });
             return std::ops::ControlFlow::Break(());
         }
-        let (size, depth) = match kind {
+        let cost = match kind {
             Kind::Alias(target) => self
                 .tree
                 .nodes
                 .get(target)
-                .map_or((1, 0), |node| (node.size, node.depth)),
-            _ => (1, 0),
+                .map_or_else(Cost::default, |node| node.cost),
+            _ => Cost {
+                nodes: 1,
+                bytes,
+                depth: 0,
+            },
         };
-        self.tree.nodes.push(Node {
-            range,
-            kind,
-            size,
-            depth,
-        });
+        self.tree.nodes.push(Node { range, kind, cost });
         std::ops::ControlFlow::Continue(id)
     }
 
@@ -430,13 +442,16 @@ impl Builder<'_> {
                 |d| d.help("a `?` or a bracket begins a key here; quote it if text is meant"),
             );
         }
-        let id = self.add(range, Kind::Scalar)?;
+        let id = self.add(range, Kind::Scalar, 0)?;
         let kind = if as_key { OpenKind::Key } else { kind };
         self.open.push(Open {
             id,
             anchor,
-            size: 1,
-            depth: 0,
+            cost: Cost {
+                nodes: 1,
+                bytes: 0,
+                depth: 0,
+            },
             kind,
         });
         Flow::Continue(())
@@ -476,8 +491,10 @@ impl Builder<'_> {
         if let Some(node) = self.tree.nodes.get_mut(open.id) {
             node.range.end = if flow { range.end } else { end }.max(node.range.end);
             node.kind = kind;
-            node.size = open.size;
-            node.depth = open.depth + 1;
+            node.cost = Cost {
+                depth: open.cost.depth + 1,
+                ..open.cost
+            };
         }
         self.anchor(open.anchor, open.id);
         self.attach(open.id)
@@ -485,11 +502,11 @@ impl Builder<'_> {
 
     /// Puts a finished node where it belongs, and counts it there.
     fn attach(&mut self, id: NodeId) -> Flow {
-        let Some((range, size, depth)) = self
+        let Some((range, cost)) = self
             .tree
             .nodes
             .get(id)
-            .map(|node| (node.range.clone(), node.size, node.depth))
+            .map(|node| (node.range.clone(), node.cost))
         else {
             return Flow::Continue(());
         };
@@ -498,13 +515,14 @@ impl Builder<'_> {
             self.root.get_or_insert(id);
             return Flow::Continue(());
         };
-        parent.size = parent.size.saturating_add(size);
-        parent.depth = parent.depth.max(depth);
-        let total = parent.size;
+        parent.cost.nodes = parent.cost.nodes.saturating_add(cost.nodes);
+        parent.cost.bytes = parent.cost.bytes.saturating_add(cost.bytes);
+        parent.cost.depth = parent.cost.depth.max(cost.depth);
         match &mut parent.kind {
             OpenKind::List(items) => items.push(id),
             OpenKind::Map { entries, key, .. } => {
                 if let Some((key, key_range)) = key.take() {
+                    parent.cost.bytes = parent.cost.bytes.saturating_add(key.len());
                     entries.push(Entry {
                         key,
                         key_range,
@@ -514,17 +532,22 @@ impl Builder<'_> {
             }
             OpenKind::Key => {}
         }
-        if total > self.limits.expanded_nodes {
+        let total = parent.cost;
+        let Limits {
+            expanded_nodes,
+            expanded_bytes,
+            ..
+        } = *self.limits;
+        if total.nodes > expanded_nodes || total.bytes > expanded_bytes {
             let message = format!(
-                "aliases expand to more than {} values",
-                self.limits.expanded_nodes
+                "aliases expand to more than {expanded_nodes} values or {expanded_bytes} bytes"
             );
             self.refuse(Code::BeyondLimits, range, &message, |d| {
                 d.help("repeat less, or split the file")
             });
             return Flow::Break(());
         }
-        if level + depth > self.limits.depth {
+        if level + cost.depth > self.limits.depth {
             self.too_deep(range);
             return Flow::Break(());
         }

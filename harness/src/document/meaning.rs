@@ -168,7 +168,8 @@ fn options() -> serde_saphyr::Options {
         with_snippet: false,
         budget: serde_saphyr::budget! {
             max_depth: LIMITS.depth + 1,
-            max_nodes: LIMITS.expanded_nodes,
+            max_nodes: 2 * LIMITS.expanded_nodes,
+            max_anchors: LIMITS.nodes,
             max_aliases: LIMITS.aliases,
             max_documents: 1,
             enforce_alias_anchor_ratio: false,
