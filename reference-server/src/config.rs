@@ -40,13 +40,17 @@ pub struct Config {
     pub refusal: RefusalStyle,
     /// The one way in which to be wrong.
     pub fault: Option<Fault>,
-    /// Seconds after `exp` (and before `nbf`) at which a token still passes. At most a day.
+    /// Seconds after `exp` (and before `nbf`) at which a token still passes. At most [`crate::gate::MAX_LEEWAY_S`] count.
     pub leeway_s: u64,
     /// Refuse tokens without `exp`; `None` is the dialect's own rule (all do, but shipvox in development does not,
     /// because its documented test token never expires).
     pub require_exp: Option<bool>,
     /// A longer token is refused before it is looked at.
     pub max_token_bytes: usize,
+    /// What `aud` must be or contain; `None` does not look at it. None of the four systems asks.
+    pub audience: Option<String>,
+    /// What `iss` must be; `None` does not look at it. None of the four systems asks.
+    pub issuer: Option<String>,
     /// How much of everything.
     pub limits: Limits,
     /// Who can log in; `None` is the documented sample accounts in development and nobody in production.
@@ -87,6 +91,8 @@ impl Config {
             leeway_s: 0,
             require_exp: None,
             max_token_bytes: 8 * 1024,
+            audience: None,
+            issuer: None,
             limits: Limits::new(dialect),
             users: None,
             bcrypt_cost: 6,
@@ -151,7 +157,7 @@ impl Config {
         Policy {
             secret: self.secret.clone(),
             algorithm: self.algorithm,
-            leeway_s: self.leeway_s.min(86_400),
+            leeway_s: self.leeway_s,
             require_exp: self.requires_exp(),
             identity_claims: dialect.identity_claims().iter().map(|&name| name.to_owned()).collect(),
             identity_fallback: (dialect == Dialect::Omni2).then(|| "unknown".to_owned()),
@@ -161,6 +167,9 @@ impl Config {
                 default: "read_only".to_owned(),
             }),
             max_token_bytes: self.max_token_bytes,
+            audience: self.audience.clone(),
+            issuer: self.issuer.clone(),
+            typ: None,
         }
     }
 

@@ -93,7 +93,7 @@ pub(crate) fn reason(dialect: Dialect, denial: &Denial) -> String {
 
 /// Is it the claim that names the bearer, and not for example `nbf`?
 fn names_identity(which: &str) -> bool {
-    which.contains("identity") || which.contains("sub")
+    which.contains("identity")
 }
 
 /// Status and challenge (RFC 9110 §15.5.2, RFC 6750 §3).

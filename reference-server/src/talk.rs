@@ -32,7 +32,6 @@ pub(crate) struct Talk {
     dialect: Dialect,
     fault: Option<Fault>,
     identity: String,
-    role: Option<String>,
     claims: std::sync::Arc<Map<String, Value>>,
     /// Seconds since 1970.
     authenticated_at: f64,
@@ -44,7 +43,6 @@ impl Talk {
             dialect,
             fault,
             identity: bearer.identity.clone(),
-            role: bearer.role.clone(),
             claims: std::sync::Arc::clone(&bearer.claims),
             authenticated_at: now,
         }
@@ -179,12 +177,12 @@ impl Talk {
 
     /// simutrador's plan, as the token says.
     pub(crate) fn plan(&self) -> &str {
-        plan(&self.claims, self.role.as_deref())
+        plan(&self.claims)
     }
 }
 
 /// simutrador's plan: the claim, else free.
-pub(crate) fn plan<'c>(claims: &'c Map<String, Value>, _role: Option<&str>) -> &'c str {
+pub(crate) fn plan(claims: &Map<String, Value>) -> &str {
     claims.get("plan").and_then(Value::as_str).unwrap_or("free")
 }
 
