@@ -106,7 +106,9 @@ impl Dialect {
             // No segment is the endpoint without a token, to be refused as such.
             Some("") => Route::Socket { segment: None },
             Some(rest) => match rest.strip_prefix('/') {
-                Some(segment) if !segment.contains('/') => Route::Socket { segment: Some(segment) },
+                Some(segment) if !segment.contains('/') => Route::Socket {
+                    segment: Some(segment),
+                },
                 _ => Route::Http,
             },
             None => Route::Http,
@@ -171,8 +173,13 @@ mod tests {
 
     #[test]
     fn the_endpoint_is_matched_byte_for_byte() {
-        assert_eq!(Dialect::Shipvox.route("/ws"), Route::Socket { segment: None });
-        for variant in ["/ws/", "//ws", "/WS", "/./ws", "/ws;x", "/ws.json", "/ws%2f", "/w", "/"] {
+        assert_eq!(
+            Dialect::Shipvox.route("/ws"),
+            Route::Socket { segment: None }
+        );
+        for variant in [
+            "/ws/", "//ws", "/WS", "/./ws", "/ws;x", "/ws.json", "/ws%2f", "/w", "/",
+        ] {
             assert_eq!(Dialect::Shipvox.route(variant), Route::Http, "{variant}");
         }
     }
@@ -180,7 +187,12 @@ mod tests {
     #[test]
     fn a_path_token_is_exactly_one_segment() {
         let route = |path| Dialect::PersonalAssistant.route(path);
-        assert_eq!(route("/ws/a.b.c"), Route::Socket { segment: Some("a.b.c") });
+        assert_eq!(
+            route("/ws/a.b.c"),
+            Route::Socket {
+                segment: Some("a.b.c")
+            }
+        );
         assert_eq!(route("/ws"), Route::Socket { segment: None });
         assert_eq!(route("/ws/"), Route::Socket { segment: Some("") });
         for other in ["/ws/a/extra", "/ws/a/", "/wsa", "/ws//a", "/health"] {
