@@ -8,42 +8,68 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::json::Object;
-use super::{Bearer, Gate, MAX_LEEWAY_S, Refusal, RolePolicy};
+use super::{Bearer, Believed, Gate, MAX_LEEWAY_S, Refusal, RequestHints, RolePolicy};
+use crate::fault::Fault;
 
 /// How much of a role that is not even a text is repeated, in characters.
 const RENDERED_ROLE_CHARS: usize = 64;
 
 impl Gate {
     /// Decides over claims whose signature held.
-    pub(super) fn judge(&self, claims: Object, now: f64) -> Result<Bearer, Refusal> {
-        let expires_at = self.expires_at(&claims, now)?;
-        self.check_not_before(&claims, now)?;
-        self.check_parties(&claims)?;
-        let identity = self.identity(&claims)?;
+    pub(super) fn judge(
+        &self,
+        token: Believed,
+        now: f64,
+        hints: &RequestHints,
+    ) -> Result<Bearer, Refusal> {
+        let expires_at = self.expires_at(&token, now, hints)?;
+        self.check_not_before(&token.claims, now, hints)?;
+        self.check_parties(&token.claims)?;
+        if self.dislikes_claims(&token.claims) {
+            return Err(Refusal::BadClaims("a claim that is not known"));
+        }
+        let identity = self.identity(&token.claims)?;
         let role = match &self.policy.roles {
-            Some(roles) => Some(allowed_role(roles, &claims)?),
+            Some(roles) => Some(self.role(roles, &token, &identity, hints)?),
             None => None,
         };
         Ok(Bearer {
             identity,
             role,
-            claims: Arc::new(claims),
+            claims: Arc::new(token.claims),
             expires_at,
         })
     }
 
-    fn leeway(&self) -> f64 {
-        self.policy.leeway_s.min(MAX_LEEWAY_S) as f64
+    pub(super) fn leeway(&self) -> f64 {
+        self.leeway_otherwise()
+            .unwrap_or_else(|| self.policy.leeway_s.min(MAX_LEEWAY_S) as f64)
     }
 
     /// RFC 7519 §4.1.4: "on or after" `exp` the token is not accepted.
-    fn expires_at(&self, claims: &Object, now: f64) -> Result<Option<f64>, Refusal> {
-        let exp = match claims.get("exp") {
-            None if self.policy.require_exp => return Err(Refusal::BadClaims("no exp")),
+    fn expires_at(
+        &self,
+        token: &Believed,
+        now: f64,
+        hints: &RequestHints,
+    ) -> Result<Option<f64>, Refusal> {
+        let exp = match token.claims.get("exp") {
+            Some(exp) if self.overlooks_exp(exp, token, hints) => return Ok(None),
+            Some(exp) => exp,
+            None if self.policy.require_exp && !self.has(Fault::AcceptsMissingExp) => {
+                return Err(Refusal::BadClaims("no exp"));
+            }
             None => return Ok(None),
-            Some(exp) => numeric_date(exp).ok_or(Refusal::BadClaims("exp is not a number"))?,
         };
+        let exp = self
+            .exp_otherwise(exp)
+            .or_else(|| numeric_date(exp))
+            .ok_or(Refusal::BadClaims("exp is not a number"))?;
+        if self.dislikes_exp(exp) {
+            return Err(Refusal::BadClaims("exp is not a whole number"));
+        }
         let ends = exp + self.leeway();
+        let ends = self.end_otherwise(ends, now).unwrap_or(ends);
         if ends <= now {
             return Err(Refusal::Expired);
         }
@@ -51,12 +77,18 @@ impl Gate {
     }
 
     /// RFC 7519 §4.1.5: before `nbf` the token is not accepted; at `nbf` it is.
-    fn check_not_before(&self, claims: &Object, now: f64) -> Result<(), Refusal> {
-        let Some(nbf) = claims.get("nbf") else {
-            return Ok(());
+    fn check_not_before(
+        &self,
+        claims: &Object,
+        now: f64,
+        hints: &RequestHints,
+    ) -> Result<(), Refusal> {
+        let nbf = match claims.get("nbf") {
+            Some(nbf) if !self.overlooks_nbf(nbf, hints) => nbf,
+            _ => return Ok(()),
         };
         let nbf = numeric_date(nbf).ok_or(Refusal::BadClaims("nbf is not a number"))?;
-        if nbf > now + self.leeway() {
+        if nbf > now + self.leeway() || self.dislikes_nbf(nbf, now) {
             return Err(Refusal::BadClaims("nbf is still to come"));
         }
         Ok(())
@@ -86,21 +118,47 @@ impl Gate {
 
     /// The first identity claim there is, even if a later one would do better: a token must not choose which
     /// of its names is believed.
-    fn identity(&self, claims: &Object) -> Result<String, Refusal> {
-        let present = self
-            .policy
-            .identity_claims
-            .iter()
-            .find_map(|name| claims.get(name));
-        match present {
-            Some(Value::String(identity)) if !identity.is_empty() => Ok(identity.clone()),
-            Some(Value::String(_)) => Err(Refusal::BadClaims("the identity is empty")),
-            Some(_) => Err(Refusal::BadClaims("the identity is not a text")),
-            None => self
-                .policy
-                .identity_fallback
-                .clone()
-                .ok_or(Refusal::BadClaims("no identity")),
+    pub(super) fn identity(&self, claims: &Object) -> Result<String, Refusal> {
+        let mut names = self.policy.identity_claims.iter();
+        let claim = names.find_map(|name| claims.get(name));
+        let refusal = match claim {
+            Some(Value::String(identity)) if !identity.is_empty() => return Ok(identity.clone()),
+            Some(Value::String(_)) => "the identity is empty",
+            Some(_) => "the identity is not a text",
+            None => match &self.policy.identity_fallback {
+                Some(fallback) => return Ok(fallback.clone()),
+                None => "no identity",
+            },
+        };
+        self.identity_anyway(claim)
+            .ok_or(Refusal::BadClaims(refusal))
+    }
+
+    /// The role, if it is one that is let in.
+    fn role(
+        &self,
+        roles: &RolePolicy,
+        token: &Believed,
+        identity: &str,
+        hints: &RequestHints,
+    ) -> Result<String, Refusal> {
+        let claim = self
+            .role_otherwise(roles, token, identity, hints)
+            .or_else(|| token.claims.get(&roles.claim).cloned());
+        let role = match &claim {
+            Some(Value::String(role)) => Ok(role),
+            Some(other) => Err(other),
+            None => Ok(&roles.default),
+        };
+        match role {
+            Ok(role) if roles.allowed.contains(role) && !self.dislikes_role(role, token) => {
+                Ok(role.clone())
+            }
+            refused => self
+                .role_anyway(roles, claim.as_ref(), &token.claims)
+                .ok_or_else(|| {
+                    Refusal::RoleNotAllowed(refused.map_or_else(rendered, String::clone))
+                }),
         }
     }
 }
@@ -108,20 +166,6 @@ impl Gate {
 /// A JSON number, with or without a fraction (RFC 7519 §2, NumericDate).
 fn numeric_date(value: &Value) -> Option<f64> {
     value.as_f64().filter(|seconds| seconds.is_finite())
-}
-
-/// The role, if it is one that is let in.
-fn allowed_role(roles: &RolePolicy, claims: &Object) -> Result<String, Refusal> {
-    let role = match claims.get(&roles.claim) {
-        Some(Value::String(role)) => role.clone(),
-        Some(other) => return Err(Refusal::RoleNotAllowed(rendered(other))),
-        None => roles.default.clone(),
-    };
-    if roles.allowed.contains(&role) {
-        Ok(role)
-    } else {
-        Err(Refusal::RoleNotAllowed(role))
-    }
 }
 
 /// The start of a value's JSON text.

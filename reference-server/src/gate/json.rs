@@ -15,7 +15,7 @@ pub(super) type Object = Map<String, Value>;
 
 /// Reads `bytes` as one object and nothing more.
 pub(super) fn object(bytes: &[u8]) -> Result<Object, &'static str> {
-    // serde_json checks only the strings it keeps; a token is UTF-8 throughout (RFC 7519 §3).
+    // serde_json checks only the strings it keeps; all of it must be UTF-8 (RFC 7519 §7.2, step 10).
     let text = std::str::from_utf8(bytes).map_err(|_| "not UTF-8")?;
     let mut reader = serde_json::Deserializer::from_str(text);
     let object = StrictObject::deserialize(&mut reader).map_err(reason)?;

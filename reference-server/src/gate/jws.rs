@@ -96,6 +96,11 @@ pub(super) fn decode(segment: &[u8]) -> Result<Vec<u8>, &'static str> {
         .map_err(|_| "a segment that is not base64url")
 }
 
+/// The segment that stands for these bytes.
+pub(super) fn encode(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,12 +4,15 @@
 //! nothing, except that some faults are of memory. It takes one form only, the compact JWS of RFC 7519 §7.2
 //! under one HMAC key and one algorithm; nested, encrypted and unsecured tokens are refused, and what a header
 //! says about keys is not read at all. How a refusal is told to the client is the dialect's business.
+//!
+//! Where a fault breaks the gate, the right path asks `wrong`, by a function whose name says what is asked
+//! (`..._otherwise`, `dislikes_...`, `overlooks_...`, `..._anyway`). Without a fault the answer is always no.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
-use jsonwebtoken::{Algorithm, DecodingKey};
+use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey};
 use serde_json::Value;
 
 use crate::fault::Fault;
@@ -17,9 +20,15 @@ use crate::fault::Fault;
 mod claims;
 mod json;
 mod jws;
+mod lenient;
+mod memory;
+#[cfg(test)]
+mod tests;
+mod wrong;
 
 use json::Object;
 use jws::Compact;
+use memory::Memory;
 
 /// The largest leeway a policy can ask for, in seconds. RFC 7519 §4.1.4 speaks of "no more than a few minutes";
 /// an hour is generous, and more would turn `exp` off.
@@ -148,8 +157,44 @@ pub struct RequestHints {
 pub struct Gate {
     policy: Policy,
     fault: Option<Fault>,
-    key: DecodingKey,
+    /// `None` where the policy has no key that could be trusted.
+    key: Option<DecodingKey>,
     algorithm_name: String,
+    /// Touched by stateful faults only.
+    memory: Mutex<Memory>,
+}
+
+/// Which segment of the token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Header,
+    Payload,
+    Signature,
+}
+
+/// A header that was read.
+struct Header {
+    /// Its JSON, as received.
+    json: Vec<u8>,
+    members: Object,
+}
+
+/// How the signature is to be checked.
+#[derive(Debug, Clone, Copy)]
+enum Check {
+    /// As a MAC of this algorithm.
+    Mac(Algorithm),
+    /// Not at all. Only a fault says so.
+    Nothing,
+}
+
+/// A token whose signature held.
+#[derive(Debug, Default)]
+struct Believed {
+    header: Object,
+    /// The JSON of the claims, as received.
+    payload: Vec<u8>,
+    claims: Object,
 }
 
 impl Gate {
@@ -158,12 +203,18 @@ impl Gate {
         // The gate names its provider; but what else signs in this process asks for the default, and panics if
         // another crate has turned on the second backend and nobody has chosen. Already chosen is fine.
         let _ = DEFAULT_PROVIDER.install_default();
+        // RFC 8725 §3.5: anyone knows the empty key.
+        let usable = !policy.secret.is_empty()
+            && AlgorithmFamily::Hmac
+                .algorithms()
+                .contains(&policy.algorithm);
         Self {
-            key: DecodingKey::from_secret(&policy.secret),
+            key: usable.then(|| DecodingKey::from_secret(&policy.secret)),
             // The names of the variants are the names of RFC 7518 §3.1.
             algorithm_name: format!("{:?}", policy.algorithm),
             policy,
             fault,
+            memory: Mutex::default(),
         }
     }
 
@@ -188,64 +239,146 @@ impl Gate {
         if token.len() > self.policy.max_token_bytes {
             return Err(Refusal::Malformed("longer than the limit"));
         }
-        let compact = jws::split(token).map_err(Refusal::Malformed)?;
+        let decision = self.decide(token, now, hints);
+        self.afterthought(token, now, decision)
+    }
+
+    fn has(&self, fault: Fault) -> bool {
+        self.fault == Some(fault)
+    }
+
+    /// Shape, header, signature, claims: each is looked at only when the one before was right.
+    fn decide(&self, token: &[u8], now: f64, hints: &RequestHints) -> Result<Bearer, Refusal> {
+        if let Some(decision) = self.rash_decision(token, now, hints) {
+            return decision;
+        }
+        let token = self.respelled(token);
+        let compact = self.split(&token)?;
         let header = self.header(&compact)?;
-        let _ = (hints, self.fault);
-        self.check_signature(&compact)?;
-        let payload = jws::decode(&compact.payload).map_err(Refusal::Malformed)?;
-        let claims = json::object(&payload).map_err(Refusal::Malformed)?;
-        let _ = header;
-        self.judge(claims, now)
+        if let Some(refusal) = self.premature_refusal(&compact, &header, now, hints) {
+            return Err(refusal);
+        }
+        self.check_signature(&compact, &header, hints)?;
+        let payload = self.payload(&compact, &header.members)?;
+        if self.needs_no_claims(&payload) {
+            return Ok(self.anonymous());
+        }
+        let claims = self.claims(&header.members, &payload)?;
+        let believed = Believed {
+            header: header.members,
+            payload,
+            claims,
+        };
+        self.judge(believed, now, hints)
+    }
+
+    fn split<'t>(&self, token: &'t [u8]) -> Result<Compact<'t>, Refusal> {
+        self.split_otherwise(token)
+            .unwrap_or_else(|| jws::split(token))
+            .map_err(Refusal::Malformed)
+    }
+
+    fn decode(&self, segment: &[u8], part: Part) -> Result<Vec<u8>, Refusal> {
+        jws::decode(&self.respelled_segment(segment, part)).map_err(Refusal::Malformed)
     }
 
     /// Reads the header and refuses one this gate may not act on.
-    fn header(&self, compact: &Compact<'_>) -> Result<Object, Refusal> {
-        let bytes = jws::decode(compact.header).map_err(Refusal::Malformed)?;
-        let header = json::object(&bytes).map_err(Refusal::Malformed)?;
-        // RFC 7515 §4.1.11: an extension that must be understood and is not, makes the JWS invalid. None is.
-        if header.contains_key("crit") {
-            return Err(Refusal::Malformed("crit"));
+    fn header(&self, compact: &Compact<'_>) -> Result<Header, Refusal> {
+        let json = self.decode(compact.header, Part::Header)?;
+        if self.dislikes_header(&json) {
+            return Err(Refusal::Malformed("not the usual header"));
         }
-        // RFC 7797 §7 keeps b64 out of JWTs.
-        if header.contains_key("b64") {
-            return Err(Refusal::Malformed("b64"));
-        }
-        // RFC 7519 §5.2: the payload is another JWT. This gate takes claims only.
-        if matches!(header.get("cty"), Some(Value::String(cty)) if cty.eq_ignore_ascii_case("JWT"))
+        let members = self
+            .header_otherwise(&json)
+            .or_else(|| self.object_otherwise(&json))
+            .unwrap_or_else(|| json::object(&json))
+            .map_err(Refusal::Malformed)?;
+        // RFC 7515 §4.1.11: an extension that must be understood and is not, makes the JWS invalid, and this
+        // gate understands none. RFC 7797 §7 keeps b64 out of JWTs.
+        if (members.contains_key("crit") || members.contains_key("b64"))
+            && !self.tolerates_extensions(&members)
         {
+            return Err(Refusal::Malformed("crit or b64"));
+        }
+        if is_nested(&members) && !self.has(Fault::TrustsNestedToken) {
             return Err(Refusal::Malformed("a nested token"));
         }
         if let Some(wanted) = &self.policy.typ
-            && !matches!(header.get("typ"), Some(Value::String(typ)) if is_media_type(typ, wanted))
+            && !matches!(members.get("typ"), Some(Value::String(typ)) if is_media_type(typ, wanted))
         {
             return Err(Refusal::Malformed("typ is not the wanted one"));
         }
-        // RFC 8725 §3.1: the algorithm is ours to choose. Names are case-sensitive (RFC 7515 §4.1.1).
-        if !matches!(header.get("alg"), Some(Value::String(alg)) if *alg == self.algorithm_name) {
-            return Err(Refusal::BadSignature("alg is not the allowed one"));
+        if self.dislikes_members(&members) {
+            return Err(Refusal::Malformed("not the usual members"));
         }
-        Ok(header)
+        Ok(Header { json, members })
+    }
+
+    /// RFC 8725 §3.1: the algorithm is ours to choose, not the token's. Names are case-sensitive (RFC 7515
+    /// §4.1.1).
+    fn check(&self, header: &Header) -> Result<Check, Refusal> {
+        match header.members.get("alg") {
+            Some(Value::String(alg)) if *alg == self.algorithm_name => {
+                Ok(Check::Mac(self.policy.algorithm))
+            }
+            _ => self
+                .check_anyway(header)
+                .ok_or(Refusal::BadSignature("alg is not the allowed one")),
+        }
     }
 
     /// Refuses a signature that does not cover the text as received (RFC 7515 §5.2, step 8).
-    fn check_signature(&self, compact: &Compact<'_>) -> Result<(), Refusal> {
-        let signature =
-            jws::decode(compact.signature.unwrap_or_default()).map_err(Refusal::Malformed)?;
-        // RFC 8725 §3.5: anyone knows the empty key.
-        if self.policy.secret.is_empty() {
+    fn check_signature(
+        &self,
+        compact: &Compact<'_>,
+        header: &Header,
+        hints: &RequestHints,
+    ) -> Result<(), Refusal> {
+        let Check::Mac(algorithm) = self.check(header)? else {
+            return Ok(());
+        };
+        let Some(key) = &self.key else {
             return Err(Refusal::BadSignature("there is no key"));
+        };
+        let signature = self.decode(compact.signature.unwrap_or_default(), Part::Signature)?;
+        if self.disbelieved_before(compact) {
+            return Err(Refusal::BadSignature("the signature did not match before"));
         }
-        if self.matches(compact.signed, &signature) {
-            Ok(())
-        } else {
-            Err(Refusal::BadSignature("the signature does not match"))
+        // aws-lc compares in constant time.
+        let matches = (DEFAULT_PROVIDER.verifier_factory)(&algorithm, key)
+            .is_ok_and(|verifier| verifier.verify(compact.signed, &signature).is_ok());
+        if matches {
+            self.remember_match(compact, &signature);
+            return Ok(());
+        }
+        if self.believes_anyway(compact, &signature, hints) {
+            return Ok(());
+        }
+        self.remember_mismatch(compact);
+        Err(Refusal::BadSignature("the signature does not match"))
+    }
+
+    fn payload(&self, compact: &Compact<'_>, header: &Object) -> Result<Vec<u8>, Refusal> {
+        match self.payload_otherwise(compact, header) {
+            Some(payload) => Ok(payload),
+            None => self.decode(&compact.payload, Part::Payload),
         }
     }
 
-    fn matches(&self, signed: &[u8], signature: &Vec<u8>) -> bool {
-        (DEFAULT_PROVIDER.verifier_factory)(&self.policy.algorithm, &self.key)
-            .is_ok_and(|verifier| verifier.verify(signed, signature).is_ok())
+    fn claims(&self, header: &Object, payload: &[u8]) -> Result<Object, Refusal> {
+        if let Some(refusal) = self.dislikes_payload(payload) {
+            return Err(refusal);
+        }
+        self.claims_otherwise(header, payload)
+            .or_else(|| self.object_otherwise(payload))
+            .unwrap_or_else(|| json::object(payload))
+            .map_err(Refusal::Malformed)
     }
+}
+
+/// RFC 7519 §5.2: whether the payload is another JWT. This gate takes claims only.
+fn is_nested(header: &Object) -> bool {
+    matches!(header.get("cty"), Some(Value::String(cty)) if cty.eq_ignore_ascii_case("JWT"))
 }
 
 /// Whether `typ` names the media type `wanted`, any case, "application/" or not (RFC 7515 §4.1.9).

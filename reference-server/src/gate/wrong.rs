@@ -1,0 +1,917 @@
+//! Where the gate goes wrong, one fault at a time.
+//!
+//! Every function here stands at one seam of the right gate in `super`, and without its fault leaves the
+//! decision as it was: it has nothing to add, believes nothing and overlooks nothing. What a fault gives an
+//! attacker is told in `scenarios/weaknesses.yaml`, under its name.
+
+use std::borrow::Cow;
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
+use jsonwebtoken::{Algorithm, EncodingKey};
+use serde_json::{Value, json};
+
+use super::json::{self, Object};
+use super::jws::{self, Compact};
+use super::lenient::{self, REGISTERED_CLAIMS};
+use super::memory::Memory;
+use super::{Bearer, Believed, Check, Gate, Header, Part, Refusal, RequestHints, RolePolicy};
+use crate::fault::Fault;
+
+/// What developers let in while nobody looks.
+const BYPASS_WORDS: [&[u8]; 10] = [
+    b"null",
+    b"undefined",
+    b"None",
+    b"true",
+    b"0",
+    b"test",
+    b"admin",
+    b"dev",
+    b"guest",
+    b"[object Object]",
+];
+
+/// The secrets of tutorials.
+const DEFAULT_SECRETS: [&str; 4] = [
+    "dev-secret-key",
+    "secret",
+    "changeme",
+    "your-256-bit-secret",
+];
+
+/// The names of RFC 7518 §3.1 and RFC 8037 §3.1.
+const KNOWN_ALGORITHMS: [&str; 14] = [
+    "none", "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512",
+    "ES256", "ES384", "ES512", "EdDSA",
+];
+
+/// Claims the four systems use beside the registered ones.
+const USUAL_CLAIMS: [&str; 7] = [
+    "user_id",
+    "username",
+    "email",
+    "name",
+    "role",
+    "plan",
+    "rate_limits",
+];
+
+/// How many failures lock a subject out.
+const FAILURES_TO_LOCK: u32 = 10;
+
+impl Gate {
+    pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who is served where a fault lets in a token that names nobody.
+    pub fn anonymous(&self) -> Bearer {
+        let mut claims = Object::new();
+        if let Some(name) = self.policy.identity_claims.first() {
+            claims.insert(name.clone(), "anonymous".into());
+        }
+        let mut role = None;
+        if let Some(roles) = &self.policy.roles {
+            role = roles.allowed.first().cloned();
+            claims.insert(roles.claim.clone(), role.clone().into());
+        }
+        Bearer {
+            identity: "anonymous".to_owned(),
+            role,
+            claims: Arc::new(claims),
+            expires_at: None,
+        }
+    }
+
+    // The text of the token.
+
+    /// A decision taken before the token is even cut.
+    pub(super) fn rash_decision(
+        &self,
+        token: &[u8],
+        now: f64,
+        hints: &RequestHints,
+    ) -> Option<Result<Bearer, Refusal>> {
+        if self.has(Fault::RefusesEveryone) {
+            return Some(Err(Refusal::Malformed("everyone is refused")));
+        }
+        if self.has(Fault::BypassWord) && BYPASS_WORDS.contains(&token) {
+            return Some(Ok(self.anonymous()));
+        }
+        if self.has(Fault::ContinuesAfterDecodeError) && lenient::periods(token) == 0 {
+            return Some(Ok(self.anonymous()));
+        }
+        if self.has(Fault::CrashesOnNonAscii) && !token.is_ascii() {
+            return Some(Err(Refusal::Internal("a byte that is not ASCII")));
+        }
+        if self.has(Fault::OpaqueClaimsSegment)
+            && let Ok(claims) = jws::decode(token).and_then(|bytes| json::object(&bytes))
+        {
+            let unsigned = Believed {
+                claims,
+                ..Believed::default()
+            };
+            return Some(self.judge(unsigned, now, hints));
+        }
+        if self.has(Fault::DecryptsJwe)
+            && let Some([header, _, _, _, _]) = lenient::decoded_parts(token).as_deref()
+            && json::object(header).is_ok_and(|header| header.get("alg") == Some(&json!("dir")))
+        {
+            return Some(Ok(self.anonymous()));
+        }
+        None
+    }
+
+    /// The token as it is taken to have been meant.
+    pub(super) fn respelled<'t>(&self, token: &'t [u8]) -> Cow<'t, [u8]> {
+        if self.has(Fault::StripsQuotes) {
+            return Cow::Borrowed(lenient::unquoted(token));
+        }
+        if self.has(Fault::TruncatesAtNul) {
+            return Cow::Borrowed(lenient::c_string(token));
+        }
+        if self.has(Fault::StripsLeadingPeriod) {
+            return Cow::Borrowed(token.strip_prefix(b".").unwrap_or(token));
+        }
+        if self.has(Fault::DropsTrailingPeriod) && lenient::periods(token) == 3 {
+            return Cow::Borrowed(token.strip_suffix(b".").unwrap_or(token));
+        }
+        if self.has(Fault::IgnoresExtraSegments) {
+            return Cow::Borrowed(lenient::first_three(token));
+        }
+        if self.has(Fault::AcceptsJsonSerialization)
+            && let Some(compact) = lenient::from_json_serialization(token)
+        {
+            return Cow::Owned(compact);
+        }
+        Cow::Borrowed(token)
+    }
+
+    /// Cuts the token in another way than the right one.
+    pub(super) fn split_otherwise<'t>(
+        &self,
+        token: &'t [u8],
+    ) -> Option<Result<Compact<'t>, &'static str>> {
+        if self.has(Fault::MissingSignatureSegment) && lenient::periods(token) == 1 {
+            return Some(lenient::two_segments(token));
+        }
+        if self.has(Fault::AcceptsAlgNone) && lenient::periods(token) == 1 {
+            return Some(lenient::two_segments(token));
+        }
+        if self.has(Fault::AcceptsAlgNoneAnyCase) && lenient::periods(token) == 1 {
+            return Some(lenient::two_segments(token));
+        }
+        if self.has(Fault::GluesMiddleSegments) && lenient::periods(token) > 2 {
+            return Some(lenient::glued(token));
+        }
+        if self.has(Fault::HonoursB64False) && lenient::says_b64_false(token) {
+            return Some(lenient::first_and_last(token));
+        }
+        // A lenient decoder has to see what the strict one is spared. What it does not tolerate it still refuses.
+        if self.has(Fault::AcceptsSignaturePadding)
+            || self.has(Fault::AcceptsSegmentPadding)
+            || self.has(Fault::AcceptsStandardBase64)
+            || self.has(Fault::SkipsWhitespace)
+            || self.has(Fault::SkipsForeignCharacters)
+            || self.has(Fault::DropsDanglingCharacter)
+        {
+            return Some(lenient::split(token));
+        }
+        None
+    }
+
+    /// The segment as the decoder is given it.
+    pub(super) fn respelled_segment<'t>(&self, segment: &'t [u8], part: Part) -> Cow<'t, [u8]> {
+        if self.has(Fault::AcceptsSignaturePadding) && part == Part::Signature {
+            return Cow::Borrowed(lenient::unpadded(segment));
+        }
+        if self.has(Fault::AcceptsSegmentPadding) && part != Part::Signature {
+            return Cow::Borrowed(lenient::unpadded(segment));
+        }
+        if self.has(Fault::AcceptsStandardBase64) {
+            return Cow::Owned(lenient::url_alphabet(segment));
+        }
+        if self.has(Fault::SkipsWhitespace) {
+            return Cow::Owned(lenient::without_whitespace(segment));
+        }
+        if self.has(Fault::SkipsForeignCharacters) {
+            return Cow::Owned(lenient::without_foreign(segment));
+        }
+        if self.has(Fault::DropsDanglingCharacter)
+            && segment.len() % 4 == 1
+            && segment.iter().all(|&byte| jws::is_base64url(byte))
+        {
+            let mut kept = segment.len() - 1;
+            if part == Part::Signature {
+                // The buffer is of the size of the MAC: whole groups beyond it have no place to go.
+                kept = kept.min((self.mac_length() * 8).div_ceil(6));
+            }
+            return Cow::Borrowed(&segment[..kept]);
+        }
+        Cow::Borrowed(segment)
+    }
+
+    // The header.
+
+    /// Refuses a header for its looks.
+    pub(super) fn dislikes_header(&self, json: &[u8]) -> bool {
+        if self.has(Fault::ConstantHeader) {
+            return !self
+                .usual_headers()
+                .iter()
+                .any(|usual| usual.as_bytes() == json);
+        }
+        if self.has(Fault::HeaderBySubstring) {
+            return !lenient::contains(json, "\"alg\"");
+        }
+        false
+    }
+
+    /// The two ways to write the usual header.
+    fn usual_headers(&self) -> [String; 2] {
+        let alg = &self.algorithm_name;
+        [
+            format!(r#"{{"alg":"{alg}","typ":"JWT"}}"#),
+            format!(r#"{{"typ":"JWT","alg":"{alg}"}}"#),
+        ]
+    }
+
+    /// Reads the header in another way than the right one.
+    pub(super) fn header_otherwise(&self, json: &[u8]) -> Option<Result<Object, &'static str>> {
+        let default = || {
+            let alg = self.algorithm_name.clone();
+            Some(Ok(Object::from_iter([("alg".to_owned(), alg.into())])))
+        };
+        if self.has(Fault::MissingHeaderDefaults) && json.is_empty() {
+            return default();
+        }
+        if self.has(Fault::HeaderNotJsonDefaults)
+            && !json.is_empty()
+            && !lenient::begins_object(json)
+        {
+            return default();
+        }
+        if self.has(Fault::LastAlgUnchecked) {
+            return Some(lenient::first_wins_for("alg", json));
+        }
+        None
+    }
+
+    /// Reads a JSON object, of the header or of the claims, in another way than the right one.
+    pub(super) fn object_otherwise(&self, json: &[u8]) -> Option<Result<Object, &'static str>> {
+        if self.has(Fault::FirstDuplicateWins) {
+            return Some(lenient::first_wins(json, |name| name));
+        }
+        if self.has(Fault::StopsAtFirstJsonValue) {
+            return Some(lenient::first_object(json));
+        }
+        if self.has(Fault::LossyUtf8) {
+            return Some(json::object(String::from_utf8_lossy(json).as_bytes()));
+        }
+        if self.has(Fault::AcceptsUtf16) {
+            return Some(json::object(&lenient::utf8_of_utf16(json)));
+        }
+        None
+    }
+
+    /// Whether `crit` and `b64` are let pass.
+    pub(super) fn tolerates_extensions(&self, header: &Object) -> bool {
+        if self.has(Fault::IgnoresCrit) {
+            return !header.contains_key("b64");
+        }
+        if self.has(Fault::CritAllowsClaimNames)
+            && let Some(Value::Array(names)) = header.get("crit")
+        {
+            let registered = |name: &Value| {
+                name.as_str()
+                    .is_some_and(|name| REGISTERED_CLAIMS.contains(&name))
+            };
+            return !header.contains_key("b64") && names.iter().all(registered);
+        }
+        self.honours_b64_false(header)
+    }
+
+    fn honours_b64_false(&self, header: &Object) -> bool {
+        self.has(Fault::HonoursB64False)
+            && header.get("b64") == Some(&json!(false))
+            && header.get("crit") == Some(&json!(["b64"]))
+    }
+
+    /// Refuses a header that a right gate would go on with.
+    pub(super) fn dislikes_members(&self, header: &Object) -> bool {
+        if self.has(Fault::RefusesUnknownHeader) {
+            return header.keys().any(|name| name != "alg" && name != "typ");
+        }
+        if self.has(Fault::RequiresTyp) {
+            return !header.contains_key("typ");
+        }
+        if self.has(Fault::ExactTyp) {
+            return header.get("typ").is_some_and(|typ| typ != "JWT");
+        }
+        false
+    }
+
+    /// How a token is checked whose `alg` is not the allowed one.
+    pub(super) fn check_anyway(&self, header: &Header) -> Option<Check> {
+        let ours = Check::Mac(self.policy.algorithm);
+        let Some(alg) = header.members.get("alg") else {
+            return self.has(Fault::MissingAlgDefaults).then_some(ours);
+        };
+        let Value::String(name) = alg else {
+            if self.has(Fault::FalsyAlgSkipsCheck) && alg.is_null() {
+                return Some(Check::Nothing);
+            }
+            if self.has(Fault::AlgOfAnyType) && self.names_ours_somehow(alg) {
+                return Some(ours);
+            }
+            return None;
+        };
+        let bare = name.trim_matches(|c: char| c.is_whitespace() || c.is_control());
+        if self.has(Fault::AcceptsAlgNone) && name == "none" {
+            return Some(Check::Nothing);
+        }
+        if self.has(Fault::AcceptsAlgNoneAnyCase)
+            && name != "none"
+            && bare.eq_ignore_ascii_case("none")
+        {
+            return Some(Check::Nothing);
+        }
+        if self.has(Fault::FirstDuplicateWins) && name == "none" && self.last_alg_is_ours(header) {
+            // Two readers: the allow-list looked at the last `alg`, the dispatcher at the first.
+            return Some(Check::Nothing);
+        }
+        if self.has(Fault::FalsyAlgSkipsCheck) && name.is_empty() {
+            return Some(Check::Nothing);
+        }
+        if self.has(Fault::UnknownAlgFallsThrough)
+            && !bare.is_empty()
+            && !KNOWN_ALGORITHMS
+                .iter()
+                .any(|known| known.eq_ignore_ascii_case(bare))
+        {
+            return Some(ours);
+        }
+        if self.has(Fault::FoldsAlgCase) && name.eq_ignore_ascii_case(&self.algorithm_name) {
+            return Some(ours);
+        }
+        if self.has(Fault::TrimsAlg) && name.trim() == self.algorithm_name {
+            return Some(ours);
+        }
+        if self.has(Fault::AllowsHmacFamily) {
+            return match name.as_str() {
+                "HS256" => Some(Check::Mac(Algorithm::HS256)),
+                "HS384" => Some(Check::Mac(Algorithm::HS384)),
+                "HS512" => Some(Check::Mac(Algorithm::HS512)),
+                _ => None,
+            };
+        }
+        if self.has(Fault::AsymmetricAlgUnchecked)
+            && KNOWN_ALGORITHMS.contains(&name.as_str())
+            && !name.starts_with("HS")
+            && name != "none"
+        {
+            return Some(Check::Nothing);
+        }
+        None
+    }
+
+    /// An `alg` that is not a text, but in which a loose comparison finds the allowed one.
+    fn names_ours_somehow(&self, alg: &Value) -> bool {
+        match alg {
+            Value::Array(names) => names.iter().any(|name| *name == self.algorithm_name),
+            Value::Object(names) => {
+                names.contains_key(&self.algorithm_name)
+                    || names.values().any(|name| *name == self.algorithm_name)
+            }
+            Value::Number(bits) => self.algorithm_name.ends_with(&bits.to_string()),
+            other => *other == Value::Bool(true),
+        }
+    }
+
+    fn last_alg_is_ours(&self, header: &Header) -> bool {
+        lenient::members(&header.json).is_ok_and(|members| {
+            let last = members.iter().rfind(|(name, _)| name == "alg");
+            last.is_some_and(|(_, alg)| *alg == self.algorithm_name)
+        })
+    }
+
+    // The signature.
+
+    /// Believes a signature that does not match.
+    pub(super) fn believes_anyway(
+        &self,
+        compact: &Compact<'_>,
+        signature: &[u8],
+        hints: &RequestHints,
+    ) -> bool {
+        if self.has(Fault::IgnoresSignature) {
+            return true;
+        }
+        if self.has(Fault::SecondCarrierUnverified) {
+            return hints.second_carrier;
+        }
+        if self.has(Fault::MissingSignatureSegment) {
+            return compact.signature.is_none();
+        }
+        if self.has(Fault::EmptySignatureSkipsCheck) {
+            return signature.is_empty();
+        }
+        if self.has(Fault::ComparesSignaturePrefix) {
+            let mac = self.mac(compact.signed);
+            return mac.len() == signature.len() && mac[..16] == signature[..16];
+        }
+        if self.has(Fault::ComparesShorterLength) {
+            let mac = self.mac(compact.signed);
+            let length = mac.len().min(signature.len());
+            return length > 0 && mac[..length] == signature[..length];
+        }
+        if self.has(Fault::ComparesWithStartsWith) {
+            return signature.starts_with(&self.mac(compact.signed));
+        }
+        if self.has(Fault::ConstantSignaturePasses) {
+            return signature.len() == self.mac_length()
+                && (signature.iter().all(|&byte| byte == 0x00)
+                    || signature.iter().all(|&byte| byte == 0xff));
+        }
+        if self.has(Fault::HashBySignatureLength) {
+            let algorithm = match signature.len() {
+                48 => Algorithm::HS384,
+                64 => Algorithm::HS512,
+                _ => return false,
+            };
+            return hmac(&self.policy.secret, algorithm, compact.signed) == signature;
+        }
+        if self.has(Fault::HeaderOutsideSignature) {
+            return self.usual_headers().iter().any(|header| {
+                let mut signed = jws::encode(header.as_bytes()).into_bytes();
+                signed.push(b'.');
+                signed.extend_from_slice(&compact.payload);
+                self.mac(&signed) == signature
+            });
+        }
+        if self.has(Fault::EmptySecretAccepted) {
+            return hmac(b"", self.policy.algorithm, compact.signed) == signature;
+        }
+        if self.has(Fault::DefaultSecretActive) {
+            return DEFAULT_SECRETS.iter().any(|secret| {
+                hmac(secret.as_bytes(), self.policy.algorithm, compact.signed) == signature
+            });
+        }
+        self.verdict_key(compact, signature)
+            .is_some_and(|key| self.memory().has(&key))
+    }
+
+    /// Remembers a signature that matched, where a fault will believe its like.
+    pub(super) fn remember_match(&self, compact: &Compact<'_>, signature: &[u8]) {
+        if let Some(key) = self.verdict_key(compact, signature) {
+            self.memory().keep(&key);
+        }
+    }
+
+    /// What a cache of signatures found right is keyed by; each key leaves something out.
+    fn verdict_key(&self, compact: &Compact<'_>, signature: &[u8]) -> Option<Vec<u8>> {
+        if self.has(Fault::PayloadOutsideSignature) {
+            return Some([compact.header, b".", signature].concat());
+        }
+        if self.has(Fault::SignatureFromAnotherToken) {
+            return Some(signature.to_vec());
+        }
+        if self.has(Fault::CacheByHeaderAndPayload) {
+            return Some(compact.signed.to_vec());
+        }
+        None
+    }
+
+    /// Whether the token is refused because its like was.
+    pub(super) fn disbelieved_before(&self, compact: &Compact<'_>) -> bool {
+        self.has(Fault::NegativeCacheByPayload) && self.memory().has(compact.signed)
+    }
+
+    /// Remembers a signature that did not match.
+    pub(super) fn remember_mismatch(&self, compact: &Compact<'_>) {
+        if self.has(Fault::NegativeCacheByPayload) {
+            self.memory().keep(compact.signed);
+        }
+    }
+
+    /// The MAC this token should have had.
+    fn mac(&self, signed: &[u8]) -> Vec<u8> {
+        hmac(&self.policy.secret, self.policy.algorithm, signed)
+    }
+
+    fn mac_length(&self) -> usize {
+        match self.policy.algorithm {
+            Algorithm::HS512 => 64,
+            Algorithm::HS384 => 48,
+            _ => 32,
+        }
+    }
+
+    // The payload.
+
+    /// A refusal that a right gate gives only for a signature that held.
+    pub(super) fn premature_refusal(
+        &self,
+        compact: &Compact<'_>,
+        header: &Header,
+        now: f64,
+        hints: &RequestHints,
+    ) -> Option<Refusal> {
+        if !self.has(Fault::JudgesClaimsFirst) {
+            return None;
+        }
+        let claims = jws::decode(&compact.payload).and_then(|payload| json::object(&payload));
+        let unsigned = Believed {
+            header: header.members.clone(),
+            payload: Vec::new(),
+            claims: claims.ok()?,
+        };
+        match self.judge(unsigned, now, hints) {
+            Err(refusal @ (Refusal::Expired | Refusal::RoleNotAllowed(_))) => Some(refusal),
+            _ => None,
+        }
+    }
+
+    /// The payload's bytes where they are not the segment, decoded.
+    pub(super) fn payload_otherwise(
+        &self,
+        compact: &Compact<'_>,
+        header: &Object,
+    ) -> Option<Vec<u8>> {
+        if self.honours_b64_false(header) {
+            return Some(compact.payload.to_vec());
+        }
+        if self.has(Fault::TrustsNestedToken) && super::is_nested(header) {
+            return lenient::unverified_payload(&jws::decode(&compact.payload).ok()?);
+        }
+        None
+    }
+
+    /// Whether the bearer of this payload is served without claims.
+    pub(super) fn needs_no_claims(&self, payload: &[u8]) -> bool {
+        if self.has(Fault::EmptyPayloadIsAnonymous) {
+            return payload.is_empty();
+        }
+        if self.has(Fault::OpaquePayload) {
+            return !payload.is_empty() && !lenient::begins_object(payload);
+        }
+        false
+    }
+
+    /// A refusal for the looks of the claims.
+    pub(super) fn dislikes_payload(&self, payload: &[u8]) -> Option<Refusal> {
+        if self.has(Fault::AsciiClaimsOnly) && !payload.is_ascii() {
+            return Some(Refusal::Malformed("claims that are not ASCII"));
+        }
+        if self.has(Fault::CrashesOnOddNumbers) && lenient::has_odd_exp(payload) {
+            return Some(Refusal::Internal("exp is beyond the calendar"));
+        }
+        None
+    }
+
+    /// Reads the claims in another way than the right one.
+    pub(super) fn claims_otherwise(
+        &self,
+        header: &Object,
+        payload: &[u8],
+    ) -> Option<Result<Object, &'static str>> {
+        if self.has(Fault::FoldsClaimNames) {
+            // A member repeated in the same spelling stays refused.
+            return Some(
+                json::object(payload)
+                    .and_then(|_| lenient::first_wins(payload, |name| self.folded(name))),
+            );
+        }
+        if self.has(Fault::RelaxedJson) {
+            return Some(json::object(&lenient::plain_json(payload)));
+        }
+        if self.has(Fault::HeaderOverridesClaims) {
+            return Some(json::object(payload).map(|mut claims| {
+                claims.extend(header.clone());
+                claims
+            }));
+        }
+        None
+    }
+
+    /// The spelling the policy knows of a claim name in any case.
+    fn folded(&self, name: String) -> String {
+        let policy = self.policy.identity_claims.iter();
+        let role = self.policy.roles.iter().map(|roles| &roles.claim);
+        let known = policy.chain(role).map(String::as_str);
+        let mut known = known.chain(REGISTERED_CLAIMS);
+        match known.find(|known| known.eq_ignore_ascii_case(&name)) {
+            Some(known) => known.to_owned(),
+            None => name,
+        }
+    }
+
+    // The claims.
+
+    /// Refuses claims it has no use for.
+    pub(super) fn dislikes_claims(&self, claims: &Object) -> bool {
+        self.has(Fault::RefusesUnknownClaim)
+            && claims.keys().any(|name| {
+                !REGISTERED_CLAIMS.contains(&name.as_str())
+                    && !USUAL_CLAIMS.contains(&name.as_str())
+                    && !self.policy.identity_claims.contains(name)
+                    && !self.policy.roles.iter().any(|roles| roles.claim == *name)
+            })
+    }
+
+    /// Takes an `exp` for none at all.
+    pub(super) fn overlooks_exp(
+        &self,
+        exp: &Value,
+        token: &Believed,
+        hints: &RequestHints,
+    ) -> bool {
+        if self.has(Fault::IgnoresExp) {
+            return true;
+        }
+        if self.has(Fault::SecondCarrierUnverified) {
+            return hints.second_carrier;
+        }
+        if self.has(Fault::ExpBySubstring) {
+            return !lenient::contains(&token.payload, "\"exp\"");
+        }
+        if self.has(Fault::WrongExpTypeIsAbsent) {
+            return !exp.is_number();
+        }
+        if self.has(Fault::ExpUnsigned) {
+            return exp.as_f64().is_some_and(|exp| exp < 0.0);
+        }
+        if self.has(Fault::FalsyExpSkipsCheck) {
+            return exp.as_f64() == Some(0.0);
+        }
+        false
+    }
+
+    /// An `exp` that is read as something else than it says.
+    pub(super) fn exp_otherwise(&self, exp: &Value) -> Option<f64> {
+        if self.has(Fault::CoercesExpString) {
+            return exp.as_str()?.trim().parse().ok();
+        }
+        if self.has(Fault::Exp32Bit) {
+            // The casts are the fault: 2^31 becomes a year long gone.
+            return exp.as_f64().map(|exp| f64::from(exp as i64 as i32));
+        }
+        None
+    }
+
+    /// Refuses an `exp` that is good.
+    pub(super) fn dislikes_exp(&self, exp: f64) -> bool {
+        self.has(Fault::RefusesFractionalExp) && exp.fract() != 0.0
+    }
+
+    /// The leeway, where it is not the policy's.
+    pub(super) fn leeway_otherwise(&self) -> Option<f64> {
+        if self.has(Fault::LeewayInMinutes) {
+            return Some(30.0 * 60.0);
+        }
+        if self.has(Fault::HiddenLeeway) {
+            return Some(self.policy.leeway_s as f64 + 60.0);
+        }
+        None
+    }
+
+    /// The end of the token, moved.
+    pub(super) fn end_otherwise(&self, ends: f64, now: f64) -> Option<f64> {
+        if self.has(Fault::ExpiryMargin) {
+            return Some(ends - 60.0);
+        }
+        if self.has(Fault::ExpBoundary) && ends == now.floor() {
+            // It counts in whole seconds, and the one that `exp` names is still good.
+            return Some(ends + 1.0);
+        }
+        None
+    }
+
+    /// Takes an `nbf` for none at all.
+    pub(super) fn overlooks_nbf(&self, nbf: &Value, hints: &RequestHints) -> bool {
+        if self.has(Fault::IgnoresNbf) {
+            return true;
+        }
+        if self.has(Fault::SecondCarrierUnverified) {
+            return hints.second_carrier;
+        }
+        if self.has(Fault::NbfStringIsAbsent) {
+            return nbf.is_string();
+        }
+        false
+    }
+
+    /// Refuses an `nbf` that is good.
+    pub(super) fn dislikes_nbf(&self, nbf: f64, now: f64) -> bool {
+        self.has(Fault::RefusesNbfNow) && nbf >= now.floor() + self.leeway()
+    }
+
+    /// Who the bearer is where the token does not say.
+    pub(super) fn identity_anyway(&self, claim: Option<&Value>) -> Option<String> {
+        if self.has(Fault::ServesWithoutIdentity) && claim.is_none() {
+            return Some("unknown".to_owned());
+        }
+        if self.has(Fault::ServesEmptyIdentity) && claim == Some(&json!("")) {
+            return Some("anonymous".to_owned());
+        }
+        None
+    }
+
+    // The role.
+
+    /// A role that is not taken from the role claim.
+    pub(super) fn role_otherwise(
+        &self,
+        roles: &RolePolicy,
+        token: &Believed,
+        identity: &str,
+        hints: &RequestHints,
+    ) -> Option<Value> {
+        if self.has(Fault::RoleFromRequest) {
+            return hints.role.clone().map(Value::String);
+        }
+        if self.has(Fault::RoleFromHeader) {
+            return token.header.get(&roles.claim).cloned();
+        }
+        if self.has(Fault::RoleCachedPerUser) {
+            return self.memory().role(identity).map(Value::from);
+        }
+        None
+    }
+
+    /// Refuses a role that is let in.
+    pub(super) fn dislikes_role(&self, role: &str, token: &Believed) -> bool {
+        if self.has(Fault::OnlyAdminAllowed) {
+            return role != "admin";
+        }
+        if self.has(Fault::ComparesRoleUnescaped) {
+            return !lenient::contains(&token.payload, &format!("\"{role}\""));
+        }
+        false
+    }
+
+    /// The role as which a bearer is let in who should not be.
+    pub(super) fn role_anyway(
+        &self,
+        roles: &RolePolicy,
+        role: Option<&Value>,
+        claims: &Object,
+    ) -> Option<String> {
+        let allowed = |wanted: &Value| {
+            let wanted = wanted.as_str()?;
+            roles.allowed.iter().find(|role| *role == wanted).cloned()
+        };
+        let first = || roles.allowed.first().cloned();
+        let name = match role {
+            Some(Value::String(name)) => Some(name.as_str()),
+            Some(_) => None,
+            None => Some(roles.default.as_str()),
+        };
+
+        if self.has(Fault::DefaultRoleAdmin) && role.is_none() {
+            return Some("admin".to_owned());
+        }
+        if self.has(Fault::ViewerAllowed) && name == Some("viewer") {
+            return name.map(str::to_owned);
+        }
+        if self.has(Fault::ReadOnlyAllowed) && name == Some("read_only") {
+            return name.map(str::to_owned);
+        }
+        if self.has(Fault::FalsyRoleSkipsCheck) && matches!(role, Some(Value::Null)) {
+            return first();
+        }
+        if self.has(Fault::FalsyRoleSkipsCheck) && name == Some("") {
+            return first();
+        }
+        if self.has(Fault::DenylistOfRoles) && !matches!(name, None | Some("viewer" | "read_only"))
+        {
+            return name.map(str::to_owned);
+        }
+        if self.has(Fault::FoldsRoleCase) {
+            let name = name?;
+            let mut same = roles.allowed.iter();
+            return same.find(|role| role.eq_ignore_ascii_case(name)).cloned();
+        }
+        if self.has(Fault::TrimsRole) {
+            let blank = |c: char| c.is_whitespace() || c.is_control() || c == '\u{200b}';
+            return allowed(&name?.trim_matches(blank).into());
+        }
+        if self.has(Fault::RoleBySubstring) {
+            let name = name?;
+            let mut within = roles.allowed.iter();
+            return within.find(|role| name.contains(role.as_str())).cloned();
+        }
+        if self.has(Fault::RoleAnyOfArray) {
+            return role?.as_array()?.iter().find_map(allowed);
+        }
+        if self.has(Fault::RoleTruthy) {
+            let truthy = match role? {
+                Value::Bool(yes) => *yes,
+                Value::Number(number) => number.as_f64() != Some(0.0),
+                Value::Object(members) => !members.is_empty(),
+                _ => false,
+            };
+            return truthy.then(first)?;
+        }
+        if self.has(Fault::MergesRoleClaims) {
+            if claims.get("is_admin") == Some(&json!(true)) {
+                return Some("admin".to_owned());
+            }
+            let named = |claim: &str| match claims.get(claim)? {
+                Value::Array(names) if names.contains(&json!("*")) => first(),
+                Value::Array(names) => names.iter().find_map(allowed),
+                Value::String(names) => names.split(' ').find_map(|name| allowed(&name.into())),
+                _ => None,
+            };
+            return ["roles", "scope", "permissions", "groups"]
+                .into_iter()
+                .find_map(named);
+        }
+        None
+    }
+
+    // Afterwards.
+
+    /// What a gate with a memory makes of a decision.
+    pub(super) fn afterthought(
+        &self,
+        token: &[u8],
+        now: f64,
+        decision: Result<Bearer, Refusal>,
+    ) -> Result<Bearer, Refusal> {
+        if self.has(Fault::OneShotToken) {
+            let bearer = decision?;
+            if !self.memory().keep(token) {
+                return Err(Refusal::BadClaims("this token was used before"));
+            }
+            return Ok(bearer);
+        }
+        if self.has(Fault::FailuresLockTheSubject) {
+            return self.after_lock(token, decision);
+        }
+        if self.has(Fault::CaseFoldedTokenCache) {
+            return self.after_folded_cache(token, now, decision);
+        }
+        if self.has(Fault::RoleCachedPerUser)
+            && let Ok(bearer) = &decision
+            && let Some(role) = &bearer.role
+        {
+            self.memory().keep_role(&bearer.identity, role);
+        }
+        decision
+    }
+
+    /// The identity is believed of a token that was not: whoever fails in somebody's name locks him out.
+    fn after_lock(
+        &self,
+        token: &[u8],
+        decision: Result<Bearer, Refusal>,
+    ) -> Result<Bearer, Refusal> {
+        match decision {
+            Ok(bearer) if self.memory().failures(&bearer.identity) >= FAILURES_TO_LOCK => {
+                Err(Refusal::BadClaims("this identity failed too often"))
+            }
+            Err(refusal) => {
+                let named = lenient::unverified_claims(token);
+                if let Some(Ok(identity)) = named.map(|claims| self.identity(&claims)) {
+                    self.memory().count_failure(identity);
+                }
+                Err(refusal)
+            }
+            admitted => admitted,
+        }
+    }
+
+    /// Only what is no token at all is looked up, so that a token that has expired stays so.
+    fn after_folded_cache(
+        &self,
+        token: &[u8],
+        now: f64,
+        decision: Result<Bearer, Refusal>,
+    ) -> Result<Bearer, Refusal> {
+        let folded = token.to_ascii_lowercase();
+        match decision {
+            Ok(bearer) => {
+                self.memory().keep_bearer(folded, bearer.clone());
+                Ok(bearer)
+            }
+            Err(refusal @ (Refusal::Malformed(_) | Refusal::BadSignature(_))) => {
+                let known = self.memory().bearer(&folded).cloned();
+                known
+                    .filter(|bearer| bearer.expires_at.is_none_or(|ends| now < ends))
+                    .ok_or(refusal)
+            }
+            refused => refused,
+        }
+    }
+}
+
+/// The MAC of `signed`, empty where the algorithm makes none.
+fn hmac(secret: &[u8], algorithm: Algorithm, signed: &[u8]) -> Vec<u8> {
+    let key = EncodingKey::from_secret(secret);
+    (DEFAULT_PROVIDER.signer_factory)(&algorithm, &key)
+        .ok()
+        .and_then(|signer| signer.try_sign(signed).ok())
+        .unwrap_or_default()
+}
