@@ -1,1 +1,35 @@
 //! Conformance harness for WebSocket endpoints that authenticate with a JWT.
+//!
+//! It holds the signing key, so for every token it sends it knows whether a correct verifier must admit it. It tells
+//! whether a client was refused apart from how it was told, and counts a refusal only beside a control: the same
+//! connection with a good token, admitted before and after.
+//!
+//! [`Suite`] runs the bundled cases against a [`Target`] and gives a [`Report`]. Everything but [`mod@run`] is a total
+//! function of its arguments; the walls between the rooms are drawn in `ARCHITECTURE.md`.
+
+pub mod bundled;
+pub mod carrier;
+pub mod case;
+pub mod catalogue;
+pub mod document;
+pub mod judge;
+pub mod observation;
+pub mod outcome;
+pub mod plan;
+pub mod profile;
+pub mod redact;
+pub mod report;
+pub mod run;
+pub mod secret;
+mod suite;
+pub mod target;
+pub mod token;
+pub mod verdict;
+pub mod wire;
+
+pub use catalogue::Catalogue;
+pub use profile::Profile;
+pub use report::Report;
+pub use suite::Suite;
+pub use target::{Target, TargetError};
+pub use verdict::Verdict;

@@ -1,0 +1,654 @@
+//! The case: one requirement and the traffic that tests it, as data.
+//!
+//! These types are the case language: what a file under `scenarios/cases/` may say. They decide nothing and send
+//! nothing. `catalogue` reads them, `plan` chooses among them, `run` plays them and `judge` grades what came back.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::profile::{Carrier, Class};
+use crate::token::Recipe;
+use crate::verdict::{Level, Severity};
+
+/// The head of a case and its traffic, as it stands in a file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct CaseText {
+    /// The stable identity, such as `SIG-008`: never positional, never used again.
+    pub code: String,
+    /// The speaking identity, in kebab-case.
+    pub name: String,
+    /// The requirement, as a sentence without a final stop.
+    pub title: String,
+    /// How strongly the rule binds.
+    pub level: Level,
+    /// How bad a violation is.
+    pub severity: Severity,
+    /// The sentences it rests on, by their keys in `scenarios/sources.yaml`.
+    pub source: Vec<String>,
+    /// The weakness it hunts. A measurement or a control has none.
+    #[serde(default)]
+    pub weakness: Option<String>,
+    /// What the profile must declare.
+    #[serde(default)]
+    pub needs: Vec<Need>,
+    /// Declarations under which the case does not hold.
+    #[serde(default)]
+    pub unless: Vec<Need>,
+    /// Words to select it by.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// When it runs.
+    #[serde(default)]
+    pub set: Set,
+    /// Runs with nothing else in flight, because it may disturb others.
+    #[serde(default)]
+    pub alone: bool,
+    /// Over which carriers it runs.
+    #[serde(default)]
+    pub carriers: Over,
+    /// Why the refusals of this case happen, for the cases about how a refusal is told.
+    #[serde(default)]
+    pub class: Option<Class>,
+
+    /// Short for one `open` step.
+    #[serde(default)]
+    pub token: Option<Recipe>,
+    /// Short for one `open` step.
+    #[serde(default)]
+    pub carry: Option<Carry>,
+    /// Short for one `open` step.
+    #[serde(default)]
+    pub request: Option<Request>,
+    /// Short for one `open` step.
+    #[serde(default)]
+    pub expect: Option<Expect>,
+    /// Short for one `open` step.
+    #[serde(default)]
+    pub answer: Option<Answer>,
+    /// What is done, in order.
+    #[serde(default)]
+    pub steps: Vec<Step>,
+    /// Sends nothing: looks at what every other case saw.
+    #[serde(default)]
+    pub across: Option<Across>,
+    /// Sends nothing: looks at the profile.
+    #[serde(default)]
+    pub lint: Option<Lint>,
+}
+
+/// When a case runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Set {
+    /// In every run.
+    #[default]
+    Quick,
+    /// With `--all` only.
+    All,
+}
+
+/// Over which of the target's carriers a case runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Over {
+    /// The first one.
+    #[default]
+    First,
+    /// Each of them, as a trial of its own.
+    All,
+}
+
+/// What a profile must declare for a case to make sense.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Need {
+    /// The token rides in the request target.
+    UrlCarrier,
+    /// The token rides in a path segment.
+    PathCarrier,
+    /// The token rides in a query parameter.
+    QueryCarrier,
+    /// The token rides in `Authorization`.
+    HeaderCarrier,
+    /// A cookie carries the token.
+    CookieCarrier,
+    /// More than one carrier is declared.
+    TwoCarriers,
+    /// `algorithms` is declared.
+    Algorithms,
+    /// `leeway` is declared.
+    Leeway,
+    /// `leeway: 0` is declared.
+    NoLeeway,
+    /// `require_exp: true` is declared.
+    RequireExp,
+    /// `require_exp: false` is declared.
+    OptionalExp,
+    /// `identity_claims` is declared.
+    IdentityClaim,
+    /// A token without an identity is promised a refusal: `identity_claims` without `identity_fallback`.
+    RequiredIdentity,
+    /// `identity_echo` is declared.
+    IdentityEcho,
+    /// `roles` is declared.
+    Roles,
+    /// `roles.default` is declared and refused.
+    DefaultRole,
+    /// `welcome` is declared.
+    Welcome,
+    /// `echo` is declared, or was seen.
+    Echo,
+    /// `echo` is declared and tells which message it answers.
+    FaithfulEcho,
+    /// `echo.broadcast` is true.
+    Broadcast,
+    /// The messages of the application are JSON.
+    Json,
+    /// `keepalive_text` is declared.
+    Keepalive,
+    /// A signal is declared.
+    Signals,
+    /// A refusal with a close code is promised.
+    ClosePromised,
+    /// Reason texts are promised.
+    Reasons,
+    /// `http.health` is declared.
+    Health,
+    /// `http.login` is declared.
+    Login,
+    /// `http.test_token` is declared.
+    TestToken,
+    /// `http.validate` is declared.
+    Validate,
+    /// The key is a shared secret.
+    Hmac,
+}
+
+/// A token's place in the request, where it is not the declared one.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case", default)]
+pub struct Carry {
+    /// Where it rides; unset, where the target declares it.
+    pub on: Option<Carrier>,
+    /// How it is written in a request target.
+    pub encoding: Encoding,
+    /// Further tokens in further places.
+    pub also: Vec<Also>,
+}
+
+/// A further token in the same request.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct Also {
+    /// The token.
+    pub token: Recipe,
+    /// Where it rides.
+    pub on: Carrier,
+}
+
+/// How a token is written in a request target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Encoding {
+    /// Only what must be encoded is (RFC 3986 §2.1).
+    #[default]
+    Needed,
+    /// The periods are encoded as well; they mean the same (RFC 3986 §6.2.2).
+    Periods,
+    /// Every byte is encoded.
+    Every,
+    /// The periods are encoded twice; they do not mean the same.
+    Twice,
+}
+
+/// How the opening request differs from a legal one.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case", default)]
+pub struct Request {
+    /// Another method.
+    pub method: Option<String>,
+    /// Another protocol version, such as `HTTP/1.0`.
+    pub version: Option<String>,
+    /// The whole target. `${endpoint}` is the path without the token, `${param}` the query parameter, `${token}` the
+    /// token as it would stand in a URL, `${target}` what would be sent otherwise.
+    pub target: Option<String>,
+    /// Added to the query of the target.
+    pub query: Option<String>,
+    /// Replaces the header of this name, or adds it.
+    pub set: BTreeMap<String, String>,
+    /// Adds header lines, also of a name that is there.
+    pub add: Vec<(String, String)>,
+    /// Removes header lines.
+    pub drop: Vec<String>,
+    /// Another key than a random one.
+    pub key: Option<String>,
+    /// How many bytes go into one segment; unset, all of them.
+    pub segment_bytes: Option<usize>,
+    /// Messages sent in the same segment as the opening.
+    pub early: Vec<String>,
+    /// Bytes after the empty line.
+    pub body: Option<String>,
+}
+
+/// What the outcome of an opening must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Expect {
+    /// Served, with a proof.
+    Admitted,
+    /// Kept out, in any honest way.
+    Refused,
+    /// Both are right; which one it was is reported.
+    Either,
+    /// Both are right, as long as the server does not break.
+    Survives,
+    /// No 101.
+    NotUpgraded,
+}
+
+/// What an HTTP answer must look like.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case", default)]
+pub struct Answer {
+    /// One of these statuses.
+    pub status: Vec<u16>,
+    /// Headers that must be there.
+    pub has: Vec<String>,
+    /// Headers that must not be there.
+    pub lacks: Vec<String>,
+    /// Headers that must contain this text, compared without case.
+    pub header: BTreeMap<String, String>,
+    /// JSON members by pointer and value; `null` asks for presence only.
+    pub json: BTreeMap<String, Value>,
+    /// Text the body must not contain, compared without case.
+    pub silent_about: Vec<String>,
+}
+
+/// One step of a session.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// Opens a connection.
+    Open(Box<Open>),
+    /// Says messages in the form the target understands.
+    Say(Say),
+    /// Waits for the echo of everything said since the last `hear` on this connection.
+    Hear(Hear),
+    /// Sends a text or bytes as they are.
+    Send(Send),
+    /// Waits for something particular.
+    Await(Await),
+    /// Proves that the session still lives.
+    Alive(Alive),
+    /// Starts or completes the closing handshake.
+    Close(Close),
+    /// Cuts the connection without a word.
+    Cut(Cut),
+    /// Makes an HTTP request to a declared endpoint.
+    Http(Box<Http>),
+}
+
+impl Step {
+    /// The connection the step works on.
+    pub fn on(&self) -> &str {
+        match self {
+            Self::Open(open) => &open.name,
+            Self::Say(Say { on, .. })
+            | Self::Hear(Hear { on, .. })
+            | Self::Send(Send { on, .. })
+            | Self::Await(Await { on, .. })
+            | Self::Alive(Alive { on, .. })
+            | Self::Close(Close { on, .. })
+            | Self::Cut(Cut { on }) => on,
+            Self::Http(_) => "http",
+        }
+    }
+}
+
+/// Opens a connection.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case", default)]
+pub struct Open {
+    /// What later steps call it.
+    #[serde(rename = "as")]
+    pub name: String,
+    /// The token.
+    pub token: Recipe,
+    /// The token an earlier `http` step captured, in the place of `token`.
+    pub captured: bool,
+    /// Its place.
+    pub carry: Carry,
+    /// What is unusual about the request.
+    pub request: Request,
+    /// What must come of it.
+    pub expect: Expect,
+    /// What the answer must look like.
+    pub answer: Option<Answer>,
+    /// Why it is refused, if it is.
+    pub class: Option<Class>,
+}
+
+impl Default for Open {
+    fn default() -> Self {
+        Self {
+            name: main_name(),
+            token: Recipe::default(),
+            captured: false,
+            carry: Carry::default(),
+            request: Request::default(),
+            expect: Expect::Admitted,
+            answer: None,
+            class: None,
+        }
+    }
+}
+
+/// The connection that is meant when none is named.
+fn main_name() -> String {
+    "main".to_owned()
+}
+
+/// Says messages in the form the target understands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct Say {
+    /// The connection.
+    #[serde(default = "main_name")]
+    pub on: String,
+    /// The messages, each made unlike any other by a word in front, unless `verbatim`.
+    #[serde(default)]
+    pub texts: Vec<String>,
+    /// That many messages, numbered.
+    #[serde(default)]
+    pub count: usize,
+    /// A message of this many bytes.
+    #[serde(default)]
+    pub bytes: Vec<usize>,
+    /// Send the texts without the word in front.
+    #[serde(default)]
+    pub verbatim: bool,
+    /// How they go on the wire.
+    #[serde(default)]
+    pub how: How,
+}
+
+/// How messages go on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum How {
+    /// Each is sent when the one before was answered.
+    InTurn,
+    /// All at once, without waiting.
+    #[default]
+    Rapid,
+    /// All in one segment.
+    OneSegment,
+    /// Each byte in a segment of its own.
+    ByteByByte,
+    /// Each in three fragments.
+    Fragments,
+    /// With a masking key of zeros.
+    ZeroMask,
+}
+
+/// Waits for the echo of what was said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct Hear {
+    /// The connection that hears.
+    #[serde(default = "main_name")]
+    pub on: String,
+    /// The connection that spoke, where it is another.
+    #[serde(default)]
+    pub from: Option<String>,
+    /// The words of the requirement, where the general ones do not fit.
+    #[serde(default)]
+    pub level: Option<Level>,
+}
+
+/// Sends something as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct Send {
+    /// The connection.
+    #[serde(default = "main_name")]
+    pub on: String,
+    /// Text messages.
+    #[serde(default)]
+    pub texts: Vec<String>,
+    /// Frames in any shape.
+    #[serde(default)]
+    pub frames: Vec<FrameText>,
+}
+
+/// A frame in any shape.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case", default)]
+pub struct FrameText {
+    /// The opcode.
+    pub opcode: u8,
+    /// Whether it is the last fragment.
+    pub fin: bool,
+    /// RSV1 to RSV3 as the bits 4, 2 and 1.
+    pub rsv: u8,
+    /// The payload as text.
+    pub text: String,
+    /// The payload as hex digits, in the place of `text`.
+    pub hex: Option<String>,
+    /// The payload is this many copies of it.
+    pub times: usize,
+    /// Whether it is masked.
+    pub masked: bool,
+    /// The length that is announced, in the place of the true one.
+    pub announce: Option<u64>,
+    /// Spell the length in this many bits: 16 or 64.
+    pub length_bits: Option<u8>,
+}
+
+impl Default for FrameText {
+    fn default() -> Self {
+        Self {
+            opcode: 1,
+            fin: true,
+            rsv: 0,
+            text: String::new(),
+            hex: None,
+            times: 1,
+            masked: true,
+            announce: None,
+            length_bits: None,
+        }
+    }
+}
+
+/// Waits for something particular.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct Await {
+    /// The connection.
+    #[serde(default = "main_name")]
+    pub on: String,
+    /// What must come.
+    pub what: Awaited,
+    /// What is broken when it does not come, if not the case's own level.
+    #[serde(default)]
+    pub level: Option<Level>,
+}
+
+/// What a step waits for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Awaited {
+    /// The declared welcome.
+    Welcome,
+    /// A pong with this payload.
+    Pong(String),
+    /// The connection is failed: a close frame, or its end (RFC 6455 §7.1.7).
+    Failed,
+    /// A close frame and the end of the connection.
+    Closed,
+    /// A close frame with one of these codes, an application message, or silence; but no end without a close frame.
+    NoAbruptEnd,
+    /// No application message within the settle time.
+    Nothing,
+}
+
+/// Proves that the session still lives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct Alive {
+    /// The connection.
+    #[serde(default = "main_name")]
+    pub on: String,
+    /// What is broken when it does not, if not the case's own level.
+    #[serde(default)]
+    pub level: Option<Level>,
+}
+
+/// Starts the closing handshake.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct Close {
+    /// The connection.
+    #[serde(default = "main_name")]
+    pub on: String,
+    /// The code; none sends an empty close frame.
+    #[serde(default)]
+    pub code: Option<u16>,
+    /// The reason.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// Cuts the connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct Cut {
+    /// The connection.
+    #[serde(default = "main_name")]
+    pub on: String,
+}
+
+/// A request to a declared endpoint.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case", default)]
+pub struct Http {
+    /// Which one, by its name in the profile's `http`.
+    pub endpoint: String,
+    /// Another method.
+    pub method: Option<String>,
+    /// Form or JSON members that replace declared ones; `null` takes one away.
+    pub with: BTreeMap<String, Value>,
+    /// A token in `Authorization: Bearer`.
+    pub bearer: Option<Recipe>,
+    /// What the answer must look like.
+    pub answer: Answer,
+    /// The members the profile declares for a good answer must be there.
+    pub declared_answer: bool,
+    /// The members the profile declares for a refusal must be there.
+    pub declared_refusal: bool,
+    /// Keep the token of the answer for later steps.
+    pub capture: bool,
+    /// What is asked of the token in the answer.
+    pub issued: Option<Issued>,
+}
+
+/// What is asked of an issued token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Issued {
+    /// Signed as declared, and alive for as long as the answer says.
+    Lifetime,
+    /// It names its bearer by the declared identity claim.
+    Identity,
+}
+
+/// A question to everything the run saw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Across {
+    /// Refusals of this class are told as declared, or in a fitting way.
+    Signal(Class),
+    /// The declared reason texts are used, wherever a close frame is seen.
+    Reasons,
+    /// Every class has the signal declared for it, and declared differences are seen.
+    AllSignals,
+    /// A declared close code is seen at least once.
+    CloseReachesWire,
+    /// No application message comes before a refusal's close frame.
+    NoDataBeforeClose,
+    /// Refusals come within the budget.
+    Prompt,
+    /// Refusals are no crashes.
+    Deliberate,
+    /// HTTP refusals are 4xx.
+    NotSuccess,
+    /// Every 401 carries a challenge.
+    Challenge,
+    /// Close codes may appear on the wire.
+    LegalCloseCode,
+    /// Close codes say that something was wrong.
+    MeaningfulCloseCode,
+    /// Close frames are well-formed.
+    WellFormedClose,
+    /// All refusals of a class are told in the same way.
+    OneSignalPerClass,
+    /// The token does not come back.
+    TokenNotReflected,
+    /// The secret does not come back.
+    SecretAbsent,
+    /// No stack traces or internals come back.
+    NoInternals,
+    /// Server frames are not masked.
+    Unmasked,
+    /// Text messages are UTF-8, and JSON where that is declared.
+    ValidMessages,
+    /// Every control was admitted.
+    Controls,
+}
+
+/// A question to the profile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lint {
+    /// The secret is long enough for its algorithm and no known word.
+    SecretStrength,
+}
+
+/// A case, read and checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Case {
+    /// The head. The short form and `steps` are moved into `variants`.
+    pub head: CaseText,
+    /// The family code, such as `SIG`.
+    pub family: String,
+    /// The traffic, once or once per entry of its table.
+    pub variants: Vec<Variant>,
+    /// The file it stands in.
+    pub file: String,
+    /// The line of its code in that file, from 1.
+    pub line: usize,
+}
+
+/// One entry of a case's table, or its only one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Variant {
+    /// What tells it from its neighbours; empty when it is alone.
+    pub label: String,
+    /// What it does.
+    pub body: Body,
+}
+
+/// What a variant does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Body {
+    /// Traffic.
+    Steps(Vec<Step>),
+    /// A question to everything the run saw.
+    Across(Across),
+    /// A question to the profile.
+    Lint(Lint),
+}

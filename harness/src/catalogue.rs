@@ -1,0 +1,233 @@
+//! The catalogue: every case, weakness and source, read from text and checked against each other.
+//!
+//! Reading stops at nothing: every mistake of every file is reported, with its place. No sockets, no files: texts are
+//! given by name, the bundled ones by [`crate::bundled`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::bundled;
+use crate::case::{Body, Carry, Case, CaseText, Http, Open, Request, Step, Variant};
+use crate::document::{Code, Diagnostics, Document, Path, closest};
+use crate::token::Recipe;
+
+/// Cases, the weaknesses they hunt and the sentences they rest on.
+#[derive(Debug, Clone, Default)]
+pub struct Catalogue {
+    /// Every case, in the order of the files.
+    pub cases: Vec<Case>,
+    /// The weaknesses by name.
+    pub weaknesses: BTreeMap<String, Weakness>,
+    /// The sources by key.
+    pub sources: BTreeMap<String, Source>,
+}
+
+/// A named way a gate can be wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct Weakness {
+    /// What the gate does wrong.
+    pub what: String,
+    /// What it gives an attacker, or takes from an honest client.
+    pub gives: String,
+    /// How to mend it.
+    pub mend: String,
+    /// CWE and CVE numbers, and the like.
+    #[serde(default)]
+    pub refs: Vec<String>,
+    /// Cases that fail with it as well, because the decisions cannot be told apart.
+    #[serde(default)]
+    pub also: Vec<String>,
+    /// Why the reference server cannot have it.
+    #[serde(default)]
+    pub not_seeded: Option<String>,
+}
+
+/// A sentence that cases rest on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct Source {
+    /// The document and its section.
+    pub r#where: String,
+    /// What it asks for.
+    pub says: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+struct Family {
+    family: String,
+    #[expect(dead_code, reason = "read by people, and by the page of the catalogue")]
+    title: String,
+    cases: Vec<Value>,
+}
+
+impl Catalogue {
+    /// The catalogue that was built in.
+    ///
+    /// # Errors
+    ///
+    /// Only when the bundled files are wrong, which the tests of this crate exclude.
+    pub fn bundled() -> Result<Self, Diagnostics> {
+        let mut found = Diagnostics::new();
+        let weaknesses = found.keep(map("weaknesses.yaml", bundled::WEAKNESSES)).unwrap_or_default();
+        let sources = found.keep(map("sources.yaml", bundled::SOURCES)).unwrap_or_default();
+        let mut catalogue = Self { cases: Vec::new(), weaknesses, sources };
+        for (name, text) in bundled::CASES {
+            let _ = found.keep(catalogue.add(name, text));
+        }
+        found.or(catalogue)
+    }
+
+    /// Reads a file of cases.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake in it, with its place. Cases without a mistake are added all the same.
+    pub fn add(&mut self, name: &str, text: &str) -> Result<(), Diagnostics> {
+        let document = Document::parse(name, text)?;
+        let family: Family = document.decode(document.value(), &Path::root())?;
+        let mut found = Diagnostics::new();
+        for (index, item) in family.cases.iter().enumerate() {
+            let at = Path::root().key("cases").index(index);
+            if let Some(case) = found.keep(self.read_case(&document, &family.family, item, &at)) {
+                self.cases.push(case);
+            }
+        }
+        found.or(())
+    }
+
+    /// The case of this code.
+    pub fn case(&self, code: &str) -> Option<&Case> {
+        self.cases.iter().find(|case| case.head.code == code)
+    }
+
+    fn read_case(&self, document: &Document, family: &str, item: &Value, at: &Path) -> Result<Case, Diagnostics> {
+        let mut found = Diagnostics::new();
+        let mut variants = Vec::new();
+        let mut first: Option<CaseText> = None;
+        for (label, copy) in document.expand(item, at)? {
+            let text: CaseText = document.decode(&copy, at)?;
+            let (head, body) = split(text).map_err(|why| document.diagnostic(Code::BadValue, at, &why, None))?;
+            for recipe in recipes(&body) {
+                if let Err(error) = recipe.check() {
+                    found.push(document.diagnostic(Code::BadValue, at, &error.to_string(), None));
+                }
+            }
+            variants.push(Variant { label, body });
+            first.get_or_insert(head);
+        }
+        let Some(head) = first else {
+            return Err(document.diagnostic(Code::BadTable, at, "the table has no entry", None).into());
+        };
+        self.check(document, family, &head, at, &mut found);
+        let line = document.place(&at.key("code")).map_or(1, |place| place.line);
+        found.or(Case { head, family: family.to_owned(), variants, file: document.name().to_owned(), line })
+    }
+
+    /// What only the whole catalogue can tell about a case.
+    fn check(&self, document: &Document, family: &str, head: &CaseText, at: &Path, found: &mut Diagnostics) {
+        let mut wrong = |key: &str, message: String, help: Option<String>| {
+            found.push(document.diagnostic(Code::BadValue, &at.key(key), &message, help.as_deref()));
+        };
+        let number = head.code.strip_prefix(family).and_then(|rest| rest.strip_prefix('-'));
+        if !number.is_some_and(|number| number.len() == 3 && number.bytes().all(|byte| byte.is_ascii_digit())) {
+            wrong(
+                "code",
+                format!("`{}` is no code of family {family}", head.code),
+                Some(format!("write `{family}-001`")),
+            );
+        }
+        if self.case(&head.code).is_some() {
+            wrong("code", format!("`{}` is taken", head.code), Some("codes are never used twice".to_owned()));
+        }
+        if self.cases.iter().any(|case| case.head.name == head.name && case.family == family) {
+            wrong("name", format!("`{}` is taken in this family", head.name), None);
+        }
+        let kebab = |text: &str| {
+            !text.is_empty()
+                && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+        };
+        if !kebab(&head.name) {
+            wrong("name", format!("`{}` is not in kebab-case", head.name), None);
+        }
+        if let Some(weakness) = &head.weakness
+            && !self.weaknesses.is_empty()
+            && !self.weaknesses.contains_key(weakness)
+        {
+            let close = closest(weakness, self.weaknesses.keys().map(String::as_str));
+            let help = close.map(|close| format!("did you mean `{close}`?"));
+            wrong("weakness", format!("no weakness is called `{weakness}` in weaknesses.yaml"), help);
+        }
+        for source in &head.source {
+            if !self.sources.is_empty() && !self.sources.contains_key(source) {
+                wrong("source", format!("no source has the key `{source}` in sources.yaml"), None);
+            }
+        }
+    }
+
+    /// The source keys of a case as places in documents, without repetition.
+    pub fn places(&self, head: &CaseText) -> Vec<String> {
+        let mut seen = BTreeSet::new();
+        head.source
+            .iter()
+            .filter_map(|key| self.sources.get(key))
+            .map(|source| source.r#where.clone())
+            .filter(|place| seen.insert(place.clone()))
+            .collect()
+    }
+}
+
+fn map<T: serde::de::DeserializeOwned>(name: &str, text: &str) -> Result<BTreeMap<String, T>, Diagnostics> {
+    let document = Document::parse(name, text)?;
+    document.decode(document.value(), &Path::root())
+}
+
+/// Takes the traffic out of a case: exactly one of the short form, `steps`, `across` and `lint`.
+fn split(mut text: CaseText) -> Result<(CaseText, Body), String> {
+    let short = Open {
+        token: text.token.take().unwrap_or(Recipe::Valid),
+        carry: text.carry.take().unwrap_or_else(Carry::default),
+        request: text.request.take().unwrap_or_else(Request::default),
+        answer: text.answer.take(),
+        class: text.class,
+        ..Open::default()
+    };
+    let steps = std::mem::take(&mut text.steps);
+    let body = match (text.expect.take(), steps.is_empty(), text.across.take(), text.lint.take()) {
+        (Some(expect), true, None, None) => Body::Steps(vec![Step::Open(Box::new(Open { expect, ..short }))]),
+        (None, false, None, None) if short == (Open { class: text.class, ..Open::default() }) => Body::Steps(steps),
+        (None, true, Some(across), None) => Body::Across(across),
+        (None, true, None, Some(lint)) => Body::Lint(lint),
+        (None, true, None, None) => {
+            return Err("the case does nothing: it needs `expect`, `steps`, `across` or `lint`".to_owned());
+        }
+        _ => {
+            return Err("the case does too much: only one of `expect` (with `token`, `carry`, `request`, `answer`), \
+                        `steps`, `across` and `lint` may stand in it"
+                .to_owned());
+        }
+    };
+    Ok((text, body))
+}
+
+fn recipes(body: &Body) -> Vec<&Recipe> {
+    let Body::Steps(steps) = body else { return Vec::new() };
+    let mut recipes = Vec::new();
+    for step in steps {
+        match step {
+            Step::Open(open) => {
+                recipes.push(&open.token);
+                recipes.extend(open.carry.also.iter().map(|also| &also.token));
+            }
+            Step::Http(http) => {
+                let Http { bearer, .. } = http.as_ref();
+                recipes.extend(bearer);
+            }
+            _ => {}
+        }
+    }
+    recipes
+}

@@ -1,0 +1,431 @@
+//! The judge: expectation and observation in, checks out. The only maker of verdicts.
+//!
+//! Total and pure. It starts from nothing earned: a check passes by evidence, and an empty observation never passes.
+//! Whether a client was let in and how a refusal was told are graded apart; the second is the business of the cases
+//! that look across the run (`across`).
+
+mod across;
+mod answer;
+
+pub use across::{Run, Seen, across};
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::case::{Alive, Await, Awaited, CaseText, Expect, Hear, Lint, Open, Step};
+use crate::observation::{Connection, Mark, Observation, Trouble, What};
+use crate::outcome::{self, Outcome};
+use crate::profile::{Echo, Profile};
+use crate::report::Failure;
+use crate::target::Target;
+use crate::verdict::{Basis, Check, Grade, Level, Severity};
+use crate::wire::frame;
+use crate::wire::opening::accept_for;
+
+/// What the first control taught about a target. Facts that help to look, never expectations.
+#[derive(Debug, Clone, Default)]
+pub struct Learned {
+    /// How the server answers messages: declared, or seen.
+    pub echo: Option<Echo>,
+    /// Whether an admitted client hears from the application: by a welcome or an echo.
+    pub speaks: bool,
+    /// From the dial to the proof of service, for a good token.
+    pub control: Duration,
+}
+
+/// How a rule binds and how bad it is to break it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Weight {
+    /// How strongly the rule binds.
+    pub level: Level,
+    /// How bad a violation is.
+    pub severity: Severity,
+    /// What the check rests on.
+    pub basis: Basis,
+}
+
+impl Weight {
+    /// The weight of a case.
+    pub fn of(head: &CaseText) -> Self {
+        Self { level: head.level, severity: head.severity, basis: head.level.into() }
+    }
+
+    /// The same weight at another level, if one is given.
+    pub fn at(self, level: Option<Level>) -> Self {
+        match level {
+            Some(level) => Self { level, basis: level.into(), ..self },
+            None => self,
+        }
+    }
+
+    /// The grade of a broken rule.
+    fn broken(self) -> Grade {
+        match (self.level, self.basis) {
+            (_, Basis::Contract) | (Level::Must, _) => Grade::Fail,
+            (Level::Should, _) => Grade::Warn,
+            (Level::May | Level::Info, _) => Grade::Info,
+        }
+    }
+
+    fn check(self, grade: Grade, expected: impl Into<String>, observed: impl Into<String>) -> Check {
+        Check {
+            label: String::new(),
+            grade,
+            basis: self.basis,
+            severity: self.severity,
+            expected: expected.into(),
+            observed: observed.into(),
+        }
+    }
+
+    /// A check that passes or breaks the rule.
+    fn holds(self, holds: bool, expected: impl Into<String>, observed: impl Into<String>) -> Check {
+        self.check(if holds { Grade::Pass } else { self.broken() }, expected, observed)
+    }
+}
+
+/// Grades what a played variant did and saw.
+pub fn session(
+    head: &CaseText,
+    steps: &[Step],
+    observation: &Observation,
+    profile: &Profile,
+    learned: &Learned,
+) -> Vec<Check> {
+    let weight = Weight::of(head);
+    let mut checks = Vec::new();
+    for mark in &observation.marks {
+        let Some(step) = steps.get(mark.step) else { continue };
+        match &mark.trouble {
+            None => {}
+            // Nothing that follows rests on what was meant; what came before stays graded.
+            Some(Trouble::NotApplicable(_)) => break,
+            Some(Trouble::Fault(why)) => {
+                checks.push(weight.check(Grade::Error, "the step can be played", why.clone()));
+                break;
+            }
+        }
+        let Some(connection) = observation.connections.get(mark.connection) else { continue };
+        match step {
+            Step::Open(open) => checks.extend(opened(weight, open, connection, learned)),
+            Step::Hear(hear) => checks.push(heard(weight, hear, mark, observation, learned)),
+            Step::Alive(alive) => checks.push(lives(weight, alive, mark, connection, learned)),
+            Step::Await(wait) => checks.push(awaited(weight, wait, mark, connection, profile)),
+            Step::Http(http) => checks.extend(answer::http(weight, http, connection, profile)),
+            Step::Say(_) | Step::Send(_) | Step::Close(_) | Step::Cut(_) => {}
+        }
+    }
+    checks
+}
+
+/// Grades one opening.
+fn opened(weight: Weight, open: &Open, connection: &Connection, learned: &Learned) -> Vec<Check> {
+    let outcome = outcome::of(connection, learned.speaks);
+    let mut checks = vec![expected(weight, open.expect, &outcome)];
+    if let Some(wanted) = &open.answer {
+        checks.extend(answer::head(weight, wanted, connection));
+    }
+    // A 101 with a wrong accept value is no upgrade for any client (RFC 6455 §4.1).
+    if let (Some(head), Some(key)) = (connection.head(), &connection.key)
+        && head.status == 101
+        && open.expect == Expect::Admitted
+    {
+        let right = accept_for(key.as_bytes());
+        let given = head.header("sec-websocket-accept").unwrap_or_default();
+        if given != right {
+            checks.push(weight.check(
+                weight.broken(),
+                format!("101 with Sec-WebSocket-Accept: {right}"),
+                format!("101 with Sec-WebSocket-Accept: {}", given.escape_debug()),
+            ));
+        }
+    }
+    checks
+}
+
+/// The check of a case that could not be played.
+pub fn not_run(head: &CaseText, why: Option<&Failure>) -> Vec<Check> {
+    let why = match why {
+        Some(Failure::Unreachable(_)) => "not run: the target cannot be reached",
+        Some(Failure::FirstControl(_)) => "not run: the valid token was not admitted",
+        Some(Failure::Interrupted) => "not run: interrupted",
+        None => "not run: a control failed before it",
+    };
+    vec![Weight::of(head).check(Grade::Inconclusive, "the case is played", why)]
+}
+
+/// What an expectation says in words.
+pub fn expectation(expect: Expect) -> &'static str {
+    match expect {
+        Expect::Admitted => "admitted (101, then a proof that the session is served)",
+        Expect::Refused => "refused (HTTP 4xx, or 101 and close 1008, 3000, 3003 or 4xxx)",
+        Expect::Either => "admitted or refused, both are right",
+        Expect::Survives => "admitted or refused, without a server error",
+        Expect::NotUpgraded => "no upgrade (HTTP 4xx preferred)",
+    }
+}
+
+/// Grades the outcome of one opening against what it must be.
+pub fn expected(weight: Weight, expect: Expect, outcome: &Outcome) -> Check {
+    let words = expectation(expect);
+    if outcome.is_undecided() {
+        return weight.check(Grade::Inconclusive, words, outcome.to_string());
+    }
+    let right = match expect {
+        Expect::Admitted => matches!(outcome, Outcome::Admitted(_)),
+        Expect::Refused => outcome.is_refused(),
+        Expect::Either => return weight.check(Grade::Info, words, outcome.to_string()),
+        Expect::Survives => !matches!(
+            outcome,
+            Outcome::ServerError(_) | Outcome::Dropped { .. } | Outcome::Hang | Outcome::Mute | Outcome::NotHttp(_)
+        ),
+        Expect::NotUpgraded => {
+            matches!(
+                outcome,
+                Outcome::RefusedHttp(_)
+                    | Outcome::OddStatus(_)
+                    | Outcome::ServerError(_)
+                    | Outcome::Dropped { upgraded: false }
+                    | Outcome::Hang
+                    | Outcome::NotHttp(_)
+            )
+        }
+    };
+    weight.holds(right, words, outcome.to_string())
+}
+
+/// The messages that a connection's part of a session said, in order.
+pub fn said_on(marks: &[Mark], connection: usize) -> Vec<String> {
+    marks.iter().filter(|mark| mark.connection == connection).flat_map(|mark| mark.said.clone()).collect()
+}
+
+/// The messages that the server answered, in order, from event `from` on.
+///
+/// Where the echo does not say which message it answers, each answer is an empty text.
+pub fn answers(connection: &Connection, from: usize, learned: &Learned) -> Vec<String> {
+    let Some(echo) = &learned.echo else { return Vec::new() };
+    connection
+        .messages()
+        .iter()
+        .filter(|message| message.event >= from && message.opcode == frame::TEXT)
+        .filter_map(|message| echo.reply.answered(&message.text()))
+        .collect()
+}
+
+/// Every message said was answered once, in order, and nothing else was.
+fn heard(weight: Weight, hear: &Hear, mark: &Mark, observation: &Observation, learned: &Learned) -> Check {
+    let weight = weight.at(hear.level);
+    let speaker = hear
+        .from
+        .as_ref()
+        .and_then(|name| observation.connections.iter().rposition(|connection| connection.name == *name))
+        .unwrap_or(mark.connection);
+    let said = said_on(&observation.marks, speaker);
+    let connection = &observation.connections[mark.connection];
+    let Some(echo) = &learned.echo else {
+        return weight.check(Grade::Inconclusive, "an echo", "this target is not known to answer messages");
+    };
+    let expected = format!("{} answer(s), in order, none lost, none doubled, none from elsewhere", said.len());
+    let mut given = answers(connection, 0, learned);
+    // The probe that proved the session, and the messages of others where all hear all, are no part of this.
+    let heard_probes =
+        if echo.broadcast { observation.connections.as_slice() } else { std::slice::from_ref(connection) };
+    let probes: Vec<String> = heard_probes.iter().flat_map(|connection| probes(connection, echo)).collect();
+    if echo.is_faithful() {
+        let own = said.first().and_then(|word| word.split('-').next()).unwrap_or_default().to_owned();
+        given.retain(|message| said.contains(message) || !probes.contains(message));
+        if echo.broadcast {
+            given.retain(|message| said.contains(message) || message.starts_with(&own));
+        }
+        let observed = compare(&said, &given).unwrap_or_else(|| ended(connection, given.len()));
+        return weight.holds(given == said, expected, observed);
+    }
+    let count = given.len().saturating_sub(probes.len());
+    weight.holds(count == said.len(), expected, ended(connection, count))
+}
+
+/// The messages that the harness sent to see whether the session is served.
+fn probes(connection: &Connection, echo: &Echo) -> Vec<String> {
+    let mut probes = Vec::new();
+    let mut sent = connection.events.iter().filter_map(|event| match &event.what {
+        What::Sent { opcode: Some(opcode), payload } => Some((*opcode, payload)),
+        _ => None,
+    });
+    let mut before: Option<&Vec<u8>> = None;
+    // A probe is a message that is followed by a ping with the same word.
+    for (opcode, payload) in sent.by_ref() {
+        if opcode == frame::PING
+            && let (Some(text), Ok(word)) = (before, std::str::from_utf8(payload))
+            && echo.compose(word).as_bytes() == text.as_slice()
+        {
+            probes.push(word.to_owned());
+        }
+        before = Some(payload);
+    }
+    probes
+}
+
+/// Says what is wrong with a sequence of answers; `None` when nothing is.
+fn compare(said: &[String], given: &[String]) -> Option<String> {
+    if said == given {
+        return None;
+    }
+    let count = |list: &[String], word: &String| list.iter().filter(|other| *other == word).count();
+    let lost = said.iter().filter(|word| count(given, word) == 0).count();
+    let doubled = said.iter().filter(|word| count(given, word) > 1).count();
+    let foreign = given.iter().filter(|word| !said.contains(word)).count();
+    let mut parts = vec![format!("{} of {} answered", said.len() - lost, said.len())];
+    for (number, what) in [(lost, "lost"), (doubled, "doubled"), (foreign, "from elsewhere")] {
+        if number > 0 {
+            parts.push(format!("{number} {what}"));
+        }
+    }
+    if lost + doubled + foreign == 0 {
+        let mut rest: VecDeque<_> = given.iter().collect();
+        let place = said.iter().position(|word| rest.pop_front() != Some(word)).unwrap_or_default();
+        parts.push(format!("out of order from message {}", place + 1));
+    }
+    Some(parts.join(", "))
+}
+
+fn ended(connection: &Connection, count: usize) -> String {
+    let mut observed = format!("{count} answer(s)");
+    if let Some(close) = connection.close() {
+        observed.push_str(&match close.close_code() {
+            Some(code) => format!(", then close {code}"),
+            None => ", then a close without a code".to_owned(),
+        });
+    } else if connection.end().is_some() {
+        observed.push_str(", then the end of the connection");
+    }
+    observed
+}
+
+fn lives(weight: Weight, alive: &Alive, mark: &Mark, connection: &Connection, learned: &Learned) -> Check {
+    let weight = weight.at(alive.level);
+    let answered = if learned.echo.is_some() {
+        !answers(connection, mark.from, learned).is_empty()
+    } else {
+        connection.events[mark.from..mark.to]
+            .iter()
+            .any(|event| matches!(&event.what, What::Frame(frame) if frame.opcode == frame::PONG))
+    };
+    weight.holds(answered, "the session is still served", since(connection, mark))
+}
+
+/// What came in during a step, in words.
+fn since(connection: &Connection, mark: &Mark) -> String {
+    let part = &connection.events[mark.from.min(mark.to)..mark.to];
+    let mut words = Vec::new();
+    for event in part {
+        match &event.what {
+            What::Frame(frame) if frame.opcode == frame::CLOSE => words.push(match frame.close_code() {
+                Some(code) => format!("close {code}"),
+                None => "a close without a code".to_owned(),
+            }),
+            What::Frame(frame) if frame.opcode == frame::PONG => words.push("a pong".to_owned()),
+            What::Frame(frame) if frame.is_data() => {
+                let text: String = String::from_utf8_lossy(&frame.payload).chars().take(60).collect();
+                words.push(format!("\"{}\"", text.escape_debug()));
+            }
+            What::End(_) => words.push("the end of the connection".to_owned()),
+            What::Silence(waited) => words.push(format!("silence for {} ms", waited.as_millis())),
+            What::Garbage(what) => words.push(what.clone()),
+            _ => {}
+        }
+        if words.len() == 6 {
+            words.push("...".to_owned());
+            break;
+        }
+    }
+    if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
+}
+
+fn awaited(weight: Weight, wait: &Await, mark: &Mark, connection: &Connection, profile: &Profile) -> Check {
+    let weight = weight.at(wait.level);
+    let part = &connection.events[mark.from.min(mark.to)..mark.to];
+    let closed = part.iter().any(|event| matches!(&event.what, What::Frame(frame) if frame.opcode == frame::CLOSE));
+    let over = part.iter().any(|event| matches!(&event.what, What::End(_)));
+    let spoke = part.iter().any(|event| matches!(&event.what, What::Frame(frame) if frame.is_data()));
+    let observed = since(connection, mark);
+    match &wait.what {
+        Awaited::Welcome => {
+            let Some(shape) = &profile.welcome else {
+                return weight.check(Grade::Error, "a declared welcome", "the profile declares none");
+            };
+            let first = connection.messages().into_iter().next();
+            let right = first.as_ref().is_some_and(|message| shape.fits(&message.text()));
+            let observed = first.map_or(observed, |message| {
+                let text: String = message.text().chars().take(120).collect();
+                format!("\"{}\"", text.escape_debug())
+            });
+            weight.holds(right, format!("the first message is {shape}"), observed)
+        }
+        Awaited::Pong(payload) => {
+            let right = part.iter().any(|event| {
+                matches!(&event.what, What::Frame(frame)
+                    if frame.opcode == frame::PONG && frame.payload == payload.as_bytes())
+            });
+            weight.holds(right, "a pong with the payload of the ping", observed)
+        }
+        Awaited::Failed => {
+            weight.holds(closed || over, "the connection is failed (a close frame, or its end)", observed)
+        }
+        Awaited::Closed => weight.holds(closed && over, "a close frame, then the end of the connection", observed),
+        Awaited::NoAbruptEnd => weight.holds(
+            closed || !over,
+            "an answer, a close frame or silence, but no end without a close frame",
+            observed,
+        ),
+        Awaited::Nothing => weight.holds(!spoke, "no message", observed),
+    }
+}
+
+/// Secrets that everybody knows, because documents and tutorials print them.
+pub const KNOWN_SECRETS: &[&str] = &[
+    "dev-secret-key",
+    "secret",
+    "changeme",
+    "change-me",
+    "your-256-bit-secret",
+    "a-string-secret-at-least-256-bits-long",
+    "password",
+    "test",
+    "key",
+    "supersecret",
+    "super-secret",
+    "jwt_secret",
+    "jwt-secret",
+    "your-secret-key",
+    "your-secret-key-change-in-production",
+    "my-secret",
+    "mysecret",
+    "secretkey",
+    "secret-key",
+    "default",
+    "admin",
+];
+
+/// Answers a question to the profile.
+pub fn lint(head: &CaseText, lint: Lint, target: &Target) -> Vec<Check> {
+    let weight = Weight::of(head);
+    match lint {
+        Lint::SecretStrength => {
+            let secret = target.secret.expose();
+            let algorithm = target.profile.algorithm.as_deref().unwrap_or("HS256");
+            // RFC 7518 §3.2: a key of the size of the hash output, or larger.
+            let needed = match algorithm {
+                "HS384" => 48,
+                "HS512" => 64,
+                _ => 32,
+            };
+            let known = std::str::from_utf8(secret).is_ok_and(|text| KNOWN_SECRETS.contains(&text.trim()));
+            let expected = format!("at least {needed} bytes for {algorithm}, and no word that documents print");
+            let mut observed = format!("{} bytes", secret.len());
+            if known {
+                observed.push_str(", a word that documents print");
+            }
+            vec![weight.holds(secret.len() >= needed && !known, expected, observed)]
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! What was done and what came back, in order, with times. Plain values: nothing here decides anything.
+
+use std::time::Duration;
+
+use crate::token::Token;
+use crate::wire::answer::Head;
+use crate::wire::frame::Frame;
+
+/// The most bytes of one body, and of all frames of one connection, that are kept as evidence.
+pub const MAX_EVIDENCE_BYTES: usize = 4 << 20;
+
+/// Everything one trial did and saw.
+#[derive(Debug, Clone, Default)]
+pub struct Observation {
+    /// The connections in the order they were opened.
+    pub connections: Vec<Connection>,
+    /// For every step that ran, which part of which connection belongs to it.
+    pub marks: Vec<Mark>,
+}
+
+/// One connection, from the dial to its end.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// The name the case gave it.
+    pub name: String,
+    /// The request head that was sent, byte for byte. It holds the token: print it redacted only.
+    pub sent: Vec<u8>,
+    /// The `Sec-WebSocket-Key` that was sent, for the check of the answer.
+    pub key: Option<String>,
+    /// The token that was sent, where the case sent one.
+    pub token: Option<Token>,
+    /// What happened, in order.
+    pub events: Vec<Event>,
+}
+
+/// One thing that happened on a connection.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// Since the dial.
+    pub at: Duration,
+    /// What it was.
+    pub what: What,
+}
+
+/// The kinds of things that happen on a connection.
+#[derive(Debug, Clone, PartialEq)]
+pub enum What {
+    /// The harness sent a message or a frame.
+    Sent {
+        /// The opcode of its first frame, or `None` for raw bytes.
+        opcode: Option<u8>,
+        /// Its payload, cut to a kilobyte.
+        payload: Vec<u8>,
+    },
+    /// The head of the answer.
+    Head(Head),
+    /// The body of an answer other than 101.
+    Body {
+        /// The decoded bytes.
+        bytes: Vec<u8>,
+        /// Whether its end was seen.
+        complete: bool,
+    },
+    /// A whole frame came in.
+    Frame(Frame),
+    /// The server sent something that is not HTTP, or no frame can hold.
+    Garbage(String),
+    /// Nothing more will come.
+    End(End),
+    /// A wait ended by its deadline: silence is an event too.
+    Silence(Duration),
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// The server closed it in order.
+    Fin,
+    /// It was cut.
+    Reset(String),
+    /// It never came to be; the text is the system's.
+    NoConnection(String),
+    /// More came in than is kept as evidence.
+    TooMuch,
+}
+
+/// A whole message of the application.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// The index of the event that completed it.
+    pub event: usize,
+    /// When it was complete.
+    pub at: Duration,
+    /// The opcode of its first frame.
+    pub opcode: u8,
+    /// Its payload.
+    pub payload: Vec<u8>,
+}
+
+impl Message {
+    /// Its text; bytes that are no UTF-8 are replaced.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.payload).into_owned()
+    }
+}
+
+/// Which events belong to a step.
+#[derive(Debug, Clone)]
+pub struct Mark {
+    /// The index of the step in its case.
+    pub step: usize,
+    /// The index of the connection it worked on.
+    pub connection: usize,
+    /// The number of events when the step began.
+    pub from: usize,
+    /// The number of events when it ended.
+    pub to: usize,
+    /// The messages the step said, in order.
+    pub said: Vec<String>,
+    /// Why the step could not be done, if it could not.
+    pub trouble: Option<Trouble>,
+}
+
+/// Why a step could not be done; never a fault of the target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// This target gives no way to do it: a key is missing, or the wrong key would be the right one.
+    NotApplicable(String),
+    /// The case or the harness is wrong.
+    Fault(String),
+}
+
+impl Connection {
+    /// The head of the answer, if one came.
+    pub fn head(&self) -> Option<&Head> {
+        self.events.iter().find_map(|event| match &event.what {
+            What::Head(head) => Some(head),
+            _ => None,
+        })
+    }
+
+    /// The body of an answer other than 101.
+    pub fn body(&self) -> &[u8] {
+        self.events
+            .iter()
+            .find_map(|event| match &event.what {
+                What::Body { bytes, .. } => Some(bytes.as_slice()),
+                _ => None,
+            })
+            .unwrap_or_default()
+    }
+
+    /// The frames that came in, with their times.
+    pub fn frames(&self) -> impl Iterator<Item = (Duration, &Frame)> {
+        self.events.iter().filter_map(|event| match &event.what {
+            What::Frame(frame) => Some((event.at, frame)),
+            _ => None,
+        })
+    }
+
+    /// The first close frame that came in.
+    pub fn close(&self) -> Option<&Frame> {
+        self.frames().map(|(_, frame)| frame).find(|frame| frame.opcode == crate::wire::frame::CLOSE)
+    }
+
+    /// The whole messages of the application, in order: when they were complete, their opcode and payload.
+    pub fn messages(&self) -> Vec<Message> {
+        let mut messages = Vec::new();
+        let mut open: Option<(u8, Vec<u8>)> = None;
+        for (index, event) in self.events.iter().enumerate() {
+            let What::Frame(frame) = &event.what else { continue };
+            if !frame.is_data() {
+                continue;
+            }
+            let (opcode, mut payload) = match (frame.opcode, open.take()) {
+                (0, Some(begun)) => begun,
+                (opcode, _) => (opcode, Vec::new()),
+            };
+            payload.extend_from_slice(&frame.payload);
+            if frame.fin {
+                messages.push(Message { event: index, at: event.at, opcode, payload });
+            } else {
+                open = Some((opcode, payload));
+            }
+        }
+        messages
+    }
+
+    /// How it ended, if it did.
+    pub fn end(&self) -> Option<&End> {
+        self.events.iter().find_map(|event| match &event.what {
+            What::End(end) => Some(end),
+            _ => None,
+        })
+    }
+
+    /// When the answer, or the end that took its place, came.
+    pub fn answered_at(&self) -> Option<Duration> {
+        self.events.iter().find(|event| matches!(event.what, What::Head(_) | What::End(_))).map(|event| event.at)
+    }
+
+    /// Everything the server sent, as far as it is kept, for the leak scan.
+    pub fn received_bytes(&self) -> Vec<u8> {
+        let mut all = Vec::new();
+        for event in &self.events {
+            match &event.what {
+                What::Head(head) => {
+                    all.extend_from_slice(head.reason.as_bytes());
+                    for (name, value) in &head.headers {
+                        all.push(b'\n');
+                        all.extend_from_slice(name.as_bytes());
+                        all.extend_from_slice(b": ");
+                        all.extend_from_slice(value);
+                    }
+                }
+                What::Body { bytes, .. } => all.extend_from_slice(bytes),
+                What::Frame(frame) => all.extend_from_slice(&frame.payload),
+                What::Garbage(text) => all.extend_from_slice(text.as_bytes()),
+                What::Sent { .. } | What::End(_) | What::Silence(_) => continue,
+            }
+            all.push(b'\n');
+        }
+        all
+    }
+}

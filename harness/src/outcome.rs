@@ -1,0 +1,172 @@
+//! The outcome of one attempt: was the client served, and if not, how was it told?
+//!
+//! Two questions, never merged. A 101 alone is no acceptance, and silence is an event. Pure.
+
+use std::fmt;
+
+use crate::observation::{Connection, End, What};
+use crate::wire::frame;
+
+/// What one attempt came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// 101, and a proof that the application serves.
+    Admitted(Proof),
+    /// A final status of 4xx.
+    RefusedHttp(u16),
+    /// 101, then a close frame before the session was served.
+    RefusedClose {
+        /// The code, if the frame carried one.
+        code: Option<u16>,
+        /// The reason text.
+        reason: String,
+        /// Application messages that came before it.
+        data_before: usize,
+    },
+    /// The connection ended without an answer, or after the 101 without a close frame.
+    Dropped {
+        /// Whether a 101 came first.
+        upgraded: bool,
+    },
+    /// 5xx, or a close with 1011 or 1014: refused, but by a crash.
+    ServerError(String),
+    /// 429, 503 or close 1013: no verdict can be built on it.
+    Throttled(String),
+    /// 1xx to 3xx other than 101: refused, but told as something else.
+    OddStatus(u16),
+    /// Nothing came within the deadline.
+    Hang,
+    /// 101, no close and no message, although the socket answers pings.
+    Limbo,
+    /// 101, and then neither close, message nor pong within the deadline.
+    Mute,
+    /// The answer is not HTTP.
+    NotHttp(String),
+    /// There was no connection to try on.
+    Unreachable(String),
+}
+
+/// What shows that the application serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// A message of the application.
+    Message,
+    /// A pong, and no close within the settle time.
+    Pong,
+}
+
+impl Outcome {
+    /// The client got what a bearer of a good token gets.
+    pub fn is_served(&self) -> bool {
+        matches!(self, Self::Admitted(_) | Self::Limbo)
+    }
+
+    /// The client was kept out, however it was told.
+    pub fn is_refused(&self) -> bool {
+        matches!(
+            self,
+            Self::RefusedHttp(_)
+                | Self::RefusedClose { .. }
+                | Self::Dropped { .. }
+                | Self::ServerError(_)
+                | Self::OddStatus(_)
+                | Self::Hang
+                | Self::Mute
+                | Self::NotHttp(_)
+        )
+    }
+
+    /// Neither served nor refused: the target or the network did not let us ask.
+    pub fn is_undecided(&self) -> bool {
+        matches!(self, Self::Throttled(_) | Self::Unreachable(_))
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Admitted(Proof::Message) => f.write_str("admitted (101, then a message)"),
+            Self::Admitted(Proof::Pong) => f.write_str("admitted (101, then a pong and no close)"),
+            Self::RefusedHttp(status) => write!(f, "refused (HTTP {status})"),
+            Self::RefusedClose { code, reason, data_before } => {
+                match code {
+                    Some(code) => write!(f, "refused (101, then close {code}")?,
+                    None => f.write_str("refused (101, then a close without a code")?,
+                }
+                if !reason.is_empty() {
+                    write!(f, " \"{}\"", reason.escape_debug())?;
+                }
+                if *data_before > 0 {
+                    write!(f, ", after {data_before} message(s)")?;
+                }
+                f.write_str(")")
+            }
+            Self::Dropped { upgraded: false } => f.write_str("connection ended without an HTTP answer"),
+            Self::Dropped { upgraded: true } => f.write_str("101, then the connection ended without a close frame"),
+            Self::ServerError(how) => write!(f, "refused by a server error ({how})"),
+            Self::Throttled(how) => write!(f, "throttled ({how})"),
+            Self::OddStatus(status) => write!(f, "not upgraded (HTTP {status})"),
+            Self::Hang => f.write_str("no answer within the deadline"),
+            Self::Limbo => f.write_str("101, no close and no message, but pings are answered"),
+            Self::Mute => f.write_str("101, then silence: no message, no close, no pong"),
+            Self::NotHttp(what) => write!(f, "an answer that is not HTTP ({what})"),
+            Self::Unreachable(why) => write!(f, "no connection ({why})"),
+        }
+    }
+}
+
+/// Reads the outcome off a connection.
+///
+/// `speaks` tells whether this target is known to send or echo application messages to an admitted client. Where it
+/// is, a socket that only answers pings is in limbo; where it is not, a pong and no close is the best proof there is.
+pub fn of(connection: &Connection, speaks: bool) -> Outcome {
+    let Some(head) = connection.head() else {
+        return without_head(connection);
+    };
+    match head.status {
+        101 => after_upgrade(connection, speaks),
+        429 | 503 => Outcome::Throttled(format!("HTTP {}", head.status)),
+        status @ 400..=499 => Outcome::RefusedHttp(status),
+        status @ 500..=599 => Outcome::ServerError(format!("HTTP {status}")),
+        status => Outcome::OddStatus(status),
+    }
+}
+
+fn without_head(connection: &Connection) -> Outcome {
+    for event in &connection.events {
+        match &event.what {
+            What::Garbage(what) => return Outcome::NotHttp(what.clone()),
+            What::End(End::NoConnection(why)) => return Outcome::Unreachable(why.clone()),
+            What::End(_) => return Outcome::Dropped { upgraded: false },
+            _ => {}
+        }
+    }
+    Outcome::Hang
+}
+
+fn after_upgrade(connection: &Connection, speaks: bool) -> Outcome {
+    let mut messages = 0_usize;
+    let mut pongs = 0_usize;
+    for event in &connection.events {
+        match &event.what {
+            What::Frame(frame) if frame.opcode == frame::CLOSE => {
+                return match frame.close_code() {
+                    Some(code @ (1011 | 1014)) => Outcome::ServerError(format!("close {code}")),
+                    Some(1013) => Outcome::Throttled("close 1013".to_owned()),
+                    code => Outcome::RefusedClose { code, reason: frame.close_reason(), data_before: messages },
+                };
+            }
+            What::Frame(frame) if frame.is_data() => messages += 1,
+            What::Frame(frame) if frame.opcode == frame::PONG => pongs += 1,
+            What::Garbage(what) if messages == 0 => return Outcome::NotHttp(what.clone()),
+            What::End(_) if messages == 0 => return Outcome::Dropped { upgraded: true },
+            _ => {}
+        }
+    }
+    match (messages, pongs) {
+        (1.., _) => Outcome::Admitted(Proof::Message),
+        (0, 1..) if speaks => Outcome::Limbo,
+        (0, 1..) => Outcome::Admitted(Proof::Pong),
+        (0, 0) => Outcome::Mute,
+    }
+}

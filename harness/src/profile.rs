@@ -1,0 +1,378 @@
+//! The profile: what a target server says about itself.
+//!
+//! A field that is not declared promises nothing, and a case that rests on it is not applicable. Reading a profile
+//! touches the environment and files only where a secret says so ([`Secret::read`]). No verdicts here.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::document::{Code, Diagnostics, Document, Path, closest};
+
+/// What a target declares. `url` and `secret` are enough for most cases.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case", default)]
+pub struct Profile {
+    /// What reports call the target.
+    pub name: String,
+    /// The preset whose fields hold where this profile says nothing.
+    pub extends: Option<String>,
+    /// Where the endpoint is, with `{token}` where the token goes.
+    pub url: Option<String>,
+    /// Where the signing secret is found: `env:NAME`, `file:PATH`, `hex:`, `base64:`, `base64url:`, or the text itself.
+    pub secret: Option<String>,
+    /// The JWS `alg` of the target's own tokens.
+    pub algorithm: Option<String>,
+    /// The only algorithms the target promises to accept.
+    pub algorithms: Option<Vec<String>>,
+    /// Claims of the valid token, over the default template; `null` takes one away.
+    pub claims: Map<String, Value>,
+    /// The claims that name the bearer, in order of precedence.
+    pub identity_claims: Vec<String>,
+    /// The identity a token without identity claims is given; such a token is then served.
+    pub identity_fallback: Option<String>,
+    /// The claims without which the target refuses a token.
+    pub required_claims: Vec<String>,
+    /// The identity every valid token names. Unset, each trial has its own, so that limits per user are not met.
+    pub user: Option<String>,
+    /// Where the endpoint reads its token. Unset, the place of `{token}` in the URL.
+    pub carriers: Vec<Carrier>,
+    /// Whether refusals come before the upgrade, by HTTP, or after it, by a close frame.
+    pub refuses_by: Option<RefusesBy>,
+    /// What a refused client is told, by the class of the refusal.
+    pub signals: BTreeMap<Class, Signal>,
+    /// Which role opens the gate.
+    pub roles: Option<Roles>,
+    /// What an admitted client is sent without asking.
+    pub welcome: Option<Shape>,
+    /// How to make the server answer a message.
+    pub echo: Option<Echo>,
+    /// Where in an echoed message the server names its sender, as a JSON Pointer.
+    pub identity_echo: Option<String>,
+    /// The text a client sends to stay connected.
+    pub keepalive_text: Option<String>,
+    /// Seconds a token may be past its `exp`.
+    pub leeway: Option<u64>,
+    /// Whether a token without `exp` is refused.
+    pub require_exp: Option<bool>,
+    /// The endpoints beside the socket.
+    pub http: BTreeMap<String, HttpEndpoint>,
+    /// `development` or `production`.
+    pub environment: Option<Environment>,
+    /// Milliseconds within which a refusal is prompt.
+    pub refusal_budget_ms: Option<u64>,
+    /// Milliseconds of silence after which an upgraded connection counts as left open.
+    pub settle_ms: Option<u64>,
+}
+
+/// A place where a token rides.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Carrier {
+    /// A segment of the path, where `{token}` stands in the URL.
+    Path,
+    /// A query parameter of this name.
+    Query(String),
+    /// `Authorization` with this scheme.
+    Authorization(String),
+    /// A request header of this name, the token alone.
+    Header(String),
+    /// A cookie of this name.
+    Cookie(String),
+}
+
+impl Carrier {
+    /// The word after the `@` of a trial.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Path => "path",
+            Self::Query(_) => "query",
+            Self::Authorization(_) => "header",
+            Self::Header(_) => "named-header",
+            Self::Cookie(_) => "cookie",
+        }
+    }
+
+    /// Whether the token is part of the request target, where it is percent-encoded.
+    pub fn is_in_url(&self) -> bool {
+        matches!(self, Self::Path | Self::Query(_))
+    }
+}
+
+/// How a target refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusesBy {
+    /// 101, then a close frame.
+    Close,
+    /// An HTTP status before the upgrade.
+    Http,
+}
+
+/// Why a token is refused, as far as a client may be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// There was no token.
+    Missing,
+    /// It is no token.
+    Malformed,
+    /// It is not signed by the right key in the right way.
+    BadSignature,
+    /// Its time is over.
+    Expired,
+    /// It lacks a claim, or a claim is of the wrong kind.
+    BadClaims,
+    /// It is believed, but its bearer may not come in.
+    Insufficient,
+}
+
+impl Class {
+    /// Every class.
+    pub const ALL: [Self; 6] =
+        [Self::Missing, Self::Malformed, Self::BadSignature, Self::Expired, Self::BadClaims, Self::Insufficient];
+
+    /// The word in profiles and reports.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Malformed => "malformed",
+            Self::BadSignature => "bad_signature",
+            Self::Expired => "expired",
+            Self::BadClaims => "bad_claims",
+            Self::Insufficient => "insufficient",
+        }
+    }
+}
+
+/// What a refused client is promised.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case", default)]
+pub struct Signal {
+    /// The close code.
+    pub close: Option<u16>,
+    /// The reason text; `{role}` stands for the role of the token.
+    pub reason: Option<String>,
+    /// The HTTP status, where the refusal comes before the upgrade.
+    pub http: Option<u16>,
+}
+
+/// Which role opens the gate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct Roles {
+    /// The claim that carries it.
+    pub claim: String,
+    /// The roles let in.
+    pub allowed: Vec<String>,
+    /// Roles that exist and are refused.
+    #[serde(default)]
+    pub denied: Vec<String>,
+    /// The role of a token that names none.
+    pub default: Option<String>,
+}
+
+/// How to recognise a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shape {
+    /// The whole text, where `{message}` stands for what was said.
+    Text(String),
+    /// A JSON object whose members at these JSON Pointers have these values.
+    Json(BTreeMap<String, Value>),
+}
+
+/// How to make the server answer a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct Echo {
+    /// The text to send, where `{message}` stands for the message.
+    pub send: String,
+    /// What the answer looks like.
+    pub reply: Shape,
+    /// Whether every other client hears it too.
+    #[serde(default)]
+    pub broadcast: bool,
+}
+
+impl Echo {
+    /// Whether the answer tells which message it answers.
+    pub fn is_faithful(&self) -> bool {
+        match &self.reply {
+            Shape::Text(text) => text.contains("{message}"),
+            Shape::Json(members) => {
+                members.values().any(|value| value.as_str().is_some_and(|text| text.contains("{message}")))
+            }
+        }
+    }
+
+    /// The text that says `message`. Inside a JSON template the message is escaped as JSON.
+    pub fn compose(&self, message: &str) -> String {
+        if self.send.trim_start().starts_with('{') {
+            let quoted = Value::from(message).to_string();
+            self.send.replace("{message}", &quoted[1..quoted.len() - 1])
+        } else {
+            self.send.replace("{message}", message)
+        }
+    }
+}
+
+impl Shape {
+    /// The message that `text` answers, if `text` has this shape; empty where the shape does not repeat the message.
+    pub fn answered(&self, text: &str) -> Option<String> {
+        match self {
+            Self::Text(shape) => between(shape, text),
+            Self::Json(members) => {
+                let value: Value = serde_json::from_str(text).ok()?;
+                let mut answered = String::new();
+                for (pointer, wanted) in members {
+                    let found = value.pointer(pointer)?;
+                    match wanted.as_str() {
+                        Some(wanted) => {
+                            let message = between(wanted, found.as_str()?)?;
+                            if wanted.contains("{message}") {
+                                answered = message;
+                            }
+                        }
+                        None if wanted == found => {}
+                        None => return None,
+                    }
+                }
+                Some(answered)
+            }
+        }
+    }
+
+    /// Whether `text` has this shape, whatever message it repeats.
+    pub fn fits(&self, text: &str) -> bool {
+        self.answered(text).is_some()
+    }
+}
+
+/// The part of `text` that stands where `{message}` stands in `shape`; empty when it stands nowhere.
+fn between(shape: &str, text: &str) -> Option<String> {
+    match shape.split_once("{message}") {
+        None => (shape == text).then(String::new),
+        Some((before, after)) => text.strip_prefix(before).and_then(|rest| rest.strip_suffix(after)).map(str::to_owned),
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => write!(f, "text \"{text}\""),
+            Self::Json(members) => {
+                f.write_str("JSON with")?;
+                for (pointer, value) in members {
+                    write!(f, " {pointer} = {value}")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// An HTTP endpoint beside the socket.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct HttpEndpoint {
+    /// Its path.
+    pub path: String,
+    /// Its method.
+    #[serde(default = "get")]
+    pub method: String,
+    /// A form to post.
+    #[serde(default)]
+    pub form: BTreeMap<String, String>,
+    /// A JSON document to post.
+    #[serde(default)]
+    pub json: Option<Value>,
+    /// Where the access token is in the answer, as a JSON Pointer.
+    #[serde(default)]
+    pub token: Option<String>,
+    /// Members of the answer and their values; a value of `null` asks for presence only.
+    #[serde(default)]
+    pub answer: BTreeMap<String, Value>,
+    /// The answer to bad credentials: members and values.
+    #[serde(default)]
+    pub refusal: BTreeMap<String, Value>,
+}
+
+fn get() -> String {
+    "GET".to_owned()
+}
+
+/// Where a target runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Environment {
+    /// Test tokens and fallbacks are allowed.
+    Development,
+    /// They are not.
+    Production,
+}
+
+impl Profile {
+    /// Reads a profile from YAML text; `name` is what errors call the text.
+    pub fn from_yaml(name: &str, text: &str) -> Result<Self, Diagnostics> {
+        let document = Document::parse(name, text)?;
+        let own: Self = document.decode(document.value(), &Path::root())?;
+        let Some(preset) = &own.extends else {
+            return Ok(own);
+        };
+        let Some((base_name, base)) = presets().iter().find(|(known, _)| known == preset) else {
+            let known = presets().iter().map(|(known, _)| *known);
+            let help = closest(preset, known.clone()).map(|close| format!("did you mean `{close}`?"));
+            let message = format!("no preset is called `{preset}`");
+            let all: Vec<&str> = known.collect();
+            let found = document.diagnostic(Code::UnknownWord, &Path::root().key("extends"), &message, help.as_deref());
+            return Err(found.note(format!("presets: {}", all.join(", "))).into());
+        };
+        let mut merged = Document::parse(base_name, base)?.value().clone();
+        merge(&mut merged, document.value());
+        document.decode(&merged, &Path::root())
+    }
+
+    /// A preset of this name: one of the four systems, or a common stack.
+    pub fn preset(name: &str) -> Option<Self> {
+        let (name, text) = presets().iter().find(|(known, _)| *known == name)?;
+        Self::from_yaml(name, text).ok()
+    }
+
+    /// The default template of a valid token's claims with the profile's own laid over it.
+    pub fn claims_template(&self) -> Map<String, Value> {
+        let mut template = crate::token::default_claims();
+        if let Some(roles) = &self.roles
+            && let Some(first) = roles.allowed.first()
+        {
+            template.insert(roles.claim.clone(), Value::from(first.as_str()));
+        }
+        for (name, value) in &self.claims {
+            if value.is_null() {
+                template.remove(name);
+            } else {
+                template.insert(name.clone(), value.clone());
+            }
+        }
+        template
+    }
+}
+
+/// Lays `over` upon `base`: objects are merged, everything else is replaced.
+fn merge(base: &mut Value, over: &Value) {
+    match (base, over) {
+        (Value::Object(base), Value::Object(over)) => {
+            for (name, value) in over {
+                merge(base.entry(name.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (base, over) => *base = over.clone(),
+    }
+}
+
+/// The bundled presets: names and texts.
+pub fn presets() -> &'static [(&'static str, &'static str)] {
+    crate::bundled::PROFILES
+}

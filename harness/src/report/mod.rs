@@ -1,0 +1,314 @@
+//! Reports: what a run came to, as plain values, and the texts made of them.
+//!
+//! The runner tells events and hands over one [`Report`]; it knows no format. Every text made here is redacted.
+
+pub mod json;
+pub mod terminal;
+
+use std::time::Duration;
+
+use crate::case::Case;
+use crate::catalogue::Catalogue;
+use crate::plan::Trial;
+use crate::redact::Redactor;
+use crate::target::Target;
+use crate::verdict::{Basis, Check, Grade, Level, Severity, Verdict};
+
+/// Something that happens while a run is made.
+#[derive(Debug, Clone, Copy)]
+pub enum RunEvent<'a> {
+    /// The run begins.
+    Started {
+        /// The name of the target.
+        target: &'a str,
+        /// How many trials were asked for.
+        trials: usize,
+    },
+    /// A trial was played; its verdict is made when the run is over.
+    TrialEnded {
+        /// Its identity, such as `SIG-008@query`.
+        id: &'a str,
+    },
+    /// The run is over.
+    Ended {
+        /// What it came to.
+        report: &'a Report,
+    },
+}
+
+/// Why a run did not come to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// No connection could be made; the text is the system's.
+    Unreachable(String),
+    /// The valid token was not admitted; the text says what came instead.
+    FirstControl(String),
+    /// It was asked to stop.
+    Interrupted,
+}
+
+/// What a run against one target came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// The name of the target.
+    pub target: String,
+    /// Its URL, with `{token}` in the place of the token.
+    pub url: String,
+    /// What everything random followed from.
+    pub seed: u64,
+    /// Why the run did not come to its end, if it did not.
+    pub failure: Option<Failure>,
+    /// The trials that were asked for, in the order of the catalogue.
+    pub trials: Vec<TrialReport>,
+    /// How many controls were made.
+    pub controls: usize,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// What one trial came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrialReport {
+    /// The identity of the trial: `SIG-008@query`.
+    pub id: String,
+    /// The code of the case.
+    pub code: String,
+    /// The name of the case.
+    pub name: String,
+    /// The requirement.
+    pub title: String,
+    /// How strongly the rule binds.
+    pub level: Level,
+    /// What the worst check rests on.
+    pub basis: Basis,
+    /// How bad a failure is.
+    pub severity: Severity,
+    /// Where the rule stands.
+    pub source: Vec<String>,
+    /// The weakness it hunts.
+    pub weakness: Option<String>,
+    /// How to mend that weakness.
+    pub mend: Option<String>,
+    /// What it came to.
+    pub verdict: Verdict,
+    /// What would have been right, of the worst check.
+    pub expected: String,
+    /// What was seen, of the worst check.
+    pub observed: String,
+    /// Every check, in order.
+    pub checks: Vec<Check>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl TrialReport {
+    /// An entry without a verdict yet.
+    pub fn new(trial: &Trial<'_>, catalogue: &Catalogue) -> Self {
+        let Case { head, .. } = trial.case;
+        let weakness = head.weakness.as_ref().and_then(|name| catalogue.weaknesses.get(name));
+        Self {
+            id: trial.id(),
+            code: head.code.clone(),
+            name: head.name.clone(),
+            title: head.title.clone(),
+            level: head.level,
+            basis: head.level.into(),
+            severity: head.severity,
+            source: catalogue.places(head),
+            weakness: head.weakness.clone(),
+            mend: weakness.map(|weakness| weakness.mend.clone()),
+            verdict: Verdict::of(&[]),
+            expected: String::new(),
+            observed: String::new(),
+            checks: Vec::new(),
+            took: Duration::ZERO,
+        }
+    }
+
+    /// The case does not apply to this target.
+    pub fn not_applicable(&mut self, reason: &str) {
+        self.verdict = Verdict::NotApplicable;
+        self.observed = reason.to_owned();
+    }
+
+    /// The verdict follows from the checks.
+    pub fn checks(&mut self, checks: Vec<Check>, redactor: &Redactor) {
+        self.checks = checks;
+        for check in &mut self.checks {
+            check.expected = redactor.clean(&check.expected);
+            check.observed = redactor.clean(&check.observed);
+        }
+        self.verdict = Verdict::of(&self.checks);
+        let mut worst: Option<&Check> = None;
+        for check in &self.checks {
+            if worst.is_none_or(|worst| (check.grade, check.severity) > (worst.grade, worst.severity)) {
+                worst = Some(check);
+            }
+        }
+        if let Some(worst) = worst {
+            self.basis = worst.basis;
+            self.severity = worst.severity;
+            self.expected.clone_from(&worst.expected);
+            self.observed = if worst.label.is_empty() {
+                worst.observed.clone()
+            } else {
+                format!("{} ({})", worst.observed, worst.label)
+            };
+            let alike =
+                self.checks.iter().filter(|check| check.grade == worst.grade && check.grade > Grade::Info).count();
+            if alike > 1 {
+                self.observed.push_str(&format!("; {alike} checks of {} so", self.checks.len()));
+            }
+        }
+    }
+}
+
+/// How many trials came to what.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Earned.
+    pub pass: usize,
+    /// Measured.
+    pub info: usize,
+    /// A SHOULD was not met.
+    pub warn: usize,
+    /// A MUST or a promise is broken.
+    pub fail: usize,
+    /// No verdict was possible.
+    pub inconclusive: usize,
+    /// The profile lacks what the case needs.
+    pub not_applicable: usize,
+    /// Our own fault.
+    pub error: usize,
+}
+
+impl Summary {
+    /// The two together.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            pass: self.pass + other.pass,
+            info: self.info + other.info,
+            warn: self.warn + other.warn,
+            fail: self.fail + other.fail,
+            inconclusive: self.inconclusive + other.inconclusive,
+            not_applicable: self.not_applicable + other.not_applicable,
+            error: self.error + other.error,
+        }
+    }
+
+    /// All trials.
+    pub fn total(self) -> usize {
+        self.pass + self.info + self.warn + self.fail + self.inconclusive + self.not_applicable + self.error
+    }
+}
+
+impl Report {
+    /// A report of nothing yet.
+    pub fn new(target: &Target, seed: u64) -> Self {
+        Self {
+            target: target.profile.name.clone(),
+            url: target.endpoint.to_string(),
+            seed,
+            failure: None,
+            trials: Vec::new(),
+            controls: 0,
+            took: Duration::ZERO,
+        }
+    }
+
+    /// How many trials came to what.
+    pub fn summary(&self) -> Summary {
+        let mut summary = Summary::default();
+        for trial in &self.trials {
+            *match trial.verdict {
+                Verdict::Pass => &mut summary.pass,
+                Verdict::Info => &mut summary.info,
+                Verdict::Warn => &mut summary.warn,
+                Verdict::Fail => &mut summary.fail,
+                Verdict::Inconclusive => &mut summary.inconclusive,
+                Verdict::NotApplicable => &mut summary.not_applicable,
+                Verdict::Error => &mut summary.error,
+            } += 1;
+        }
+        summary
+    }
+
+    /// The trials that failed.
+    pub fn failures(&self) -> impl Iterator<Item = &TrialReport> {
+        self.trials.iter().filter(|trial| trial.verdict == Verdict::Fail)
+    }
+
+    /// Whether the target holds: the run came to its end, nothing failed, and nothing was left open.
+    ///
+    /// Failures of low severity are listed but do not count (rule R13), as with [`Standard::default`].
+    pub fn passed(&self) -> bool {
+        self.exit(Standard::default()) == Exit::Good
+    }
+
+    /// What the run means for whoever waits for its exit code.
+    pub fn exit(&self, standard: Standard) -> Exit {
+        match &self.failure {
+            Some(Failure::Unreachable(_) | Failure::FirstControl(_)) => return Exit::NoControl,
+            Some(Failure::Interrupted) => return Exit::Interrupted,
+            None => {}
+        }
+        let fails = |trial: &TrialReport| match trial.verdict {
+            Verdict::Fail => trial.severity >= standard.fail_on,
+            Verdict::Warn => standard.strict,
+            _ => false,
+        };
+        if self.trials.is_empty() {
+            Exit::NothingSelected
+        } else if self.trials.iter().any(|trial| trial.verdict == Verdict::Error) {
+            Exit::OurFault
+        } else if self.trials.iter().any(fails) {
+            Exit::Failed
+        } else if self.trials.iter().any(|trial| trial.verdict == Verdict::Inconclusive) && !standard.allow_inconclusive
+        {
+            Exit::Inconclusive
+        } else if self.trials.iter().all(|trial| trial.verdict == Verdict::NotApplicable) {
+            Exit::NothingSelected
+        } else {
+            Exit::Good
+        }
+    }
+}
+
+/// What makes a run fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standard {
+    /// Failures of this severity and above count.
+    pub fail_on: Severity,
+    /// Warnings count too.
+    pub strict: bool,
+    /// Inconclusive trials do not count.
+    pub allow_inconclusive: bool,
+}
+
+impl Default for Standard {
+    fn default() -> Self {
+        Self { fail_on: Severity::Medium, strict: false, allow_inconclusive: false }
+    }
+}
+
+/// The exit codes. They are part of the interface and never change their meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Exit {
+    /// The target holds.
+    Good = 0,
+    /// The target failed.
+    Failed = 1,
+    /// Bad usage, scenario or profile. No report is written.
+    Usage = 2,
+    /// The target cannot be reached, or did not admit the valid token.
+    NoControl = 3,
+    /// Nothing was selected, or nothing that was applies to this target.
+    NothingSelected = 4,
+    /// Only inconclusive trials stood in the way.
+    Inconclusive = 5,
+    /// Our own fault.
+    OurFault = 70,
+    /// Interrupted.
+    Interrupted = 130,
+}

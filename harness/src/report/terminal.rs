@@ -1,0 +1,140 @@
+//! The report for a person: failures with what was asked, what was seen and how to mend it; then one line of counts.
+//!
+//! Reads well without colour. The words of a verdict come first, so that they can be searched for.
+
+use std::fmt::Write as _;
+
+use super::{Failure, Report, Summary, TrialReport};
+use crate::verdict::{Basis, Level, Severity, Verdict};
+
+/// How much is said, and how.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Style {
+    /// Use colours.
+    pub color: bool,
+    /// List every trial, not only those that need attention.
+    pub verbose: bool,
+}
+
+/// The whole report of one run.
+pub fn write(report: &Report, style: Style, again: &str) -> String {
+    let mut text = String::new();
+    match &report.failure {
+        Some(Failure::Unreachable(why)) => {
+            let _ = writeln!(text, "{} cannot be reached: {why}", report.url);
+            let _ = writeln!(text, "  is the server running, and is this its address?");
+        }
+        Some(Failure::FirstControl(what)) => {
+            let _ = writeln!(text, "the valid token was not admitted, so no refusal can be believed");
+            let _ = writeln!(text, "  target    {}", report.url);
+            let _ = writeln!(text, "  expected  101, then a message, or a pong and no close");
+            let _ = writeln!(text, "  observed  {what}");
+            let _ = writeln!(
+                text,
+                "  likely    another secret or algorithm, another place for the token, or a claim it needs"
+            );
+        }
+        Some(Failure::Interrupted) => {
+            let _ = writeln!(text, "interrupted; what was known by then follows");
+        }
+        None => {}
+    }
+    let skipped = matches!(report.failure, Some(Failure::Unreachable(_) | Failure::FirstControl(_)));
+    for trial in &report.trials {
+        match trial.verdict {
+            Verdict::Fail | Verdict::Error => block(&mut text, report, trial, style, again),
+            Verdict::Warn => block(&mut text, report, trial, style, again),
+            Verdict::Inconclusive if !skipped && report.failure.is_none() => {
+                block(&mut text, report, trial, style, again)
+            }
+            _ if style.verbose => line(&mut text, trial, style),
+            _ => {}
+        }
+    }
+    let _ = writeln!(text, "{}", summary_line(&report.target, report.summary(), report.took, style));
+    text
+}
+
+/// One line of counts.
+pub fn summary_line(name: &str, summary: Summary, took: std::time::Duration, style: Style) -> String {
+    let mut parts = Vec::new();
+    for (count, verdict) in [
+        (summary.fail, Verdict::Fail),
+        (summary.error, Verdict::Error),
+        (summary.inconclusive, Verdict::Inconclusive),
+        (summary.warn, Verdict::Warn),
+        (summary.pass, Verdict::Pass),
+        (summary.info, Verdict::Info),
+        (summary.not_applicable, Verdict::NotApplicable),
+    ] {
+        if count > 0 || matches!(verdict, Verdict::Fail | Verdict::Pass) {
+            parts.push(paint(&format!("{count} {}", verdict.word()), verdict, style));
+        }
+    }
+    format!("{name}: {} trials, {} ({:.2} s)", summary.total(), parts.join(", "), took.as_secs_f64())
+}
+
+fn block(text: &mut String, report: &Report, trial: &TrialReport, style: Style, again: &str) {
+    let word = trial.verdict.word().to_uppercase();
+    let place = trial.id.strip_prefix(&trial.code).unwrap_or_default();
+    let source = if trial.source.is_empty() { String::new() } else { format!(" · {}", trial.source.join(", ")) };
+    let _ = writeln!(
+        text,
+        "{}  {} {}{}  {}{source} · {}",
+        paint(&word, trial.verdict, style),
+        trial.code,
+        trial.name,
+        if place.is_empty() { String::new() } else { format!(" {place}") },
+        basis(trial),
+        severity(trial.severity),
+    );
+    let _ = writeln!(text, "      {}", trial.title);
+    let _ = writeln!(text, "      expected  {}", trial.expected);
+    let _ = writeln!(text, "      observed  {}", trial.observed);
+    if let (Some(mend), Verdict::Fail | Verdict::Warn) = (&trial.mend, trial.verdict) {
+        let _ = writeln!(text, "      mend      {mend}");
+    }
+    let _ = writeln!(text, "      again     gatecrash run --case {} --seed {}{again}\n", trial.id, report.seed);
+}
+
+fn line(text: &mut String, trial: &TrialReport, style: Style) {
+    let word = paint(&format!("{:<14}", trial.verdict.word()), trial.verdict, style);
+    let tail = match trial.verdict {
+        Verdict::NotApplicable | Verdict::Info => format!(": {}", trial.observed),
+        _ => String::new(),
+    };
+    let _ = writeln!(text, "{word} {} {}{tail}", trial.id, trial.name);
+}
+
+fn basis(trial: &TrialReport) -> &'static str {
+    match (trial.basis, trial.level) {
+        (Basis::Contract, _) => "the target's own promise",
+        (_, Level::Must) => "MUST",
+        (_, Level::Should) => "SHOULD",
+        (_, Level::May) => "MAY",
+        (_, Level::Info) => "measured",
+    }
+}
+
+fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Info => "info",
+        Severity::Low => "low",
+        Severity::Medium => "medium",
+        Severity::High => "high",
+        Severity::Critical => "critical",
+    }
+}
+
+fn paint(text: &str, verdict: Verdict, style: Style) -> String {
+    if !style.color {
+        return text.to_owned();
+    }
+    let code = match verdict {
+        Verdict::Pass => "32",
+        Verdict::Fail | Verdict::Error => "1;31",
+        Verdict::Warn | Verdict::Inconclusive => "33",
+        Verdict::Info | Verdict::NotApplicable => "2",
+    };
+    format!("\u{1b}[{code}m{text}\u{1b}[0m")
+}

@@ -1,0 +1,281 @@
+//! One live connection: bytes out, events in, a limit on every wait and on everything that is kept.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+use crate::observation::{Connection, End, Event, MAX_EVIDENCE_BYTES, What};
+use crate::target::Endpoint;
+use crate::wire::answer::{self, BodyLength};
+use crate::wire::frame::{self, Written};
+
+/// The largest frame that is read; a server that announces more is cut off.
+const MAX_FRAME_BYTES: usize = MAX_EVIDENCE_BYTES;
+/// The most bytes of a sent payload that are kept as evidence.
+const MAX_SENT_EVIDENCE_BYTES: usize = 1024;
+/// The longest wait for a connection to be made.
+const DIAL_DEADLINE: Duration = Duration::from_secs(5);
+
+/// A connection while it is open, and its log.
+#[derive(Debug)]
+pub(super) struct Live {
+    stream: Option<TcpStream>,
+    unread: Vec<u8>,
+    kept_bytes: usize,
+    started: Instant,
+    phase: Phase,
+    masks: u32,
+    close_sent: bool,
+    pub(super) log: Connection,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Head,
+    Body(BodyLength),
+    Frames,
+    Ended,
+}
+
+/// What one look at the connection gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// An event was added to the log.
+    Event,
+    /// The deadline passed first.
+    Silence,
+    /// Nothing more will come.
+    Ended,
+}
+
+impl Live {
+    /// Dials. A failure is an event of the log, never an error.
+    pub(super) async fn dial(name: &str, endpoint: &Endpoint) -> Self {
+        let started = Instant::now();
+        let dialled = timeout_at(started + DIAL_DEADLINE, TcpStream::connect((endpoint.host.as_str(), endpoint.port)));
+        let log = Connection { name: name.to_owned(), sent: Vec::new(), key: None, token: None, events: Vec::new() };
+        let mut live = Self {
+            stream: None,
+            unread: Vec::new(),
+            kept_bytes: 0,
+            started,
+            phase: Phase::Head,
+            masks: started.elapsed().subsec_nanos() | 1,
+            close_sent: false,
+            log,
+        };
+        match dialled.await {
+            Ok(Ok(stream)) => {
+                // Without it a burst of small frames waits for acknowledgements (Nagle and delayed ACK).
+                let _ = stream.set_nodelay(true);
+                live.stream = Some(stream);
+            }
+            Ok(Err(error)) => live.end(End::NoConnection(error.to_string())),
+            Err(_) => live.end(End::NoConnection(format!("no connection within {} s", DIAL_DEADLINE.as_secs()))),
+        }
+        live
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.phase == Phase::Ended
+    }
+
+    /// A masking key unlike the one before. It need not be unpredictable: nobody stands between us and the target.
+    pub(super) fn mask(&mut self) -> [u8; 4] {
+        self.masks = self.masks.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        self.masks.to_be_bytes()
+    }
+
+    /// Writes bytes. A write that fails is no event: what the server did shows when reading.
+    pub(super) async fn write(&mut self, bytes: &[u8], deadline: Instant) {
+        if let Some(stream) = &mut self.stream {
+            let _ = timeout_at(deadline, stream.write_all(bytes)).await;
+        }
+    }
+
+    /// Writes bytes in segments of `size`, giving the kernel a chance to send each by itself.
+    pub(super) async fn write_in_segments(&mut self, bytes: &[u8], size: usize, deadline: Instant) {
+        for segment in bytes.chunks(size.max(1)) {
+            self.write(segment, deadline).await;
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Notes in the log that something was sent.
+    pub(super) fn note_sent(&mut self, opcode: Option<u8>, payload: &[u8]) {
+        let payload = payload[..payload.len().min(MAX_SENT_EVIDENCE_BYTES)].to_vec();
+        self.close_sent |= opcode == Some(frame::CLOSE);
+        self.push(What::Sent { opcode, payload });
+    }
+
+    /// Sends a legal frame.
+    pub(super) async fn send(&mut self, opcode: u8, payload: &[u8], deadline: Instant) {
+        let mask = self.mask();
+        let bytes = Written::client(opcode, payload, mask).to_bytes();
+        self.note_sent(Some(opcode), payload);
+        self.write(&bytes, deadline).await;
+    }
+
+    /// Waits for the next event until `deadline`.
+    pub(super) async fn next(&mut self, deadline: Instant) -> Step {
+        loop {
+            if self.phase == Phase::Ended {
+                return Step::Ended;
+            }
+            if self.take_event() {
+                self.answer_ping(deadline).await;
+                return Step::Event;
+            }
+            let Some(stream) = &mut self.stream else {
+                return Step::Ended;
+            };
+            match timeout_at(deadline, stream.read_buf(&mut self.unread)).await {
+                Err(_) => {
+                    self.finish_body(false);
+                    return Step::Silence;
+                }
+                Ok(Ok(0)) => {
+                    self.finish_body(true);
+                    self.end(End::Fin);
+                    return Step::Event;
+                }
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => {
+                    self.finish_body(true);
+                    self.end(End::Reset(error.to_string()));
+                    return Step::Event;
+                }
+            }
+        }
+    }
+
+    /// Notes that nothing came for so long.
+    pub(super) fn note_silence(&mut self, waited: Duration) {
+        self.push(What::Silence(waited));
+    }
+
+    /// Ends the connection in order: a close frame if the session is open, then a short wait for the server's end.
+    pub(super) async fn finish(&mut self, patience: Duration) {
+        if self.phase == Phase::Ended {
+            return;
+        }
+        let deadline = Instant::now() + patience;
+        if self.phase == Phase::Frames {
+            if !self.close_sent {
+                let mask = self.mask();
+                let bytes = Written::close(1000, "", mask).to_bytes();
+                self.write(&bytes, deadline).await;
+            }
+            // RFC 6455 §7.1.1: the server closes first, and the TIME_WAIT is then its own.
+            let mut drained = 0;
+            while drained < 10_000 && self.next(deadline).await == Step::Event {
+                drained += 1;
+            }
+        }
+        self.stream = None;
+    }
+
+    /// Cuts the connection by a reset.
+    pub(super) fn cut(&mut self) {
+        if let Some(stream) = self.stream.take() {
+            let _ = stream.set_zero_linger();
+        }
+        self.phase = Phase::Ended;
+    }
+
+    /// Reads one event from what is already here.
+    fn take_event(&mut self) -> bool {
+        match self.phase {
+            Phase::Head => match answer::read(&self.unread) {
+                answer::Read::More if self.unread.len() > MAX_EVIDENCE_BYTES => {
+                    self.end(End::TooMuch);
+                    true
+                }
+                answer::Read::More => false,
+                answer::Read::Head(head, used) => {
+                    self.unread.drain(..used);
+                    self.phase = match (head.status, head.body_length()) {
+                        (101, _) => Phase::Frames,
+                        // An interim answer is followed by another head (RFC 9110 §15.2).
+                        (100..=199, _) => Phase::Head,
+                        (_, length) => Phase::Body(length),
+                    };
+                    self.push(What::Head(head));
+                    true
+                }
+                answer::Read::NotHttp(why) => {
+                    let shown: String = String::from_utf8_lossy(&self.unread).chars().take(60).collect();
+                    self.push(What::Garbage(format!("{why}: \"{}\"", shown.escape_debug())));
+                    self.stream = None;
+                    self.phase = Phase::Ended;
+                    true
+                }
+            },
+            Phase::Body(length) => {
+                let (bytes, complete) = answer::body(&self.unread, length);
+                if complete || self.unread.len() > MAX_EVIDENCE_BYTES {
+                    self.push(What::Body { bytes, complete });
+                    self.unread.clear();
+                    // The refused handshake is over; the harness never asks a second time on the same connection.
+                    self.stream = None;
+                    self.phase = Phase::Ended;
+                    return true;
+                }
+                false
+            }
+            Phase::Frames => match frame::read(&self.unread, MAX_FRAME_BYTES) {
+                frame::Read::More => false,
+                frame::Read::Frame(frame, used) => {
+                    self.unread.drain(..used);
+                    self.kept_bytes += used;
+                    self.push(What::Frame(frame));
+                    if self.kept_bytes > MAX_EVIDENCE_BYTES {
+                        self.end(End::TooMuch);
+                    }
+                    true
+                }
+                frame::Read::TooLong(length) => {
+                    self.push(What::Garbage(format!("a frame that announces {length} bytes")));
+                    self.end(End::TooMuch);
+                    true
+                }
+            },
+            Phase::Ended => false,
+        }
+    }
+
+    /// A client answers pings (RFC 6455 §5.5.2); a server may drop one that does not.
+    async fn answer_ping(&mut self, deadline: Instant) {
+        let Some(Event { what: What::Frame(frame), .. }) = self.log.events.last() else {
+            return;
+        };
+        if frame.opcode == frame::PING && !self.close_sent {
+            let payload = frame.payload.clone();
+            self.send(frame::PONG, &payload, deadline).await;
+        }
+    }
+
+    fn finish_body(&mut self, ended: bool) {
+        if let Phase::Body(length) = self.phase {
+            let (bytes, complete) = answer::body(&self.unread, length);
+            self.push(What::Body { bytes, complete: complete || (ended && length == BodyLength::UntilClose) });
+            self.unread.clear();
+            self.stream = None;
+            self.phase = Phase::Ended;
+        }
+    }
+
+    fn push(&mut self, what: What) {
+        self.log.events.push(Event { at: self.started.elapsed(), what });
+    }
+
+    fn end(&mut self, end: End) {
+        if self.phase != Phase::Ended {
+            self.push(What::End(end));
+        }
+        self.stream = None;
+        self.phase = Phase::Ended;
+    }
+}

@@ -1,0 +1,9 @@
+//! The only room with sockets, clock and randomness: it dials, plays sessions, and schedules trials and controls.
+//!
+//! It collects what happened and leaves every verdict to `judge`.
+
+mod connection;
+mod schedule;
+mod session;
+
+pub use schedule::{Interrupt, Options, run};

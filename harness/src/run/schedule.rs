@@ -1,0 +1,429 @@
+//! Runs the trials of a plan: controls before, between and after, up to `jobs` sessions in flight.
+//!
+//! A refusal counts only beside a control: a batch whose closing control fails is inconclusive, whatever it saw.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use super::session::{Actor, Context, Deadlines, control, play, unix_now};
+use crate::case::{Body, Step};
+use crate::catalogue::Catalogue;
+use crate::judge::{self, Learned, Run, Seen};
+use crate::observation::{Observation, Trouble};
+use crate::outcome::{self, Outcome};
+use crate::plan::{Trial, class_of};
+use crate::profile::Echo;
+use crate::redact::Redactor;
+use crate::report::{Failure, Report, RunEvent, TrialReport};
+use crate::target::Target;
+use crate::token::Keyring;
+use crate::verdict::{Check, Grade};
+
+/// Trials between two controls (rule R17).
+const BATCH: usize = 25;
+
+/// How a run is made.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Sessions in flight at the same time.
+    pub jobs: usize,
+    /// Everything random follows from it, so that a run can be made again.
+    pub seed: u64,
+    /// Multiplies every deadline.
+    pub timeout_scale: f64,
+    /// Ends the run early.
+    pub interrupt: Interrupt,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        // Seconds are enough: two runs of one second may well be alike.
+        Self { jobs: 16, seed: unix_now() as u64, timeout_scale: 1.0, interrupt: Interrupt::default() }
+    }
+}
+
+/// Asks a run to end early; what is known by then is reported.
+#[derive(Debug, Clone, Default)]
+pub struct Interrupt {
+    flag: Arc<AtomicBool>,
+    notify: Arc<Notify>,
+}
+
+impl Interrupt {
+    /// Asks.
+    pub fn request(&self) {
+        self.flag.store(true, Ordering::SeqCst);
+        self.notify.notify_waiters();
+    }
+
+    /// Whether it was asked.
+    pub fn is_requested(&self) -> bool {
+        self.flag.load(Ordering::SeqCst)
+    }
+
+    async fn requested(&self) {
+        let notified = self.notify.notified();
+        if !self.is_requested() {
+            notified.await;
+        }
+    }
+}
+
+/// What one trial did and saw.
+struct Played<'a> {
+    trial: &'a Trial<'a>,
+    observations: Vec<Observation>,
+    took: Duration,
+    valid: bool,
+}
+
+impl Played<'_> {
+    /// Why this target gives no way to play it, if it does not.
+    fn not_applicable(&self) -> Option<String> {
+        self.observations.iter().flat_map(|observation| &observation.marks).find_map(|mark| match &mark.trouble {
+            Some(Trouble::NotApplicable(why)) => Some(why.clone()),
+            _ => None,
+        })
+    }
+}
+
+/// Runs the trials and reports each as it ends.
+pub async fn run(
+    trials: &[Trial<'_>],
+    target: &Target,
+    catalogue: &Catalogue,
+    options: &Options,
+    events: &mut (dyn FnMut(RunEvent<'_>) + Send),
+) -> Report {
+    let begun = Instant::now();
+    let redactor = Redactor::for_secret(&target.secret);
+    let mut report = Report::new(target, options.seed);
+    events(RunEvent::Started { target: &report.target, trials: trials.iter().filter(|trial| trial.wanted).count() });
+
+    let mut runner = Runner {
+        target: Arc::new(target.clone()),
+        keys: Arc::new(Keyring::new().with_secret(target.secret.expose())),
+        learned: Arc::new(Learned {
+            echo: target.profile.echo.clone(),
+            speaks: target.profile.welcome.is_some() || target.profile.echo.is_some(),
+            control: Duration::ZERO,
+        }),
+        deadlines: deadlines(target, options, Duration::ZERO),
+        options,
+        controls: Vec::new(),
+        actors: 0,
+    };
+
+    let first = runner.first_control().await;
+    let mut played: Vec<Played<'_>> = Vec::new();
+    match &first {
+        Outcome::Admitted(_) => {
+            played = runner.play_all(trials, &mut |trial| events(RunEvent::TrialEnded { id: &trial.id() })).await;
+        }
+        Outcome::Unreachable(why) => report.failure = Some(Failure::Unreachable(why.clone())),
+        outcome => report.failure = Some(Failure::FirstControl(redactor.clean(&outcome.to_string()))),
+    }
+    if options.interrupt.is_requested() {
+        report.failure = Some(Failure::Interrupted);
+    }
+
+    let outcomes = outcomes(&played, runner.learned.speaks);
+    let seen = seen(&played, &outcomes);
+    let view = Run {
+        seen,
+        controls: &runner.controls,
+        profile: &target.profile,
+        redactor: &redactor,
+        refusal_budget: runner.scaled(Duration::from_millis(target.profile.refusal_budget_ms.unwrap_or(1_000))),
+    };
+    for trial in trials.iter().filter(|trial| trial.wanted) {
+        let ended = played.iter().find(|played| std::ptr::eq(played.trial, trial));
+        let mut entry = TrialReport::new(trial, catalogue);
+        match (&trial.skip, ended) {
+            (Some(reason), _) => entry.not_applicable(reason),
+            (None, played) => {
+                let checks = grade(trial, played, &view, target, &runner.learned, &report);
+                match played.and_then(Played::not_applicable) {
+                    Some(reason) if checks.is_empty() => entry.not_applicable(&redactor.clean(&reason)),
+                    _ => entry.checks(checks, &redactor),
+                }
+                entry.took = played.map_or(Duration::ZERO, |played| played.took);
+            }
+        }
+        report.trials.push(entry);
+    }
+    report.controls = runner.controls.len();
+    report.took = begun.elapsed();
+    events(RunEvent::Ended { report: &report });
+    report
+}
+
+/// The checks of one trial.
+fn grade(
+    trial: &Trial<'_>,
+    played: Option<&Played<'_>>,
+    view: &Run<'_>,
+    target: &Target,
+    learned: &Learned,
+    report: &Report,
+) -> Vec<Check> {
+    let head = &trial.case.head;
+    let mut checks = Vec::new();
+    let several = trial.case.variants.len() > 1;
+    for (index, variant) in trial.case.variants.iter().enumerate() {
+        let graded = match &variant.body {
+            Body::Lint(lint) => judge::lint(head, *lint, target),
+            Body::Across(_) if report.failure.is_some() => judge::not_run(head, report.failure.as_ref()),
+            Body::Across(question) => judge::across(head, *question, view),
+            Body::Steps(steps) => match played {
+                None => judge::not_run(head, report.failure.as_ref()),
+                Some(played) => {
+                    let observation = &played.observations[index];
+                    let mut graded = judge::session(head, steps, observation, &target.profile, learned);
+                    if !played.valid {
+                        for check in &mut graded {
+                            check.grade = Grade::Inconclusive;
+                            check.observed.push_str("; but the control after it was not admitted");
+                        }
+                    }
+                    graded
+                }
+            },
+        };
+        for check in graded {
+            let label = match (several, check.label.is_empty()) {
+                (true, true) => variant.label.clone(),
+                (true, false) => format!("{}: {}", variant.label, check.label),
+                (false, _) => check.label.clone(),
+            };
+            checks.push(Check { label, ..check });
+        }
+    }
+    checks
+}
+
+/// The outcome of every opening of every trial, in order.
+fn outcomes(played: &[Played<'_>], speaks: bool) -> Vec<Vec<Vec<Outcome>>> {
+    let of = |observation: &Observation| {
+        observation.connections.iter().map(|connection| outcome::of(connection, speaks)).collect()
+    };
+    played.iter().map(|played| played.observations.iter().map(of).collect()).collect()
+}
+
+/// The openings of every valid trial, for the cases that look across the run.
+fn seen<'a>(played: &'a [Played<'a>], outcomes: &'a [Vec<Vec<Outcome>>]) -> Vec<Seen<'a>> {
+    let mut all = Vec::new();
+    for (played, outcomes) in played.iter().zip(outcomes).filter(|(played, _)| played.valid) {
+        for ((variant, observation), outcomes) in
+            played.trial.case.variants.iter().zip(&played.observations).zip(outcomes)
+        {
+            let Body::Steps(steps) = &variant.body else { continue };
+            for mark in &observation.marks {
+                let (Some(Step::Open(open)), Some(connection), Some(outcome)) =
+                    (steps.get(mark.step), observation.connections.get(mark.connection), outcomes.get(mark.connection))
+                else {
+                    continue;
+                };
+                all.push(Seen {
+                    code: &played.trial.case.head.code,
+                    class: class_of(played.trial.case, open.class),
+                    expect: open.expect,
+                    outcome,
+                    connection,
+                });
+            }
+        }
+    }
+    all
+}
+
+fn deadlines(target: &Target, options: &Options, control: Duration) -> Deadlines {
+    let scale = |time: Duration| time.mul_f64(options.timeout_scale.clamp(0.01, 1_000.0));
+    let settle = Duration::from_millis(target.profile.settle_ms.unwrap_or(250)).max(control * 4);
+    Deadlines {
+        answer: scale(Duration::from_secs(5).max(control * 20)),
+        settle: scale(settle.min(Duration::from_secs(5))),
+        finish: scale(Duration::from_millis(250)),
+    }
+}
+
+struct Runner<'a> {
+    target: Arc<Target>,
+    keys: Arc<Keyring>,
+    learned: Arc<Learned>,
+    deadlines: Deadlines,
+    options: &'a Options,
+    controls: Vec<Outcome>,
+    actors: u64,
+}
+
+type Session = Pin<Box<dyn Future<Output = (usize, Vec<Observation>, Duration)> + Send>>;
+
+impl Runner<'_> {
+    fn scaled(&self, time: Duration) -> Duration {
+        time.mul_f64(self.options.timeout_scale.clamp(0.01, 1_000.0))
+    }
+
+    fn actor(&mut self, carrier: &crate::profile::Carrier) -> Actor {
+        self.actors += 1;
+        let seed = mix(self.options.seed, self.actors);
+        let user = self.target.profile.user.clone().unwrap_or_else(|| format!("gatecrash-{:06x}", seed & 0xFF_FFFF));
+        Actor { user, seed, carrier: carrier.clone() }
+    }
+
+    async fn control(&mut self) -> Outcome {
+        let carrier = self.target.profile.carriers[0].clone();
+        let actor = self.actor(&carrier);
+        let context =
+            Context { target: &self.target, keys: &self.keys, learned: &self.learned, deadlines: self.deadlines };
+        let begun = Instant::now();
+        let connection = control(&context, &actor).await;
+        let outcome = outcome::of(&connection, self.learned.speaks);
+        if self.controls.is_empty() {
+            let control = connection.events.last().map_or(begun.elapsed(), |event| event.at);
+            Arc::make_mut(&mut self.learned).control = control;
+            self.deadlines = deadlines(&self.target, self.options, control);
+        }
+        self.controls.push(outcome.clone());
+        outcome
+    }
+
+    /// The control that everything rests on; it also teaches how this target answers.
+    async fn first_control(&mut self) -> Outcome {
+        let outcome = self.control().await;
+        if matches!(outcome, Outcome::Admitted(_)) && self.learned.echo.is_none() {
+            self.learn_echo().await;
+        }
+        outcome
+    }
+
+    /// Looks whether an undeclared target repeats a text, so that cases about messages can be read.
+    async fn learn_echo(&mut self) {
+        let _: Option<Echo> = None;
+    }
+
+    async fn play_all<'t>(
+        &mut self,
+        trials: &'t [Trial<'t>],
+        ended: &mut (dyn FnMut(&Trial<'_>) + Send),
+    ) -> Vec<Played<'t>> {
+        let runnable = |trial: &&Trial<'_>| {
+            trial.skip.is_none() && trial.case.variants.iter().any(|variant| matches!(variant.body, Body::Steps(_)))
+        };
+        let (alone, together): (Vec<_>, Vec<_>) =
+            trials.iter().filter(runnable).partition(|trial| trial.case.head.alone);
+        let batches = together.chunks(BATCH).map(<[_]>::to_vec).chain(alone.chunks(1).map(<[_]>::to_vec));
+        let mut all = Vec::new();
+        for batch in batches {
+            let jobs = if batch.len() == 1 { 1 } else { self.options.jobs.max(1) };
+            let mut played = self.play_batch(&batch, jobs, ended).await;
+            if self.options.interrupt.is_requested() {
+                // No control stands behind the last batch.
+                played.iter_mut().for_each(|played| played.valid = false);
+                all.extend(played);
+                break;
+            }
+            let outcome = self.closing_control().await;
+            let valid = matches!(outcome, Outcome::Admitted(_));
+            played.iter_mut().for_each(|played| played.valid = valid);
+            all.extend(played);
+            if !valid {
+                break;
+            }
+        }
+        all
+    }
+
+    /// A control after a batch. One that fails is tried again, because a limiter or a restart may be over soon.
+    async fn closing_control(&mut self) -> Outcome {
+        let mut outcome = self.control().await;
+        for pause in [50, 200, 750] {
+            if matches!(outcome, Outcome::Admitted(_)) || self.options.interrupt.is_requested() {
+                break;
+            }
+            sleep(self.scaled(Duration::from_millis(pause))).await;
+            outcome = self.control().await;
+        }
+        outcome
+    }
+
+    async fn play_batch<'t>(
+        &mut self,
+        batch: &[&'t Trial<'t>],
+        jobs: usize,
+        ended: &mut (dyn FnMut(&Trial<'_>) + Send),
+    ) -> Vec<Played<'t>> {
+        let mut waiting: Vec<(usize, Session)> = Vec::new();
+        for (index, trial) in batch.iter().enumerate().rev() {
+            let actor = self.actor(&trial.carrier);
+            waiting.push((index, self.session(index, trial, actor)));
+        }
+        let mut flying = JoinSet::new();
+        let mut played = Vec::new();
+        loop {
+            while flying.len() < jobs
+                && !self.options.interrupt.is_requested()
+                && let Some((_, session)) = waiting.pop()
+            {
+                flying.spawn(session);
+            }
+            let next = tokio::select! {
+                next = flying.join_next() => next,
+                () = self.options.interrupt.requested(), if !flying.is_empty() => {
+                    flying.abort_all();
+                    waiting.clear();
+                    flying.join_next().await
+                }
+            };
+            match next {
+                None => break,
+                Some(Ok((index, observations, took))) => {
+                    ended(batch[index]);
+                    played.push(Played { trial: batch[index], observations, took, valid: true });
+                }
+                // Only an abort ends a session early; a panic is ours and must be seen.
+                Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                Some(Err(_)) => {}
+            }
+        }
+        played
+    }
+
+    fn session(&self, index: usize, trial: &Trial<'_>, actor: Actor) -> Session {
+        let target = Arc::clone(&self.target);
+        let keys = Arc::clone(&self.keys);
+        let learned = Arc::clone(&self.learned);
+        let deadlines = self.deadlines;
+        let bodies: Vec<Body> = trial.case.variants.iter().map(|variant| variant.body.clone()).collect();
+        Box::pin(async move {
+            let begun = Instant::now();
+            let context = Context { target: &target, keys: &keys, learned: &learned, deadlines };
+            let mut observations = Vec::with_capacity(bodies.len());
+            for (number, body) in bodies.iter().enumerate() {
+                let mut actor = actor.clone();
+                actor.seed = mix(actor.seed, number as u64);
+                let observation = match body {
+                    Body::Steps(steps) => play(&context, &actor, steps).await,
+                    Body::Across(_) | Body::Lint(_) => Observation::default(),
+                };
+                observations.push(observation);
+            }
+            (index, observations, begun.elapsed())
+        })
+    }
+}
+
+/// A number that looks unlike its neighbours (SplitMix64).
+fn mix(seed: u64, index: u64) -> u64 {
+    let mut z = seed.wrapping_add(index.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}

@@ -1,0 +1,601 @@
+//! Plays the steps of one variant against the target and writes down what came back.
+//!
+//! Every wait ends by an event; its deadline is only for targets that stay silent.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::connection::{Live, Step as Looked};
+use crate::carrier::{self, Placed};
+use crate::case::{Awaited, Close, Expect, FrameText, How, Http, Open, Say, Send, Step};
+use crate::judge::{self, Learned};
+use crate::observation::{Connection, Mark, Observation, Trouble, What};
+use crate::profile::{Carrier, HttpEndpoint};
+use crate::target::Target;
+use crate::token::{Algorithm, Declared, ForgeError, Keyring, Mint, Recipe, Token, default_header, forge};
+use crate::wire::frame::{self, LengthForm, Written};
+use crate::wire::opening::Opening;
+
+/// How long each kind of wait may take. All scale together.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Deadlines {
+    /// For an answer to a request, or a message that must come.
+    pub(super) answer: Duration,
+    /// For a close frame after the upgrade, before silence counts as being let in.
+    pub(super) settle: Duration,
+    /// For the end of a connection that the harness has closed.
+    pub(super) finish: Duration,
+}
+
+/// What a session needs to know.
+#[derive(Debug)]
+pub(super) struct Context<'a> {
+    pub(super) target: &'a Target,
+    pub(super) keys: &'a Keyring,
+    pub(super) learned: &'a Learned,
+    pub(super) deadlines: Deadlines,
+}
+
+/// Whose tokens a session sends, and when.
+#[derive(Debug, Clone)]
+pub(super) struct Actor {
+    /// The identity of the valid token.
+    pub(super) user: String,
+    /// Makes the random parts of its tokens and messages.
+    pub(super) seed: u64,
+    /// The carrier tokens ride in unless the case says otherwise.
+    pub(super) carrier: Carrier,
+}
+
+/// Plays `steps` and tells what happened.
+pub(super) async fn play(context: &Context<'_>, actor: &Actor, steps: &[Step]) -> Observation {
+    let mut session =
+        Session { context, actor, now: unix_now(), live: Vec::new(), marks: Vec::new(), said: 0, captured: None };
+    for (index, step) in steps.iter().enumerate() {
+        session.step(index, step).await;
+    }
+    let finish = context.deadlines.finish;
+    let mut connections = Vec::with_capacity(session.live.len());
+    for mut live in session.live {
+        live.finish(finish).await;
+        connections.push(live.log);
+    }
+    Observation { connections, marks: session.marks }
+}
+
+/// Seconds since 1970.
+pub(super) fn unix_now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
+
+struct Session<'a> {
+    context: &'a Context<'a>,
+    actor: &'a Actor,
+    now: f64,
+    live: Vec<Live>,
+    marks: Vec<Mark>,
+    said: usize,
+    captured: Option<Vec<u8>>,
+}
+
+impl Session<'_> {
+    async fn step(&mut self, index: usize, step: &Step) {
+        let opens = matches!(step, Step::Open(_) | Step::Http(_));
+        let connection = if opens { self.live.len() } else { self.find(step.on()).unwrap_or(usize::MAX) };
+        let from = if opens { 0 } else { self.live.get(connection).map_or(0, |live| live.log.events.len()) };
+        let mut said = Vec::new();
+        let done = match step {
+            Step::Open(open) => self.open(open).await,
+            Step::Http(http) => self.http(http).await,
+            _ if connection == usize::MAX => Err(Trouble::Fault(format!("no connection is called `{}`", step.on()))),
+            Step::Say(say) => {
+                said = self.compose(say);
+                self.say(connection, say, &said).await;
+                Ok(())
+            }
+            Step::Hear(_) | Step::Alive(_) | Step::Await(_) => {
+                self.listen(connection, from, step).await;
+                Ok(())
+            }
+            Step::Send(send) => self.send(connection, send).await,
+            Step::Close(close) => {
+                self.close(connection, close).await;
+                Ok(())
+            }
+            Step::Cut(_) => {
+                self.live[connection].cut();
+                Ok(())
+            }
+        };
+        let to = self.live.get(connection).map_or(0, |live| live.log.events.len());
+        self.marks.push(Mark { step: index, connection, from, to, said, trouble: done.err() });
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.context.deadlines.answer
+    }
+
+    fn mint(&self, recipe: &Recipe) -> Result<Option<Token>, Trouble> {
+        let target = self.context.target;
+        let claims = target.profile.claims_template();
+        let algorithm = match &target.profile.algorithm {
+            None => Algorithm::HS256,
+            Some(name) => Algorithm::from_name(name)
+                .ok_or_else(|| Trouble::NotApplicable(format!("tokens of algorithm {name} cannot be signed yet")))?,
+        };
+        let mint = Mint {
+            claims: &claims,
+            header: &default_header(),
+            keys: self.context.keys,
+            algorithm,
+            now: self.now,
+            user: &self.actor.user,
+            seed: self.actor.seed,
+            audience: None,
+            issuer: None,
+            declared: Declared { leeway: target.profile.leeway.map(|seconds| seconds as f64), ..Declared::default() },
+        };
+        let token = forge(recipe, &mint).map_err(|error| match error {
+            ForgeError::SameKey | ForgeError::Undeclared(_) | ForgeError::NeedsKey(_) | ForgeError::Impossible(_) => {
+                Trouble::NotApplicable(error.to_string())
+            }
+            _ => Trouble::Fault(error.to_string()),
+        })?;
+        Ok((!token.is_absent()).then_some(token))
+    }
+
+    async fn open(&mut self, open: &Open) -> Result<(), Trouble> {
+        let target = self.context.target;
+        let token = match (&self.captured, open.captured) {
+            (Some(bytes), true) => Some(Token::new(bytes.clone())),
+            (None, true) => return Err(Trouble::Fault("no earlier step captured a token".to_owned())),
+            (_, false) => self.mint(&open.token)?,
+        };
+        let mut also = Vec::new();
+        for extra in &open.carry.also {
+            also.push((&extra.on, self.mint(&extra.token)?));
+        }
+        let also: Vec<_> =
+            also.iter().map(|(on, token)| Placed { on, token: token.as_ref().and_then(Token::bytes) }).collect();
+        let key = open.request.key.clone().unwrap_or_else(|| self.websocket_key());
+        let main = Placed {
+            on: open.carry.on.as_ref().unwrap_or(&self.actor.carrier),
+            token: token.as_ref().and_then(Token::bytes),
+        };
+        let opening = carrier::place(&target.endpoint, &key, main, &open.carry, &also, &open.request);
+
+        let mut live = Live::dial(&open.name, &target.endpoint).await;
+        live.log.key = Some(key);
+        live.log.token = token;
+        let mut bytes = opening.to_bytes();
+        live.log.sent.clone_from(&bytes);
+        for text in &open.request.early {
+            let mask = live.mask();
+            live.note_sent(Some(frame::TEXT), text.as_bytes());
+            bytes.extend_from_slice(&Written::client(frame::TEXT, text.as_bytes(), mask).to_bytes());
+        }
+        let deadline = self.deadline();
+        match open.request.segment_bytes {
+            Some(size) => live.write_in_segments(&bytes, size, deadline).await,
+            None => live.write(&bytes, deadline).await,
+        }
+        let said = self.next_word();
+        observe_opening(&mut live, self.context, open.expect, &said).await;
+        self.live.push(live);
+        Ok(())
+    }
+
+    fn websocket_key(&self) -> String {
+        let mut bytes = [0_u8; 16];
+        bytes[..8].copy_from_slice(&self.actor.seed.to_be_bytes());
+        bytes[8..].copy_from_slice(&(self.live.len() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes());
+        STANDARD.encode(bytes)
+    }
+
+    /// A word that stands in no other message of the run.
+    fn next_word(&mut self) -> String {
+        self.said += 1;
+        format!("gc{:08x}-{}", self.actor.seed as u32, self.said)
+    }
+
+    fn compose(&mut self, say: &Say) -> Vec<String> {
+        let mut said = Vec::new();
+        for text in &say.texts {
+            if say.verbatim {
+                said.push(text.clone());
+            } else {
+                said.push(format!("{} {text}", self.next_word()));
+            }
+        }
+        for _ in 0..say.count {
+            said.push(self.next_word());
+        }
+        for length in &say.bytes {
+            let word = self.next_word();
+            let empty = self.context.learned.echo.as_ref().map_or(0, |echo| echo.compose("").len());
+            let padding = length.saturating_sub(empty + word.len());
+            said.push(word + &"x".repeat(padding));
+        }
+        said
+    }
+
+    async fn say(&mut self, connection: usize, say: &Say, said: &[String]) {
+        let Some(echo) = &self.context.learned.echo else { return };
+        let deadline = self.deadline();
+        let live = &mut self.live[connection];
+        let mut together = Vec::new();
+        for message in said {
+            let text = echo.compose(message);
+            let mask = if say.how == How::ZeroMask { [0; 4] } else { live.mask() };
+            let bytes = match say.how {
+                How::Fragments => fragments(text.as_bytes(), mask),
+                _ => Written::client(frame::TEXT, text.as_bytes(), mask).to_bytes(),
+            };
+            live.note_sent(Some(frame::TEXT), text.as_bytes());
+            match say.how {
+                How::OneSegment => together.extend_from_slice(&bytes),
+                How::ByteByByte => live.write_in_segments(&bytes, 1, deadline).await,
+                How::Rapid | How::Fragments | How::ZeroMask => live.write(&bytes, deadline).await,
+                How::InTurn => {
+                    let before = live.log.messages().len();
+                    live.write(&bytes, deadline).await;
+                    while live.log.messages().len() == before {
+                        if live.next(deadline).await != Looked::Event {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        if !together.is_empty() {
+            live.write(&together, deadline).await;
+        }
+    }
+
+    async fn send(&mut self, connection: usize, send: &Send) -> Result<(), Trouble> {
+        let deadline = self.deadline();
+        let live = &mut self.live[connection];
+        for text in &send.texts {
+            live.send(frame::TEXT, text.as_bytes(), deadline).await;
+        }
+        for frame in &send.frames {
+            let mask = live.mask();
+            let written = written(frame, mask)?;
+            live.note_sent(Some(written.opcode), &written.payload);
+            live.write(&written.to_bytes(), deadline).await;
+        }
+        Ok(())
+    }
+
+    async fn close(&mut self, connection: usize, close: &Close) {
+        let deadline = self.deadline();
+        let live = &mut self.live[connection];
+        let payload = match close.code {
+            Some(code) => [&code.to_be_bytes(), close.reason.as_bytes()].concat(),
+            None => Vec::new(),
+        };
+        live.send(frame::CLOSE, &payload, deadline).await;
+    }
+
+    /// Waits until the judge has what it needs for this step, or the deadline passes.
+    async fn listen(&mut self, connection: usize, from: usize, step: &Step) {
+        let deadlines = self.context.deadlines;
+        let learned = self.context.learned;
+        let word = self.next_word();
+        let heard = match step {
+            Step::Hear(hear) => {
+                let speaker = hear.from.as_ref().and_then(|name| self.find(name)).unwrap_or(connection);
+                judge::said_on(&self.marks, speaker)
+            }
+            _ => vec![word.clone()],
+        };
+        let live = &mut self.live[connection];
+        let answer_by = Instant::now() + deadlines.answer;
+        match step {
+            Step::Hear(_) => {
+                let all = |log: &Connection| judge::answers(log, 0, learned).len() >= heard.len();
+                if read_until(live, answer_by, all).await {
+                    // What is sent twice comes before the pong to a ping that is sent now.
+                    let settle_by = Instant::now() + deadlines.settle;
+                    live.send(frame::PING, b"flush", settle_by).await;
+                    read_until(live, settle_by, |log| has_pong(log, from, b"flush")).await;
+                }
+            }
+            Step::Alive(_) => {
+                send_probe(live, self.context, &word, answer_by).await;
+                read_until(live, answer_by, |log| {
+                    has_close(log)
+                        || if learned.echo.is_some() {
+                            !judge::answers(log, from, learned).is_empty()
+                        } else {
+                            has_pong(log, from, word.as_bytes())
+                        }
+                })
+                .await;
+            }
+            Step::Await(wait) => match &wait.what {
+                Awaited::Welcome => {
+                    read_until(live, answer_by, |log| !log.messages().is_empty() || has_close(log)).await;
+                }
+                Awaited::Pong(payload) => {
+                    live.send(frame::PING, payload.as_bytes(), answer_by).await;
+                    read_until(live, answer_by, |log| has_close(log) || has_pong(log, from, payload.as_bytes())).await;
+                }
+                Awaited::Closed => {
+                    read_until(live, answer_by, |_| false).await;
+                }
+                Awaited::Failed => {
+                    let settle_by = Instant::now() + deadlines.settle;
+                    if !read_until(live, settle_by, has_close).await && !live.is_over() {
+                        // Neither failed nor closed: does the session still live?
+                        let settle_by = Instant::now() + deadlines.settle;
+                        live.send(frame::PING, b"still there", settle_by).await;
+                        read_until(live, settle_by, |log| has_close(log) || has_pong(log, from, b"still there")).await;
+                    }
+                }
+                Awaited::NoAbruptEnd | Awaited::Nothing => {
+                    let settle_by = Instant::now() + deadlines.settle;
+                    read_until(live, settle_by, |log| {
+                        has_close(log) || log.messages().iter().any(|message| message.event >= from)
+                    })
+                    .await;
+                }
+            },
+            _ => {}
+        }
+    }
+
+    fn find(&self, name: &str) -> Option<usize> {
+        self.live.iter().rposition(|live| live.log.name == name)
+    }
+
+    async fn http(&mut self, http: &Http) -> Result<(), Trouble> {
+        let Some(declared) = self.context.target.profile.http.get(&http.endpoint) else {
+            return Err(Trouble::NotApplicable(format!("the profile declares no endpoint `{}`", http.endpoint)));
+        };
+        let bearer = match &http.bearer {
+            Some(recipe) => self.mint(recipe)?,
+            None => None,
+        };
+        let endpoint = &self.context.target.endpoint;
+        let opening = request(endpoint.host_header(), declared, http, bearer.as_ref());
+        let mut live = Live::dial("http", endpoint).await;
+        let bytes = opening.to_bytes();
+        let deadline = self.deadline();
+        live.write(&bytes, deadline).await;
+        live.log.sent = bytes;
+        live.log.token = bearer;
+        while live.next(deadline).await == Looked::Event {}
+        if http.capture {
+            self.captured = declared.token.as_ref().and_then(|pointer| {
+                let body: Value = serde_json::from_slice(live.log.body()).ok()?;
+                body.pointer(pointer)?.as_str().map(|token| token.as_bytes().to_vec())
+            });
+        }
+        self.live.push(live);
+        Ok(())
+    }
+}
+
+/// Reads the answer to an opening, and after a 101 looks for the proof that the session is served.
+async fn observe_opening(live: &mut Live, context: &Context<'_>, expect: Expect, word: &str) {
+    let deadlines = context.deadlines;
+    let answer_by = Instant::now() + deadlines.answer;
+    let begun = Instant::now();
+    let upgraded = loop {
+        match live.next(answer_by).await {
+            Looked::Event => match live.log.events.last().map(|event| &event.what) {
+                Some(What::Head(head)) if head.status == 101 => break true,
+                Some(What::Head(head)) if head.status >= 200 => break false,
+                _ => {}
+            },
+            Looked::Silence => {
+                live.note_silence(begun.elapsed());
+                return;
+            }
+            Looked::Ended => return,
+        }
+    };
+    if !upgraded {
+        // A body without a stated length ends with the connection, and some servers leave that open.
+        let body_by = Instant::now() + deadlines.settle;
+        while live.next(body_by).await == Looked::Event {}
+        return;
+    }
+    let welcomed = context.target.profile.welcome.is_some();
+    if expect == Expect::Admitted {
+        if !welcomed {
+            send_probe(live, context, word, answer_by).await;
+        }
+        prove(live, context, answer_by, welcomed || context.learned.echo.is_some()).await;
+        return;
+    }
+    // A refusing server speaks first. Data sent into a socket that it has closed would make the kernel throw away the
+    // close frame that is on its way, so the probe waits until silence.
+    let mut settle_by = Instant::now() + deadlines.settle;
+    loop {
+        match live.next(settle_by).await {
+            Looked::Event if live.log.close().is_some() => return,
+            Looked::Event => {}
+            Looked::Ended => return,
+            Looked::Silence => break,
+        }
+    }
+    if live.log.messages().is_empty() {
+        send_probe(live, context, word, answer_by).await;
+        settle_by = Instant::now() + deadlines.settle;
+        prove(live, context, settle_by, false).await;
+    }
+}
+
+/// Reads until the application speaks, the connection closes, or there is nothing left to wait for.
+async fn prove(live: &mut Live, context: &Context<'_>, deadline: Instant, speaks: bool) {
+    let begun = Instant::now();
+    let mut deadline = deadline;
+    loop {
+        if !live.log.messages().is_empty() || live.log.close().is_some() {
+            return;
+        }
+        let ponged = live.log.frames().any(|(_, frame)| frame.opcode == frame::PONG);
+        if ponged && !speaks {
+            // A pong shows the WebSocket layer only; a close that is on its way must have time to arrive.
+            deadline = deadline.min(begun + context.deadlines.settle);
+        }
+        match live.next(deadline).await {
+            Looked::Event => {}
+            Looked::Ended => return,
+            Looked::Silence => {
+                live.note_silence(begun.elapsed());
+                return;
+            }
+        }
+    }
+}
+
+/// Sends what an admitted client would get an answer to.
+async fn send_probe(live: &mut Live, context: &Context<'_>, word: &str, deadline: Instant) {
+    if let Some(echo) = &context.learned.echo {
+        let text = echo.compose(word);
+        live.send(frame::TEXT, text.as_bytes(), deadline).await;
+    }
+    live.send(frame::PING, word.as_bytes(), deadline).await;
+}
+
+/// Reads until `done` says so (true), or the deadline passes or nothing more can come (false).
+async fn read_until(live: &mut Live, deadline: Instant, done: impl Fn(&Connection) -> bool) -> bool {
+    let begun = Instant::now();
+    loop {
+        if done(&live.log) {
+            return true;
+        }
+        match live.next(deadline).await {
+            Looked::Event => {}
+            Looked::Ended => return done(&live.log),
+            Looked::Silence => {
+                live.note_silence(begun.elapsed());
+                return false;
+            }
+        }
+    }
+}
+
+fn has_close(log: &Connection) -> bool {
+    log.close().is_some()
+}
+
+fn has_pong(log: &Connection, from: usize, payload: &[u8]) -> bool {
+    log.events.iter().skip(from).any(
+        |event| matches!(&event.what, What::Frame(frame) if frame.opcode == frame::PONG && frame.payload == payload),
+    )
+}
+
+fn fragments(text: &[u8], mask: [u8; 4]) -> Vec<u8> {
+    let third = text.len().div_ceil(3).max(1);
+    let mut bytes = Vec::new();
+    for index in 0..3 {
+        let part = text.get(index * third..).map_or(&[][..], |rest| &rest[..third.min(rest.len())]);
+        let opcode = if index == 0 { frame::TEXT } else { 0 };
+        let written = Written { fin: index == 2, ..Written::client(opcode, part, mask) };
+        bytes.extend_from_slice(&written.to_bytes());
+    }
+    bytes
+}
+
+fn written(text: &FrameText, mask: [u8; 4]) -> Result<Written, Trouble> {
+    let one = match &text.hex {
+        Some(digits) => {
+            hex(digits).ok_or_else(|| Trouble::Fault(format!("`{digits}` is not an even number of hex digits")))?
+        }
+        None => text.text.clone().into_bytes(),
+    };
+    let length = match (text.announce, text.length_bits) {
+        (Some(announced), _) => LengthForm::Announce(announced),
+        (None, Some(16)) => LengthForm::Bits16,
+        (None, Some(64)) => LengthForm::Bits64,
+        (None, _) => LengthForm::Minimal,
+    };
+    Ok(Written {
+        fin: text.fin,
+        rsv: text.rsv,
+        opcode: text.opcode,
+        mask: text.masked.then_some(mask),
+        length,
+        payload: one.repeat(text.times),
+    })
+}
+
+fn hex(digits: &str) -> Option<Vec<u8>> {
+    let digits: String = digits.split_whitespace().collect();
+    if !digits.len().is_multiple_of(2) || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    (0..digits.len()).step_by(2).map(|start| u8::from_str_radix(&digits[start..start + 2], 16).ok()).collect()
+}
+
+/// The request to a declared endpoint, with what the case changes about it.
+fn request(host: String, declared: &HttpEndpoint, http: &Http, bearer: Option<&Token>) -> Opening {
+    let method = http.method.as_ref().unwrap_or(&declared.method);
+    let mut opening = Opening::http(method, &host, declared.path.clone());
+    opening.add("Connection", "close");
+    if let Some(token) = bearer {
+        opening.add("Authorization", [b"Bearer ", token.bytes().unwrap_or_default()].concat());
+    }
+    let body = if let Some(json) = &declared.json {
+        let mut json = json.clone();
+        if let Value::Object(members) = &mut json {
+            for (name, value) in &http.with {
+                if value.is_null() {
+                    members.remove(name);
+                } else {
+                    members.insert(name.clone(), value.clone());
+                }
+            }
+        }
+        opening.add("Content-Type", "application/json");
+        json.to_string()
+    } else if !declared.form.is_empty() {
+        let mut form = declared.form.clone();
+        for (name, value) in &http.with {
+            match value {
+                Value::Null => drop(form.remove(name)),
+                Value::String(text) => drop(form.insert(name.clone(), text.clone())),
+                other => drop(form.insert(name.clone(), other.to_string())),
+            }
+        }
+        opening.add("Content-Type", "application/x-www-form-urlencoded");
+        let encode = |text: &str| crate::wire::opening::percent_encode(text.as_bytes());
+        let pairs: Vec<String> =
+            form.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
+        pairs.join("&")
+    } else {
+        String::new()
+    };
+    if method != "GET" && method != "HEAD" {
+        opening.add("Content-Length", body.len().to_string());
+        opening.body = body.into_bytes();
+    }
+    opening
+}
+
+/// A control: the valid token on the first carrier, nothing else.
+pub(super) async fn control(context: &Context<'_>, actor: &Actor) -> Connection {
+    let open = Open { name: "control".to_owned(), ..Open::default() };
+    let observation = play(context, actor, &[Step::Open(Box::new(open))]).await;
+    let trouble = observation.marks.into_iter().find_map(|mark| mark.trouble).map(|trouble| match trouble {
+        Trouble::NotApplicable(why) | Trouble::Fault(why) => why,
+    });
+    observation.connections.into_iter().next().unwrap_or_else(|| Connection {
+        name: "control".to_owned(),
+        sent: Vec::new(),
+        key: None,
+        token: None,
+        events: vec![crate::observation::Event {
+            at: Duration::ZERO,
+            what: What::End(crate::observation::End::NoConnection(trouble.unwrap_or_default())),
+        }],
+    })
+}

@@ -1,0 +1,230 @@
+//! The target: where the endpoint is, which key its tokens are signed with, and what it says about itself.
+
+use std::fmt;
+
+use crate::profile::{Carrier, Profile};
+use crate::secret::{self, SecretBytes, SecretError};
+
+/// A server to be judged.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// What the server says about itself.
+    pub profile: Profile,
+    /// Where the endpoint is.
+    pub endpoint: Endpoint,
+    /// The secret its tokens are signed with.
+    pub secret: SecretBytes,
+}
+
+/// Where an endpoint is, taken from a URL with `{token}` in the place of the token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Whether the connection is encrypted (`wss`).
+    pub tls: bool,
+    /// The host, without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// The path. With a path carrier, `{token}` stands in it.
+    pub path: String,
+    /// The query without the token's own parameter; may be empty.
+    pub query: String,
+    /// The carriers that the URL names by the place of `{token}`.
+    pub carrier: Option<Carrier>,
+}
+
+/// Why there is no target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TargetError {
+    /// The URL cannot be used; the text says what is wrong and how to write it.
+    Url(String),
+    /// The secret cannot be had.
+    Secret(SecretError),
+}
+
+impl fmt::Display for TargetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(why) => f.write_str(why),
+            Self::Secret(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for TargetError {}
+
+impl Target {
+    /// A target known by its URL and secret alone.
+    ///
+    /// The place of `{token}` in the URL is the carrier: `ws://host/ws/{token}` or `ws://host/ws?token={token}`.
+    /// Without it the token rides in `Authorization: Bearer`. `secret` is written as [`crate::secret::read`] tells.
+    pub fn new(url: &str, secret: &str) -> Result<Self, TargetError> {
+        Self::from_profile(Profile { url: Some(url.to_owned()), secret: Some(secret.to_owned()), ..Profile::default() })
+    }
+
+    /// A target described by a profile, which must name a URL and a secret.
+    pub fn from_profile(profile: Profile) -> Result<Self, TargetError> {
+        let Some(url) = &profile.url else {
+            return Err(TargetError::Url(
+                "no URL: give one on the command line or as `url:` in the profile".to_owned(),
+            ));
+        };
+        let Some(notation) = &profile.secret else {
+            return Err(TargetError::Url(
+                "no secret: tokens cannot be signed; use --secret-env NAME, --secret-file PATH, or `secret:` in the profile"
+                    .to_owned(),
+            ));
+        };
+        let endpoint = Endpoint::parse(url)?;
+        let secret = secret::read(notation).map_err(TargetError::Secret)?;
+        if secret.expose().is_empty() {
+            return Err(TargetError::Url("the secret is empty: anyone could sign with it".to_owned()));
+        }
+        let mut profile = profile;
+        if profile.carriers.is_empty() {
+            profile.carriers =
+                vec![endpoint.carrier.clone().unwrap_or_else(|| Carrier::Authorization("Bearer".to_owned()))];
+        }
+        if profile.name.is_empty() {
+            profile.name = format!("{}:{}", endpoint.host, endpoint.port);
+        }
+        Ok(Self { profile, endpoint, secret })
+    }
+}
+
+impl Endpoint {
+    /// Reads a URL.
+    pub fn parse(url: &str) -> Result<Self, TargetError> {
+        let wrong = |why: &str| TargetError::Url(format!("`{}` is no usable URL: {why}", crate::redact::jwts(url)));
+        let (scheme, rest) = url
+            .split_once("://")
+            .ok_or_else(|| wrong("it has no scheme; write ws://HOST:PORT/PATH with {token} where the token goes"))?;
+        let tls = match scheme.to_ascii_lowercase().as_str() {
+            "ws" | "http" => false,
+            "wss" | "https" => true,
+            _ => return Err(wrong("the scheme must be ws, wss, http or https")),
+        };
+        let rest = rest.split('#').next().unwrap_or_default();
+        let path_start = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, target) = rest.split_at(path_start);
+        if authority.contains('@') {
+            return Err(wrong("user and password in a URL are not supported"));
+        }
+        let (host, port) = split_authority(authority).ok_or_else(|| wrong("the host or the port is not understood"))?;
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let mut carrier = None;
+        let mut other = Vec::new();
+        for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
+            match parameter.split_once('=') {
+                Some((name, "{token}")) => carrier = Some(Carrier::Query(name.to_owned())),
+                _ if parameter.contains("{token}") => {
+                    return Err(wrong(
+                        "{token} in the query must be the whole value of a parameter, as in ?token={token}",
+                    ));
+                }
+                _ => other.push(parameter),
+            }
+        }
+        let path = if path.is_empty() { "/" } else { path };
+        if path.contains("{token}") {
+            if carrier.is_some() {
+                return Err(wrong("{token} stands in it twice"));
+            }
+            carrier = Some(Carrier::Path);
+        }
+        if !path.bytes().chain(query.bytes()).all(|byte| byte.is_ascii_graphic()) {
+            return Err(wrong("a space or another character that must be percent-encoded stands in it"));
+        }
+        let port = port.unwrap_or(if tls { 443 } else { 80 });
+        Ok(Self { tls, host, port, path: path.to_owned(), query: other.join("&"), carrier })
+    }
+
+    /// The value of the `Host` header.
+    pub fn host_header(&self) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let default = if self.tls { 443 } else { 80 };
+        if self.port == default { host } else { format!("{host}:{}", self.port) }
+    }
+
+    /// The path without the token's segment, and without a slash at its end.
+    pub fn bare_path(&self) -> String {
+        let path = self.path.replace("{token}", "");
+        let path = path.trim_end_matches('/');
+        if path.is_empty() { "/".to_owned() } else { path.to_owned() }
+    }
+
+    /// Whether the host is this machine.
+    pub fn is_local(&self) -> bool {
+        self.host == "localhost" || self.host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls { "wss" } else { "ws" };
+        write!(f, "{scheme}://{}{}", self.host_header(), self.path)?;
+        let token = match &self.carrier {
+            Some(Carrier::Query(name)) => format!("{name}={{token}}"),
+            _ => String::new(),
+        };
+        let query: Vec<&str> = [self.query.as_str(), &token].into_iter().filter(|part| !part.is_empty()).collect();
+        if !query.is_empty() {
+            write!(f, "?{}", query.join("&"))?;
+        }
+        Ok(())
+    }
+}
+
+fn split_authority(authority: &str) -> Option<(String, Option<u16>)> {
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (host, port) = rest.split_once(']')?;
+            (host, port.strip_prefix(':').or(if port.is_empty() { Some("") } else { None })?)
+        }
+        None => authority.split_once(':').unwrap_or((authority, "")),
+    };
+    if host.is_empty() || host.bytes().any(|byte| !byte.is_ascii_graphic()) {
+        return None;
+    }
+    let port = if port.is_empty() { None } else { Some(port.parse().ok().filter(|port| *port != 0)?) };
+    Some((host.to_owned(), port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_of_the_token_is_the_carrier() {
+        let path = Endpoint::parse("ws://127.0.0.1:8000/ws/{token}").expect("a URL");
+        assert_eq!((path.carrier.clone(), path.bare_path()), (Some(Carrier::Path), "/ws".to_owned()));
+        let query = Endpoint::parse("wss://h/ws?a=1&access_token={token}&b=2").expect("a URL");
+        assert_eq!(query.carrier, Some(Carrier::Query("access_token".to_owned())));
+        assert_eq!((query.query.as_str(), query.port, query.tls), ("a=1&b=2", 443, true));
+        assert_eq!(Endpoint::parse("http://h:81").expect("a URL").carrier, None);
+    }
+
+    #[test]
+    fn a_url_prints_as_it_was_read() {
+        for url in ["ws://127.0.0.1:8000/ws/{token}", "wss://h/ws?a=1&token={token}", "ws://[::1]:9/x"] {
+            assert_eq!(Endpoint::parse(url).expect("a URL").to_string(), url);
+        }
+    }
+
+    #[test]
+    fn a_wrong_url_says_why() {
+        for (url, why) in [
+            ("127.0.0.1:8000/ws", "no scheme"),
+            ("ftp://h/", "the scheme must be"),
+            ("ws://h:99999/", "the host or the port"),
+            ("ws://:80/", "the host or the port"),
+            ("ws://u:p@h/", "user and password"),
+            ("ws://h/{token}?token={token}", "twice"),
+            ("ws://h/?token=x{token}", "the whole value"),
+            ("ws://h/a b", "percent-encoded"),
+        ] {
+            let error = Endpoint::parse(url).expect_err(url).to_string();
+            assert!(error.contains(why), "{url}: {error}");
+        }
+    }
+}

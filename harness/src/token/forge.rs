@@ -1,0 +1,560 @@
+//! The forge: a recipe and a mint in, the bytes of a token out. It works in layers: header and claims as JSON,
+//! their segments, the signature over exactly the text so made, the signature's segment, then the finished
+//! text. Each operator acts at its own layer. Sockets, clocks and randomness are absent; only ECDSA and PSS
+//! signatures are random, inside the cryptographic library.
+
+use serde_json::{Map, Value, json};
+
+use super::algorithm::{Algorithm, KeyKind};
+use super::document::Document;
+use super::interpolate::{ForgeError, Scope};
+use super::keyring::{self, Keyring};
+use super::mint::Mint;
+use super::minted::Token;
+use super::ops::{At, JsonSerialization, KeyChoice, Op, Part, parse_hex};
+use super::recipe::Recipe;
+use super::segment;
+use super::sign::{self, SigningKey};
+
+/// Makes the token that a recipe describes.
+///
+/// # Errors
+///
+/// When the recipe is wrong in itself, or when it asks for a key or a value that the profile does not give
+/// ([`ForgeError::is_not_applicable`]).
+pub fn forge(recipe: &Recipe, mint: &Mint<'_>) -> Result<Token, ForgeError> {
+    match recipe {
+        Recipe::Absent => Ok(Token::absent()),
+        Recipe::Empty => Ok(Token::new(Vec::new())),
+        Recipe::Literal(text) => Ok(Token::new(scope(mint, &[])?.text(text)?.into_bytes())),
+        Recipe::Valid => Ok(Token::new(finish(&[], mint)?)),
+        Recipe::Forge(ops) => Ok(Token::new(finish(ops, mint)?)),
+    }
+}
+
+/// How many tokens are made at most until one has the asked-for property, such as a `-` and a `_` in its
+/// signature (about one HS256 signature in four).
+const ATTEMPTS: usize = 4096;
+
+fn finish(ops: &[Op], mint: &Mint<'_>) -> Result<Vec<u8>, ForgeError> {
+    let scope = scope(mint, ops)?;
+    for op in ops {
+        op.check()?;
+    }
+    for attempt in 0..ATTEMPTS {
+        if let Some(draft) = Draft::make(ops, mint, &scope, attempt)? {
+            return draft.text(ops, mint, &scope);
+        }
+    }
+    Err(ForgeError::Impossible("no token with the asked-for property was found".into()))
+}
+
+/// The values behind `${...}` for this token.
+fn scope(mint: &Mint<'_>, ops: &[Op]) -> Result<Scope, ForgeError> {
+    let hex = |label: &str| -> String {
+        keyring::derive(label, mint.seed)[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    let mut scope = Scope {
+        now: mint.now,
+        user: mint.user.to_owned(),
+        nonce: hex("nonce"),
+        jti: hex("jti"),
+        audience: mint.audience.map(str::to_owned),
+        issuer: mint.issuer.map(str::to_owned),
+        leeway: mint.declared.leeway,
+        skew: mint.declared.skew,
+        max_token_age: mint.declared.max_token_age,
+        max_token_lifetime: mint.declared.max_token_lifetime,
+    };
+    for op in ops {
+        if let Op::User(name) = op {
+            scope.user = scope.text(name)?;
+        }
+    }
+    Ok(scope)
+}
+
+/// Claims that commonly identify a user, beside those that the template fills with `${user}`.
+const IDENTITY_CLAIMS: [&str; 5] = ["sub", "user_id", "username", "email", "name"];
+
+/// The claims of this template that identify the user.
+fn identity_claims(template: &Map<String, Value>) -> Vec<String> {
+    template
+        .iter()
+        .filter(|(name, value)| {
+            IDENTITY_CLAIMS.contains(&name.as_str()) || value.as_str().is_some_and(|text| text.contains("${user}"))
+        })
+        .map(|(name, _)| name.clone())
+        .collect()
+}
+
+/// A text in which `-` and `_` occur once it is base64url, wherever it begins: runs of `>` and of `?` hold every
+/// alignment of 62 and 63.
+const BOTH_SPECIALS: &str = ">>>>>>??????";
+
+/// A token before it becomes text.
+struct Draft {
+    header: Document,
+    claims: Document,
+    header_text: Vec<u8>,
+    claims_text: Vec<u8>,
+    signature: Vec<u8>,
+    signature_text: Vec<u8>,
+}
+
+/// How the token is to be signed.
+struct Signing {
+    algorithm: Algorithm,
+    key: SigningKey,
+}
+
+impl Draft {
+    /// None when this attempt lacks the asked-for property and another may have it.
+    fn make(ops: &[Op], mint: &Mint<'_>, scope: &Scope, attempt: usize) -> Result<Option<Self>, ForgeError> {
+        let signing = choose_signing(ops, mint, scope)?;
+        let header = make_header(ops, mint, scope)?;
+        let mut claims = make_claims(ops, mint, scope)?;
+        // White space behind the claims is legal and makes another token with the same meaning.
+        claims.add_trailing(&" ".repeat(attempt));
+
+        let header_text = make_segment(&header, Part::Header, ops, scope)?;
+        let claims_text = make_segment(&claims, Part::Claims, ops, scope)?;
+        let (Some(header_text), Some(claims_text)) = (header_text, claims_text) else {
+            return Err(ForgeError::Impossible("this segment has no `-` or no `_`".into()));
+        };
+        let signed = [&header_text[..], b".", &claims_text].concat();
+        let Some(signature) = make_signature(&signing, &signed, ops, mint)? else {
+            return Ok(None);
+        };
+        let mut signature_text = segment::encode(&signature);
+        for op in ops {
+            if !deform_segment(&mut signature_text, Part::Signature, op, scope)? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(Self { header, claims, header_text, claims_text, signature, signature_text }))
+    }
+
+    /// Header and claims as they are sent, when they were changed after signing.
+    fn tampered(&self, ops: &[Op], scope: &Scope) -> Result<(Vec<u8>, Vec<u8>), ForgeError> {
+        let (mut header, mut claims) = (self.header.clone(), self.claims.clone());
+        let (mut touched_header, mut touched_claims) = (false, false);
+        for op in ops {
+            match op {
+                Op::TamperHeader(map) => {
+                    header.set_all(scope.map(map)?);
+                    touched_header = true;
+                }
+                Op::TamperClaims(map) => {
+                    claims.set_all(scope.map(map)?);
+                    touched_claims = true;
+                }
+                _ => {}
+            }
+        }
+        let header_text = if touched_header { segment::encode(&header.bytes()) } else { self.header_text.clone() };
+        let claims_text = if touched_claims { segment::encode(&claims.bytes()) } else { self.claims_text.clone() };
+        if (touched_header && header_text == self.header_text) || (touched_claims && claims_text == self.claims_text) {
+            return Err(ForgeError::Impossible("tampering changes nothing in this token".into()));
+        }
+        Ok((header_text, claims_text))
+    }
+
+    fn text(&self, ops: &[Op], mint: &Mint<'_>, scope: &Scope) -> Result<Vec<u8>, ForgeError> {
+        let (header, claims) = self.tampered(ops, scope)?;
+        let mut parts =
+            vec![(Part::Header, header), (Part::Claims, claims), (Part::Signature, self.signature_text.clone())];
+        for op in ops {
+            change_parts(&mut parts, op)?;
+        }
+        let parts: Vec<&[u8]> = parts.iter().map(|(_, text)| &text[..]).collect();
+        let mut text = parts.join(&b"."[..]);
+        for op in ops {
+            match op {
+                Op::JsonSerialization(form) => text = self.json_serialization(*form, ops, scope)?,
+                Op::Jwe(_) => {
+                    return Err(ForgeError::Impossible("encrypted tokens are not built yet".into()));
+                }
+                _ => {}
+            }
+        }
+        let _ = mint;
+        for op in ops {
+            text = change_text(text, op, scope)?;
+        }
+        Ok(text)
+    }
+
+    /// The token in a JSON serialization (RFC 7515 §7.2).
+    fn json_serialization(&self, form: JsonSerialization, ops: &[Op], scope: &Scope) -> Result<Vec<u8>, ForgeError> {
+        let show = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
+        let (header, claims) = (show(&self.header_text), show(&self.claims_text));
+        let signature = show(&self.signature_text);
+        let value = match form {
+            JsonSerialization::Flattened => {
+                json!({ "payload": claims, "protected": header, "signature": signature })
+            }
+            JsonSerialization::General => {
+                let none = show(&segment::encode(br#"{"alg":"none"}"#));
+                json!({ "payload": claims, "signatures": [
+                    { "protected": none, "signature": "" },
+                    { "protected": header, "signature": signature },
+                ] })
+            }
+            JsonSerialization::Polyglot => {
+                // A reader that cuts at the periods takes the forged claims; one that reads JSON ignores the
+                // unknown member that holds them.
+                let mut forged = self.claims.clone();
+                forged.set("gatecrash", json!("forged"));
+                for op in ops {
+                    if let Op::TamperClaims(map) = op {
+                        forged.set_all(scope.map(map)?);
+                    }
+                }
+                let forged = show(&segment::encode(&forged.bytes()));
+                json!({
+                    "a": format!("{header}.{forged}.{signature}"),
+                    "payload": claims, "protected": header, "signature": signature,
+                })
+            }
+        };
+        Ok(value.to_string().into_bytes())
+    }
+}
+
+/// The algorithm and the key: an explicit `sign` wins over `alg`, which wins over the target's own.
+fn choose_signing(ops: &[Op], mint: &Mint<'_>, scope: &Scope) -> Result<Signing, ForgeError> {
+    let mut algorithm = mint.algorithm;
+    let mut choice = KeyChoice::Real;
+    for op in ops {
+        if let Op::Alg(chosen) = op {
+            algorithm = *chosen;
+        }
+    }
+    for op in ops {
+        if let Op::Sign(sign) = op {
+            algorithm = sign.with.unwrap_or(algorithm);
+            choice = sign.key.clone().unwrap_or(choice);
+        }
+    }
+    for op in ops {
+        if matches!(op, Op::HashMismatch) {
+            algorithm = sign::other_hash(algorithm)?;
+        }
+    }
+    let keys = mint.keys;
+    let secret = |bytes: Vec<u8>| keys.foreign(keyring::Secret::new(bytes), algorithm).map(SigningKey::Secret);
+    let key = match choice {
+        KeyChoice::Empty => secret(Vec::new())?,
+        KeyChoice::Text(text) => secret(scope.text(&text)?.into_bytes())?,
+        KeyChoice::Hex(hex) => secret(parse_hex(&hex)?)?,
+        KeyChoice::Retired(place) => {
+            let retired = keys.retired_secrets().get(place);
+            let retired = retired.ok_or_else(|| ForgeError::NeedsKey(format!("retired secret number {place}")))?;
+            secret(retired.expose().to_vec())?
+        }
+        KeyChoice::Equivalent => SigningKey::Secret(keys.equivalent_secret(algorithm)?),
+        KeyChoice::Real if algorithm.key_kind() == KeyKind::Secret => {
+            SigningKey::Secret(keys.require_secret()?.clone())
+        }
+        KeyChoice::Wrong if algorithm.key_kind() == KeyKind::Secret => {
+            secret(Keyring::wrong_secret(mint.seed).expose().to_vec())?
+        }
+        KeyChoice::Real | KeyChoice::Wrong | KeyChoice::PublicKey(_) => {
+            return Err(ForgeError::NeedsKey(algorithm.key_kind().noun().into()));
+        }
+    };
+    Ok(Signing { algorithm, key })
+}
+
+fn make_header(ops: &[Op], mint: &Mint<'_>, scope: &Scope) -> Result<Document, ForgeError> {
+    let mut header = Document::default();
+    let stated = ops.iter().rev().find_map(|op| match op {
+        Op::Alg(algorithm) => Some(*algorithm),
+        _ => None,
+    });
+    header.set("alg", json!(stated.unwrap_or(mint.algorithm).name()));
+    header.set_all(scope.map(mint.header)?);
+    for op in ops {
+        match op {
+            Op::Header(map) => header.set_all(scope.map(map)?),
+            Op::DropHeader(names) => names.iter().for_each(|name| header.remove(name)),
+            Op::RenameHeader(names) => names.iter().for_each(|(from, to)| header.rename(from, to)),
+            Op::HeaderLiterals(map) => {
+                for (name, text) in map {
+                    header.set_literal(name, scope.text(text)?);
+                }
+            }
+            Op::HeaderRaw(text) => header.add_raw(scope.text(text)?),
+            Op::HeaderFirst(map) => header.add_first(scope.map(map)?),
+            Op::HeaderLast(map) => header.add_last(scope.map(map)?),
+            Op::HeaderStyle(style) => header.add_style(*style),
+            Op::HeaderOrder(names) => header.set_order(names),
+            Op::HeaderFiller(len) => header.set("x-filler", json!("a".repeat(*len))),
+            Op::HeaderSyntax(syntax) => header.set_syntax(*syntax),
+            Op::HeaderTrailing(text) => header.add_trailing(&scope.text(text)?),
+            Op::HeaderBom => header.set_bom(),
+            Op::HeaderEncoding(encoding) => header.set_encoding(*encoding),
+            Op::HeaderBadUtf8(name) => header.spoil_utf8(name),
+            Op::HeaderText(text) => header.replace(scope.text(text)?.into_bytes()),
+            Op::HeaderHex(hex) => header.replace(parse_hex(hex)?),
+            Op::Nest(_) => header.set_default("cty", json!("JWT")),
+            Op::UnencodedClaims => {
+                header.set("b64", json!(false));
+                header.set("crit", json!(["b64"]));
+            }
+            Op::StdAlphabet(Part::Header) => header.set("x", json!(BOTH_SPECIALS)),
+            _ => {}
+        }
+    }
+    Ok(header)
+}
+
+fn make_claims(ops: &[Op], mint: &Mint<'_>, scope: &Scope) -> Result<Document, ForgeError> {
+    let mut claims = Document::default();
+    claims.set_all(scope.map(mint.claims)?);
+    if let Some(audience) = mint.audience {
+        claims.set_default("aud", json!(audience));
+    }
+    if let Some(issuer) = mint.issuer {
+        claims.set_default("iss", json!(issuer));
+    }
+    for op in ops {
+        match op {
+            Op::Claims(map) => claims.set_all(scope.map(map)?),
+            Op::DropClaims(names) => names.iter().for_each(|name| claims.remove(name)),
+            Op::RenameClaims(names) => names.iter().for_each(|(from, to)| claims.rename(from, to)),
+            Op::Identity(value) => {
+                let value = scope.value(value)?;
+                for name in require_identity(mint)? {
+                    claims.set(&name, value.clone());
+                }
+            }
+            Op::DropIdentity => require_identity(mint)?.iter().for_each(|name| claims.remove(name)),
+            Op::ClaimLiterals(map) => {
+                for (name, text) in map {
+                    claims.set_literal(name, scope.text(text)?);
+                }
+            }
+            Op::ClaimsRaw(text) => claims.add_raw(scope.text(text)?),
+            Op::ClaimsFirst(map) => claims.add_first(scope.map(map)?),
+            Op::ClaimsLast(map) => claims.add_last(scope.map(map)?),
+            Op::ClaimsStyle(style) => claims.add_style(*style),
+            Op::ClaimsOrder(names) => claims.set_order(names),
+            Op::ClaimsFiller(len) => claims.set("x-filler", json!("a".repeat(*len))),
+            Op::ExtraClaims(count) => claims.set_all(extra_claims(*count)),
+            Op::ClaimsDepth(depth) => {
+                claims.set_literal("x-depth", format!("{}{}", "[".repeat(*depth), "]".repeat(*depth)));
+            }
+            Op::ClaimsSyntax(syntax) => claims.set_syntax(*syntax),
+            Op::ClaimsTrailing(text) => claims.add_trailing(&scope.text(text)?),
+            Op::ClaimsBom => claims.set_bom(),
+            Op::ClaimsEncoding(encoding) => claims.set_encoding(*encoding),
+            Op::ClaimsBadUtf8(name) => claims.spoil_utf8(name),
+            Op::ClaimsText(text) => claims.replace(scope.text(text)?.into_bytes()),
+            Op::ClaimsHex(hex) => claims.replace(parse_hex(hex)?),
+            Op::Nest(recipe) => claims.replace(forge(recipe, mint)?.bytes().unwrap_or_default().to_vec()),
+            Op::UnencodedClaims => claims.escape_periods(),
+            Op::StdAlphabet(Part::Claims) => claims.set("x", json!(BOTH_SPECIALS)),
+            _ => {}
+        }
+    }
+    Ok(claims)
+}
+
+fn require_identity(mint: &Mint<'_>) -> Result<Vec<String>, ForgeError> {
+    let names = identity_claims(mint.claims);
+    if names.is_empty() {
+        return Err(ForgeError::Impossible("no claim of the template identifies the user".into()));
+    }
+    Ok(names)
+}
+
+/// Unknown claims of every JSON type in turn.
+fn extra_claims(count: usize) -> Map<String, Value> {
+    let kinds = [
+        json!(null),
+        json!(true),
+        json!(-1.5),
+        json!("text"),
+        json!([1, ["2", []], {}]),
+        json!({ "a": { "b": null, "c": [] } }),
+    ];
+    (0..count).map(|place| (format!("x-extra-{place}"), kinds[place % kinds.len()].clone())).collect()
+}
+
+/// The text of header or claims; none when a property that another value would have is missing.
+fn make_segment(document: &Document, part: Part, ops: &[Op], scope: &Scope) -> Result<Option<Vec<u8>>, ForgeError> {
+    let mut bytes = document.bytes();
+    for op in ops {
+        // Spaces behind the JSON are legal (RFC 8259 §2) and give the length that the deformation needs.
+        match op {
+            Op::Pad(chosen) | Op::PadBits(chosen) if *chosen == part => {
+                while bytes.len().is_multiple_of(3) {
+                    bytes.push(b' ');
+                }
+            }
+            Op::Dangle(chosen) if *chosen == part => {
+                while !bytes.len().is_multiple_of(3) {
+                    bytes.push(b' ');
+                }
+            }
+            _ => {}
+        }
+    }
+    let raw = part == Part::Claims && ops.iter().any(|op| matches!(op, Op::UnencodedClaims));
+    let mut text = if raw { bytes } else { segment::encode(&bytes) };
+    for op in ops {
+        if !deform_segment(&mut text, part, op, scope)? {
+            return Ok(None);
+        }
+    }
+    Ok(Some(text))
+}
+
+/// Applies one operator of the segment layer. False when the segment lacks what the operator needs.
+fn deform_segment(text: &mut Vec<u8>, part: Part, op: &Op, scope: &Scope) -> Result<bool, ForgeError> {
+    match op {
+        Op::Pad(chosen) if *chosen == part => segment::pad(text),
+        Op::StdAlphabet(chosen) if *chosen == part => return Ok(segment::to_standard(text)),
+        Op::Insert(insert) if insert.part == part => {
+            segment::insert(text, insert.at, scope.text(&insert.text)?.as_bytes());
+        }
+        Op::Wrap(chosen) if *chosen == part => segment::wrap(text),
+        Op::Dangle(chosen) if *chosen == part => segment::dangle(text),
+        Op::PadBits(chosen) if *chosen == part => segment::set_pad_bits(text)?,
+        Op::EmptySegment(chosen) if *chosen == part => text.clear(),
+        Op::SplitSegment(chosen) if *chosen == part => segment::insert(text, At::Middle, b"."),
+        _ => {}
+    }
+    Ok(true)
+}
+
+/// The signature bytes; none when this signature lacks a property that another may have.
+fn make_signature(
+    signing: &Signing,
+    signed: &[u8],
+    ops: &[Op],
+    mint: &Mint<'_>,
+) -> Result<Option<Vec<u8>>, ForgeError> {
+    let mut signature = sign::sign(&signing.key, signing.algorithm, signed)?;
+    for op in ops {
+        match op {
+            Op::FlipBit(at) => {
+                let position = segment::position(signature.len(), *at)?;
+                signature[position] ^= 1;
+            }
+            Op::TruncateSignature(len) => {
+                if *len >= signature.len() {
+                    return Err(ForgeError::Impossible("the signature is no longer than that".into()));
+                }
+                signature.truncate(*len);
+            }
+            Op::ExtendSignature(hex) => signature.extend(parse_hex(hex)?),
+            Op::SignatureHex(hex) => signature = parse_hex(hex)?,
+            Op::ZeroSignature => signature.fill(0),
+            Op::OnesSignature => signature.fill(0xff),
+            Op::EmptySignature => signature.clear(),
+            Op::PsychicSignature => signature = vec![0x30, 0x06, 0x02, 0x01, 0x00, 0x02, 0x01, 0x00],
+            Op::SignatureOf(recipe) => {
+                let other = signature_of(recipe, mint)?;
+                if other == signature {
+                    return Err(ForgeError::Impossible("the other token is the same token".into()));
+                }
+                signature = other;
+            }
+            _ => {}
+        }
+    }
+    Ok(Some(signature))
+}
+
+/// The signature bytes of another token of the same mint.
+fn signature_of(recipe: &Recipe, mint: &Mint<'_>) -> Result<Vec<u8>, ForgeError> {
+    let ops: &[Op] = match recipe {
+        Recipe::Valid => &[],
+        Recipe::Forge(ops) => ops,
+        Recipe::Absent | Recipe::Empty | Recipe::Literal(_) => {
+            return Err(ForgeError::Contradiction("only a forged token has a signature to borrow".into()));
+        }
+    };
+    let scope = scope(mint, ops)?;
+    let draft = Draft::make(ops, mint, &scope, 0)?;
+    draft
+        .map(|draft| draft.signature)
+        .ok_or_else(|| ForgeError::Impossible("the other token has no such signature".into()))
+}
+
+/// Applies one operator that works on whole segments after signing.
+fn change_parts(parts: &mut Vec<(Part, Vec<u8>)>, op: &Op) -> Result<(), ForgeError> {
+    let find = |parts: &[(Part, Vec<u8>)], part: Part| {
+        parts
+            .iter()
+            .position(|(own, _)| *own == part)
+            .ok_or_else(|| ForgeError::Contradiction("this segment was dropped before".into()))
+    };
+    match op {
+        Op::DropSegment(part) => {
+            let place = find(parts, *part)?;
+            parts.remove(place);
+        }
+        Op::KeepSegment(part) => {
+            let place = find(parts, *part)?;
+            *parts = vec![parts.swap_remove(place)];
+        }
+        Op::DuplicateSegment(part) => {
+            let place = find(parts, *part)?;
+            parts.insert(place, parts[place].clone());
+        }
+        Op::SwapSegments((first, second)) => {
+            let (first, second) = (find(parts, *first)?, find(parts, *second)?);
+            parts.swap(first, second);
+        }
+        Op::DeleteChar(character) => {
+            let place = find(parts, character.part)?;
+            let text = &mut parts[place].1;
+            text.remove(segment::position(text.len(), character.at)?);
+        }
+        Op::ChangeChar(character) => {
+            let place = find(parts, character.part)?;
+            let text = &mut parts[place].1;
+            let position = segment::position(text.len(), character.at)?;
+            text[position] = segment::change_char(text[position]);
+        }
+        Op::FlipCase(part) => {
+            let place = find(parts, *part)?;
+            let letter = parts[place].1.iter_mut().find(|byte| byte.is_ascii_alphabetic());
+            let letter = letter.ok_or_else(|| ForgeError::Impossible("this segment has no letter".into()))?;
+            *letter ^= 0x20;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Applies one operator that works on the whole text.
+fn change_text(mut text: Vec<u8>, op: &Op, scope: &Scope) -> Result<Vec<u8>, ForgeError> {
+    match op {
+        Op::UpperCase => text.make_ascii_uppercase(),
+        Op::LowerCase => text.make_ascii_lowercase(),
+        Op::FullWidth => {
+            // U+FF01 to U+FF5E mirror U+0021 to U+007E.
+            text = text
+                .iter()
+                .map(|byte| if byte.is_ascii_alphanumeric() { 0xfee0 + u32::from(*byte) } else { u32::from(*byte) })
+                .filter_map(char::from_u32)
+                .collect::<String>()
+                .into_bytes();
+        }
+        Op::PercentEncode => text = text.iter().flat_map(|byte| format!("%{byte:02X}").into_bytes()).collect(),
+        Op::Quote => {
+            text.insert(0, b'"');
+            text.push(b'"');
+        }
+        Op::Append(more) => text.extend_from_slice(scope.text(more)?.as_bytes()),
+        Op::AppendHex(hex) => text.extend(parse_hex(hex)?),
+        Op::Prefix(more) => segment::insert(&mut text, At::First, scope.text(more)?.as_bytes()),
+        _ => {}
+    }
+    Ok(text)
+}

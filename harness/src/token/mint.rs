@@ -1,0 +1,79 @@
+//! What the forge is given besides the recipe: the target's template, its keys, the time and the seed. Data
+//! only; the harness's own default template stands here too.
+
+use serde_json::{Map, Value, json};
+
+use super::algorithm::Algorithm;
+use super::keyring::Keyring;
+
+/// Everything that a token depends on besides its recipe. The same mint and recipe make the same token, except
+/// that ECDSA and PSS signatures are random by nature.
+#[derive(Debug, Clone, Copy)]
+pub struct Mint<'a> {
+    /// The claims of the valid token; strings may hold `${...}`. When `audience` or `issuer` is given and the
+    /// template names no `aud` or `iss`, the forge adds it.
+    pub claims: &'a Map<String, Value>,
+    /// The header of the valid token without `alg`, which the forge writes first.
+    pub header: &'a Map<String, Value>,
+    /// The target's keys.
+    pub keys: &'a Keyring,
+    /// The algorithm of the valid token.
+    pub algorithm: Algorithm,
+    /// The target's clock, in seconds since 1970.
+    pub now: f64,
+    /// What `${user}` means.
+    pub user: &'a str,
+    /// Makes `${nonce}`, `${jti}` and the wrong secret. Another seed, another token.
+    pub seed: u64,
+    /// What `${audience}` means.
+    pub audience: Option<&'a str>,
+    /// What `${issuer}` means.
+    pub issuer: Option<&'a str>,
+    /// Numbers that the profile declares.
+    pub declared: Declared,
+}
+
+/// Numbers that a profile may declare, for `${now-leeway-2}` and the like. All in seconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Declared {
+    /// How long after `exp` a token is still accepted.
+    pub leeway: Option<f64>,
+    /// How far the target's clock may be from ours.
+    pub skew: f64,
+    /// The greatest accepted age since `iat`.
+    pub max_token_age: Option<f64>,
+    /// The greatest accepted distance from `iat` to `exp`.
+    pub max_token_lifetime: Option<f64>,
+}
+
+/// The claims of the default template: a superset of what the four dialects ask for, which is legal because
+/// unknown claims must be ignored (RFC 7519 §4).
+#[must_use]
+pub fn default_claims() -> Map<String, Value> {
+    let claims = json!({
+        "sub": "${user}",
+        "user_id": "${user}",
+        "username": "${user}",
+        "email": "${user}@gatecrash.example",
+        "name": "${user}",
+        "role": "admin",
+        "plan": "free",
+        "rate_limits": { "connections": 16, "messages_per_minute": 6000 },
+        "iat": "${now}",
+        "exp": "${now+300}",
+        "jti": "${jti}",
+    });
+    match claims {
+        Value::Object(claims) => claims,
+        _ => Map::new(),
+    }
+}
+
+/// The header of the default template, without `alg`.
+#[must_use]
+pub fn default_header() -> Map<String, Value> {
+    Map::from_iter([("typ".to_owned(), json!("JWT"))])
+}
+
+/// The user of the default template.
+pub const DEFAULT_USER: &str = "gatecrash";

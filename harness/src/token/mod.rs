@@ -1,0 +1,28 @@
+//! The token room: recipes, the forge that makes tokens from them, and the oracle that knows whether a correct
+//! verifier must admit one. Everything here is a function of its arguments; there are no sockets, no clock and
+//! no randomness that is not passed in. It never uses another JWT library: a verifier that shares code with the
+//! forger would share its mistakes.
+
+mod algorithm;
+mod document;
+mod forge;
+mod interpolate;
+mod keyring;
+mod mint;
+mod minted;
+mod ops;
+mod recipe;
+mod segment;
+mod sign;
+
+pub use algorithm::{Algorithm, KeyKind};
+pub use forge::forge;
+pub use interpolate::{ForgeError, KNOWN_NAMES};
+pub use keyring::{Keyring, Secret};
+pub use mint::{DEFAULT_USER, Declared, Mint, default_claims, default_header};
+pub use minted::{Description, SegmentShape, Token};
+pub use ops::{
+    At, AttackerKey, Character, EcScalar, EcValues, EdShape, Effect, Encoding, Insert, JsonSerialization, Jwe,
+    KeyChoice, Layer, Op, OpInfo, Part, Pkcs1Shape, PssSalt, PublicForm, RsaValue, Sign, Style, Suits, Syntax,
+};
+pub use recipe::Recipe;

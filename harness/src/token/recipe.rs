@@ -1,0 +1,50 @@
+//! The recipe: how a token differs from the valid one. It is what stands under `token:` in a case, decoded
+//! from plain JSON values with externally tagged enums only, so that every error names its place. It does not
+//! make tokens (`forge` does) and holds no secret: keys are named, never written down.
+
+use serde::{Deserialize, Serialize};
+
+use super::interpolate::{self, ForgeError};
+use super::ops::Op;
+
+/// Which token a case sends.
+///
+/// ```yaml
+/// token: valid
+/// token: absent
+/// token: empty
+/// token: { literal: "invalid-token-here" }
+/// token: { forge: [ { claims: { exp: "${now-3600}" } } ] }
+/// ```
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Recipe {
+    /// The token that the profile's template describes, signed with the target's key.
+    #[default]
+    Valid,
+    /// No credential at all.
+    Absent,
+    /// A credential whose text is empty.
+    Empty,
+    /// This text, with interpolation, in place of a token.
+    Literal(String),
+    /// The valid token, changed by these operators. Each acts at its own layer; the order in the list counts
+    /// only among operators of one layer.
+    Forge(Vec<Op>),
+}
+
+impl Recipe {
+    /// Finds what can be wrong with a recipe before any key is known: unknown names in `${...}`, expressions
+    /// that cannot be read, bad hex, and combinations that contradict each other.
+    ///
+    /// # Errors
+    ///
+    /// The first fault found, as `forge` would report it.
+    pub fn check(&self) -> Result<(), ForgeError> {
+        match self {
+            Self::Valid | Self::Absent | Self::Empty => Ok(()),
+            Self::Literal(text) => interpolate::check_text(text),
+            Self::Forge(ops) => ops.iter().try_for_each(Op::check),
+        }
+    }
+}

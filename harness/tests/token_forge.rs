@@ -1,0 +1,105 @@
+//! Laws of the forge that need no oracle: it is deterministic, its valid token verifies under another library,
+//! splitting and joining are inverse, and the shapes of the first cases are exactly those that were asked for.
+
+mod token_support;
+
+use gatecrash::token::{Op, Recipe, Suits, forge};
+use jsonwebtoken::{DecodingKey, Validation};
+use serde_json::{Value, json};
+use token_support::{Bench, SECRET};
+
+fn text(bench: &Bench, recipe: &Value) -> String {
+    bench.forge(recipe).text().expect("UTF-8").to_owned()
+}
+
+fn verifies(text: &str) -> Result<Value, jsonwebtoken::errors::Error> {
+    let mut validation = Validation::new(jsonwebtoken::Algorithm::HS256);
+    // The forged tokens live in their own time, not in the system clock's.
+    validation.validate_exp = false;
+    jsonwebtoken::decode::<Value>(text, &DecodingKey::from_secret(SECRET.as_bytes()), &validation)
+        .map(|data| data.claims)
+}
+
+#[test]
+fn valid_verifies_elsewhere_and_carries_the_template() {
+    let claims = verifies(&text(&Bench::new(), &json!("valid"))).expect("verifies");
+    assert_eq!(claims["sub"], "gatecrash");
+    assert_eq!(claims["email"], "gatecrash@gatecrash.example");
+    assert_eq!(claims["exp"], 1_790_000_300);
+    assert_eq!(claims["iat"], 1_790_000_000);
+}
+
+#[test]
+fn every_sample_forges_the_same_token_twice() {
+    let bench = Bench::new();
+    for info in Op::catalogue().into_iter().filter(|info| info.suits == Suits::Any) {
+        for sample in info.samples {
+            let recipe = json!({ "forge": [serde_json::from_str::<Value>(sample).expect("JSON")] });
+            let recipe: Recipe = serde_json::from_value(recipe).expect("sample");
+            assert_eq!(forge(&recipe, &bench.mint()), forge(&recipe, &bench.mint()), "{sample}");
+        }
+    }
+}
+
+#[test]
+fn the_first_cases_have_the_asked_for_shape() {
+    let bench = Bench::new();
+    let valid = text(&bench, &json!("valid"));
+    let parts: Vec<&str> = valid.split('.').collect();
+    assert_eq!(parts.join("."), valid);
+    let [h, p, s] = parts[..] else { panic!("three segments") };
+
+    assert!(bench.forge(&json!("absent")).is_absent());
+    assert_eq!(text(&bench, &json!("empty")), "");
+    assert_eq!(text(&bench, &json!({"literal": "invalid-token-here"})), "invalid-token-here");
+    let forged = |ops: Value| text(&bench, &json!({ "forge": ops }));
+    assert_eq!(forged(json!([{"drop_segment": "signature"}])), format!("{h}.{p}"));
+    assert_eq!(forged(json!(["empty_signature"])), format!("{h}.{p}."));
+    assert_eq!(forged(json!([{"keep_segment": "claims"}])), p);
+    assert_eq!(forged(json!([{"append": ".foo"}])), format!("{valid}.foo"));
+    assert_eq!(forged(json!([{"prefix": "."}])), format!(".{valid}"));
+    assert_eq!(forged(json!([{"pad": "signature"}])), format!("{valid}="));
+    assert_eq!(forged(json!(["quote"])), format!("\"{valid}\""));
+    assert_eq!(forged(json!(["upper_case"])), valid.to_uppercase());
+    assert!(forged(json!([{"empty_segment": "header"}])).starts_with(&format!(".{p}.")));
+    assert_eq!(forged(json!([{"split_segment": "claims"}])).split('.').count(), 4);
+    assert!(forged(json!([{"tamper_claims": {"role": "root"}}])).ends_with(s));
+    let standard = forged(json!([{"std_alphabet": "signature"}]));
+    assert!(standard.rsplit('.').next().is_some_and(|s| s.contains('+') && s.contains('/')));
+    let styled = json!([{"header_style": "crlf"}, {"header_style": "reversed"}, {"claims_style": "pretty"}]);
+    assert!(verifies(&forged(styled)).is_ok());
+    assert_eq!(verifies(&forged(json!([{"user": "bob"}]))).expect("verifies")["email"], "bob@gatecrash.example");
+    assert!(verifies(&forged(json!([{"sign": {"key": "wrong"}}]))).is_err());
+    assert!(verifies(&forged(json!([{"sign": {"key": "equivalent"}}]))).is_ok());
+    assert!(verifies(&forged(json!([{"flip_bit": "last"}]))).is_err());
+}
+
+#[test]
+fn a_wrong_key_that_is_the_own_key_is_not_applicable() {
+    let bench = Bench::new();
+    let recipe: Recipe =
+        serde_json::from_value(json!({"forge": [{"sign": {"key": {"text": SECRET}}}]})).expect("recipe");
+    assert!(forge(&recipe, &bench.mint()).expect_err("the same key").is_not_applicable());
+}
+
+#[test]
+fn descriptions_never_hold_the_signature() {
+    let bench = Bench::new();
+    let valid = bench.forge(&json!("valid"));
+    let signature = valid.text().and_then(|text| text.rsplit('.').next()).expect("signature").to_owned();
+    for recipe in [
+        json!("valid"),
+        json!({"forge": [{"keep_segment": "signature"}]}),
+        json!({"forge": [{"swap_segments": ["header", "signature"]}]}),
+        json!({"forge": [{"json_serialization": "flattened"}]}),
+        json!({"forge": [{"json_serialization": "polyglot"}]}),
+        json!({"forge": [{"prefix": "Bearer "}]}),
+    ] {
+        let token = bench.forge(&recipe);
+        let described = token.describe();
+        for shown in [format!("{token:?}"), described.to_string(), serde_json::to_string(&described).expect("JSON")] {
+            assert!(!shown.contains(&signature), "{recipe}: {shown}");
+        }
+    }
+    assert!(valid.describe().to_string().contains("\"alg\":\"HS256\""));
+}
