@@ -32,17 +32,8 @@ pub(crate) struct Verdict {
 }
 
 /// Judges a handshake. `segment` is the path segment that carries the token, where the dialect has one.
-pub(crate) async fn judge(
-    app: &App,
-    head: &Parts,
-    segment: Option<&str>,
-    peer: SocketAddr,
-) -> Verdict {
-    let places = Places {
-        segment,
-        query: head.uri.query(),
-        headers: &head.headers,
-    };
+pub(crate) async fn judge(app: &App, head: &Parts, segment: Option<&str>, peer: SocketAddr) -> Verdict {
+    let places = Places { segment, query: head.uri.query(), headers: &head.headers };
     let carried = carrier::find(app.config.dialect, places, app.config.fault);
     let hints = faulty::hints(app.config.dialect, places);
     let bearer = if faulty::waves_through(app.config.fault, app.config.dialect, &carried, head) {
@@ -67,10 +58,7 @@ pub(crate) async fn judge(
 pub(crate) fn wave_through(app: &App, peer: SocketAddr) -> Verdict {
     let outcome = seat(app, faulty::anonymous(), &[]);
     log(app, peer, &outcome);
-    Verdict {
-        outcome,
-        token: Vec::new(),
-    }
+    Verdict { outcome, token: Vec::new() }
 }
 
 async fn verify(app: &App, carried: &Carried, hints: &RequestHints) -> Result<Bearer, Denial> {
@@ -83,26 +71,18 @@ async fn verify(app: &App, carried: &Carried, hints: &RequestHints) -> Result<Be
     if let Some(service) = &app.config.auth_service {
         match auth_service::ask(app, service, token).await {
             auth_service::Word::Unreachable(why) => {
-                tracing::warn!(
-                    why,
-                    "the authentication service cannot be reached: verifying here"
-                );
+                tracing::warn!(why, "the authentication service cannot be reached: verifying here");
             }
             auth_service::Word::Spoken(verdict) => return verdict,
         }
     }
-    app.gate
-        .admit_with(token, app.now(), hints)
-        .map_err(Denial::Token)
+    app.gate.admit_with(token, app.now(), hints).map_err(Denial::Token)
 }
 
 /// Counted only after the token was believed, or anyone could use up the connections of anyone.
 fn seat(app: &App, bearer: Bearer, token: &[u8]) -> Result<Admitted, Denial> {
     let limit = app.connections_of(&bearer);
-    let seat = app
-        .hub
-        .enter(&bearer.identity, limit)
-        .ok_or(Denial::TooManyConnections)?;
+    let seat = app.hub.enter(&bearer.identity, limit).ok_or(Denial::TooManyConnections)?;
     if app.has(Fault::SecondConnectionKillsFirst) && !token.is_empty() {
         app.hub.replace_by_token(seat.id(), token);
     }

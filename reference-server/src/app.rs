@@ -48,20 +48,13 @@ pub(crate) struct Account {
 impl App {
     pub(crate) fn new(config: Config, stop: watch::Receiver<bool>) -> io::Result<Self> {
         if config.secret.is_empty() {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "the secret is empty: anyone could sign with it",
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the secret is empty: anyone could sign with it"));
         }
         // RFC 7518 §3.2: a key shorter than the hash is weaker than the hash.
         if config.secret.len() < 32 {
-            tracing::warn!(
-                bytes = config.secret.len(),
-                "the secret is shorter than 32 bytes"
-            );
+            tracing::warn!(bytes = config.secret.len(), "the secret is shorter than 32 bytes");
         }
-        let hash =
-            |password: &str| bcrypt::hash(password, config.bcrypt_cost).map_err(io::Error::other);
+        let hash = |password: &str| bcrypt::hash(password, config.bcrypt_cost).map_err(io::Error::other);
         let mut accounts = Vec::new();
         for mut user in config.accounts() {
             let password = std::mem::take(&mut user.password);
@@ -73,10 +66,7 @@ impl App {
             accounts.push(Account { user, hash });
         }
         let policy = config.policy();
-        let validator = crate::gate::Policy {
-            roles: None,
-            ..policy.clone()
-        };
+        let validator = crate::gate::Policy { roles: None, ..policy.clone() };
         Ok(Self {
             gate: Gate::new(policy, config.fault),
             validator: Gate::new(validator, config.fault),
@@ -86,10 +76,7 @@ impl App {
             failed_logins: FailedLogins::new(config.limits.failed_logins),
             test_token: match &config.test_token {
                 Some(token) => token.clone(),
-                None => crate::http::mint(
-                    &config,
-                    serde_json::Map::from_iter([("sub".to_owned(), "user".into())]),
-                )?,
+                None => crate::http::mint(&config, serde_json::Map::from_iter([("sub".to_owned(), "user".into())]))?,
             },
             memory: Memory::default(),
             accounts,
@@ -114,26 +101,20 @@ impl App {
 
     /// Connections at once that `bearer` may have, by plan where there are plans.
     pub(crate) fn connections_of(&self, bearer: &Bearer) -> usize {
-        self.plan_of(bearer)
-            .map_or(self.config.limits.per_user, |plan| plan.connections)
+        self.plan_of(bearer).map_or(self.config.limits.per_user, |plan| plan.connections)
     }
 
     /// The plan `bearer` is held to: the one the token names, else the first.
     pub(crate) fn plan_of(&self, bearer: &Bearer) -> Option<&crate::config::PlanLimit> {
         let plans = &self.config.limits.plans;
         let name = talk::plan(&bearer.claims);
-        plans
-            .iter()
-            .find(|plan| plan.name == name)
-            .or(plans.first())
+        plans.iter().find(|plan| plan.name == name).or(plans.first())
     }
 }
 
 impl std::fmt::Debug for App {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("App")
-            .field("config", &self.config)
-            .finish_non_exhaustive()
+        f.debug_struct("App").field("config", &self.config).finish_non_exhaustive()
     }
 }
 

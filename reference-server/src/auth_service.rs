@@ -33,15 +33,10 @@ pub(crate) enum Word {
 /// Asks `service` (`http://host:port`) about `token`.
 pub(crate) async fn ask(app: &App, service: &str, token: &[u8]) -> Word {
     // A token that is no header value is no token either, and must not write a header of its own into our request.
-    let visible =
-        token.iter().all(u8::is_ascii_graphic) && token.len() <= app.config.max_token_bytes;
-    let Some(bearer) = visible
-        .then(|| [b"Bearer ", token].concat())
-        .and_then(|v| HeaderValue::from_bytes(&v).ok())
+    let visible = token.iter().all(u8::is_ascii_graphic) && token.len() <= app.config.max_token_bytes;
+    let Some(bearer) = visible.then(|| [b"Bearer ", token].concat()).and_then(|v| HeaderValue::from_bytes(&v).ok())
     else {
-        return Word::Spoken(Err(Denial::Token(Refusal::Malformed(
-            "no visible ASCII, or too long",
-        ))));
+        return Word::Spoken(Err(Denial::Token(Refusal::Malformed("no visible ASCII, or too long"))));
     };
     match tokio::time::timeout(app.config.auth_service_timeout, exchange(service, bearer)).await {
         Err(_) => Word::Unreachable("no answer in time"),
@@ -50,51 +45,29 @@ pub(crate) async fn ask(app: &App, service: &str, token: &[u8]) -> Word {
     }
 }
 
-async fn exchange(
-    service: &str,
-    bearer: HeaderValue,
-) -> Result<(StatusCode, HeaderMap, Vec<u8>), &'static str> {
+async fn exchange(service: &str, bearer: HeaderValue) -> Result<(StatusCode, HeaderMap, Vec<u8>), &'static str> {
     let base = service.trim_end_matches('/');
-    let rest = base
-        .strip_prefix("http://")
-        .ok_or("its URL does not begin with http://")?;
+    let rest = base.strip_prefix("http://").ok_or("its URL does not begin with http://")?;
     let (authority, prefix) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let address = if authority
-        .rsplit_once(':')
-        .is_some_and(|(_, port)| port.parse::<u16>().is_ok())
-    {
+    let address = if authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
         authority.to_owned()
     } else {
         format!("{authority}:80")
     };
-    let stream = TcpStream::connect(address)
-        .await
-        .map_err(|_| "no connection")?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|_| "no connection")?;
+    let stream = TcpStream::connect(address).await.map_err(|_| "no connection")?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|_| "no connection")?;
     let request = Request::post(format!("{prefix}/auth/validate"))
         .header(HOST, authority)
         .header(AUTHORIZATION, bearer)
         .body(Body::empty())
         .map_err(|_| "its URL makes no request")?;
     let answer = async {
-        let response = sender
-            .send_request(request)
-            .await
-            .map_err(|_| "no answer")?;
+        let response = sender.send_request(request).await.map_err(|_| "no answer")?;
         let (head, body) = response.into_parts();
-        let body = Limited::new(body, ANSWER_BYTES)
-            .collect()
-            .await
-            .map_err(|_| "half an answer");
+        let body = Limited::new(body, ANSWER_BYTES).collect().await.map_err(|_| "half an answer");
         // Half an answer is an answer: a service that breaks off must not turn its verdict into ours.
-        Ok((
-            head.status,
-            head.headers,
-            body.map(|body| body.to_bytes().to_vec())
-                .unwrap_or_default(),
-        ))
+        Ok((head.status, head.headers, body.map(|body| body.to_bytes().to_vec()).unwrap_or_default()))
     };
     // The connection is driven beside the question and dropped with it.
     tokio::pin!(connection);
@@ -106,23 +79,14 @@ async fn exchange(
     }
 }
 
-fn verdict(
-    app: &App,
-    status: StatusCode,
-    headers: &HeaderMap,
-    body: &[u8],
-) -> Result<Bearer, Denial> {
+fn verdict(app: &App, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<Bearer, Denial> {
     if status.is_server_error() {
         return Err(Denial::ServiceFailed);
     }
     if status != StatusCode::OK {
-        return Err(Denial::Token(Refusal::BadSignature(
-            "the authentication service refused it",
-        )));
+        return Err(Denial::Token(Refusal::BadSignature("the authentication service refused it")));
     }
-    let nonsense = Denial::Token(Refusal::Malformed(
-        "the authentication service made no sense",
-    ));
+    let nonsense = Denial::Token(Refusal::Malformed("the authentication service made no sense"));
     let Some(user) = user(headers, body) else {
         return Err(nonsense);
     };
@@ -137,11 +101,7 @@ fn verdict(
         .unwrap_or("unknown")
         .to_owned();
     // The service's word on the role outranks the token's.
-    let allowed = app
-        .config
-        .policy()
-        .roles
-        .is_none_or(|roles| roles.allowed.iter().any(|allowed| allowed == role));
+    let allowed = app.config.policy().roles.is_none_or(|roles| roles.allowed.iter().any(|allowed| allowed == role));
     if !allowed {
         return Err(Denial::Token(Refusal::RoleNotAllowed(role.to_owned())));
     }
@@ -156,12 +116,7 @@ fn verdict(
 /// The user of the answer: a JSON object, or one under `user`, or the documented headers when there is no body.
 fn user(headers: &HeaderMap, body: &[u8]) -> Option<Map<String, Value>> {
     if body.is_empty() {
-        let header = |name: &str| {
-            headers
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-                .map(Value::from)
-        };
+        let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(Value::from);
         let username = header("x-user-username")?;
         let mut user = Map::from_iter([("username".to_owned(), username)]);
         user.extend(header("x-user-id").map(|id| ("sub".to_owned(), id)));
@@ -172,10 +127,7 @@ fn user(headers: &HeaderMap, body: &[u8]) -> Option<Map<String, Value>> {
         return None;
     };
     // 200 with `"valid": false` is a refusal in disguise.
-    if answer
-        .get("valid")
-        .is_some_and(|valid| valid != &Value::Bool(true))
-    {
+    if answer.get("valid").is_some_and(|valid| valid != &Value::Bool(true)) {
         return None;
     }
     match answer.remove("user") {
@@ -193,27 +145,15 @@ mod tests {
     fn a_user_is_found_where_it_is_documented() {
         let mut headers = HeaderMap::new();
         assert!(user(&headers, b"").is_none());
-        for nonsense in [
-            "<html>",
-            "null",
-            "[]",
-            "{}",
-            "{\"role\":",
-            "{\"valid\":false,\"role\":\"admin\"}",
-            "{\"user\":1}",
-        ] {
+        for nonsense in
+            ["<html>", "null", "[]", "{}", "{\"role\":", "{\"valid\":false,\"role\":\"admin\"}", "{\"user\":1}"]
+        {
             assert!(user(&headers, nonsense.as_bytes()).is_none(), "{nonsense}");
         }
         let nested = user(&headers, br#"{"valid":true,"user":{"email":"a@b"}}"#);
-        assert_eq!(
-            nested.and_then(|user| user.get("email").cloned()),
-            Some(Value::from("a@b"))
-        );
+        assert_eq!(nested.and_then(|user| user.get("email").cloned()), Some(Value::from("a@b")));
         headers.insert("x-user-username", HeaderValue::from_static("alice"));
         headers.insert("x-user-role", HeaderValue::from_static("dba"));
-        assert_eq!(
-            user(&headers, b"").and_then(|user| user.get("role").cloned()),
-            Some(Value::from("dba"))
-        );
+        assert_eq!(user(&headers, b"").and_then(|user| user.get("role").cloned()), Some(Value::from("dba")));
     }
 }

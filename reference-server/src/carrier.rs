@@ -76,9 +76,7 @@ fn from_query(query: &str, fault: Option<Fault>) -> Carried {
             Some((name, value)) => (name, Some(value)),
             None => (pair, None),
         };
-        percent_decode(name)
-            .is_some_and(|name| name == b"token")
-            .then_some(value)
+        percent_decode(name).is_some_and(|name| name == b"token").then_some(value)
     });
     match (values.next(), values.next()) {
         (None, _) => Carried::Absent,
@@ -86,9 +84,7 @@ fn from_query(query: &str, fault: Option<Fault>) -> Carried {
             Carried::Crashed("the parameter has no value")
         }
         (Some(value), None) => decoded(value.unwrap_or_default(), fault),
-        (Some(first), Some(_)) if fault == Some(Fault::FirstParameterWins) => {
-            decoded(first.unwrap_or_default(), fault)
-        }
+        (Some(first), Some(_)) if fault == Some(Fault::FirstParameterWins) => decoded(first.unwrap_or_default(), fault),
         (_, Some(second)) if fault == Some(Fault::LastParameterWins) => {
             decoded(values.next_back().unwrap_or(second).unwrap_or_default(), fault)
         }
@@ -106,12 +102,7 @@ fn from_authorization(headers: &HeaderMap, fault: Option<Fault>) -> Carried {
     }
     let value = value.as_bytes();
     if fault == Some(Fault::AnyScheme) {
-        return token_or_empty(
-            value
-                .rsplit(|&byte| byte == b' ')
-                .next()
-                .unwrap_or_default(),
-        );
+        return token_or_empty(value.rsplit(|&byte| byte == b' ').next().unwrap_or_default());
     }
     if fault == Some(Fault::CaseSensitiveScheme) && !value.starts_with(b"Bearer ") {
         return Carried::Absent;
@@ -130,11 +121,7 @@ pub(crate) fn bearer(value: &[u8]) -> Option<&[u8]> {
 }
 
 pub(crate) fn token_or_empty(token: &[u8]) -> Carried {
-    if token.is_empty() {
-        Carried::Empty
-    } else {
-        Carried::Token(token.to_vec())
-    }
+    if token.is_empty() { Carried::Empty } else { Carried::Token(token.to_vec()) }
 }
 
 /// Decodes once, strictly: a broken escape or what is no UTF-8 (RFC 3986 §2.1, §2.5) makes the token unusable.
@@ -145,9 +132,7 @@ pub(crate) fn decoded(raw: &str, fault: Option<Fault>) -> Carried {
     let token = percent_decode(raw).filter(|bytes| str::from_utf8(bytes).is_ok());
     match token {
         Some(token) => token_or_empty(&token),
-        None if fault == Some(Fault::CrashesOnBadPercent) => {
-            Carried::Crashed("the percent-encoding is broken")
-        }
+        None if fault == Some(Fault::CrashesOnBadPercent) => Carried::Crashed("the percent-encoding is broken"),
         None => Carried::Unusable("the percent-encoding is broken"),
     }
 }
@@ -180,15 +165,7 @@ mod tests {
 
     fn query(query: &str) -> Carried {
         let headers = HeaderMap::new();
-        find(
-            Dialect::Shipvox,
-            Places {
-                segment: None,
-                query: Some(query),
-                headers: &headers,
-            },
-            None,
-        )
+        find(Dialect::Shipvox, Places { segment: None, query: Some(query), headers: &headers }, None)
     }
 
     fn simutrador(query: Option<&str>, authorization: &[&str]) -> Carried {
@@ -196,15 +173,7 @@ mod tests {
         for value in authorization {
             headers.append(AUTHORIZATION, value.parse().unwrap());
         }
-        find(
-            Dialect::Simutrador,
-            Places {
-                segment: None,
-                query,
-                headers: &headers,
-            },
-            None,
-        )
+        find(Dialect::Simutrador, Places { segment: None, query, headers: &headers }, None)
     }
 
     #[test]
@@ -221,20 +190,10 @@ mod tests {
     #[test]
     fn absent_empty_and_unusable() {
         assert_eq!(query(""), Carried::Absent);
-        assert_eq!(
-            query("Token=a&token[]=b&=c&access_token=d"),
-            Carried::Absent
-        );
+        assert_eq!(query("Token=a&token[]=b&=c&access_token=d"), Carried::Absent);
         assert_eq!(query("token"), Carried::Empty);
         assert_eq!(query("token="), Carried::Empty);
-        for bad in [
-            "token=%zz",
-            "token=%",
-            "token=%f",
-            "token=%ff%fe",
-            "token=a&token=a",
-            "token=&token=a",
-        ] {
+        for bad in ["token=%zz", "token=%", "token=%f", "token=%ff%fe", "token=a&token=a", "token=&token=a"] {
             assert!(matches!(query(bad), Carried::Unusable(_)), "{bad}");
         }
     }
@@ -252,14 +211,8 @@ mod tests {
 
     #[test]
     fn two_candidates_are_none() {
-        assert!(matches!(
-            simutrador(Some("token=a"), &["Bearer a"]),
-            Carried::Unusable(_)
-        ));
-        assert!(matches!(
-            simutrador(None, &["Bearer a", "Bearer b"]),
-            Carried::Unusable(_)
-        ));
+        assert!(matches!(simutrador(Some("token=a"), &["Bearer a"]), Carried::Unusable(_)));
+        assert!(matches!(simutrador(None, &["Bearer a", "Bearer b"]), Carried::Unusable(_)));
         assert_eq!(simutrador(Some("token=a"), &["Basic b"]), token("a"));
         assert_eq!(simutrador(Some("token="), &["Bearer b"]), token("b"));
     }
@@ -268,15 +221,7 @@ mod tests {
     fn the_path_carrier_reads_the_segment_only() {
         let headers = HeaderMap::new();
         let at = |segment| {
-            find(
-                Dialect::PersonalAssistant,
-                Places {
-                    segment,
-                    query: Some("token=q"),
-                    headers: &headers,
-                },
-                None,
-            )
+            find(Dialect::PersonalAssistant, Places { segment, query: Some("token=q"), headers: &headers }, None)
         };
         assert_eq!(at(Some("a%2Eb")), token("a.b"));
         assert_eq!(at(Some("")), Carried::Empty);

@@ -118,10 +118,7 @@ impl Config {
     }
 
     /// [`Config::from_env`] over any source of variables. An empty value counts as unset.
-    pub fn from_vars(
-        dialect: Dialect,
-        var: impl Fn(&str) -> Option<String>,
-    ) -> Result<Self, ConfigError> {
+    pub fn from_vars(dialect: Dialect, var: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
         let var = |name: &str| var(name).filter(|value| !value.is_empty());
         let environment = match var("ENVIRONMENT") {
             Some(text) => text.parse()?,
@@ -131,10 +128,7 @@ impl Config {
         let secret = match var(name) {
             Some(secret) => secret.into_bytes(),
             None if dialect == Dialect::Shipvox => {
-                tracing::warn!(
-                    variable = name,
-                    "no secret configured: tokens die with this process"
-                );
+                tracing::warn!(variable = name, "no secret configured: tokens die with this process");
                 random_secret()?
             }
             None if environment == Environment::Development => {
@@ -152,9 +146,8 @@ impl Config {
         config.test_token = var("WS_TEST_TOKEN");
         config.auth_service = var("AUTH_SERVICE_URL");
         if let Some(text) = var("ACCESS_TOKEN_EXPIRE_MINUTES") {
-            let minutes: u32 = text
-                .parse()
-                .map_err(|_| ConfigError::NotANumber("ACCESS_TOKEN_EXPIRE_MINUTES", text))?;
+            let minutes: u32 =
+                text.parse().map_err(|_| ConfigError::NotANumber("ACCESS_TOKEN_EXPIRE_MINUTES", text))?;
             config.token_lifetime = Duration::from_secs(60 * u64::from(minutes));
         }
         Ok(config)
@@ -168,11 +161,7 @@ impl Config {
             algorithm: self.algorithm,
             leeway_s: self.leeway_s,
             require_exp: self.requires_exp(),
-            identity_claims: dialect
-                .identity_claims()
-                .iter()
-                .map(|&name| name.to_owned())
-                .collect(),
+            identity_claims: dialect.identity_claims().iter().map(|&name| name.to_owned()).collect(),
             identity_fallback: (dialect == Dialect::Omni2).then(|| "unknown".to_owned()),
             roles: (dialect == Dialect::Omni2).then(|| RolePolicy {
                 claim: "role".to_owned(),
@@ -189,8 +178,7 @@ impl Config {
     fn requires_exp(&self) -> bool {
         // The documented test token never expires and is for development only: in production nothing lives forever.
         let test_tokens = self.dialect == Dialect::Shipvox
-            && (self.environment == Environment::Development
-                || self.fault == Some(Fault::TestTokenInProduction));
+            && (self.environment == Environment::Development || self.fault == Some(Fault::TestTokenInProduction));
         self.require_exp.unwrap_or(!test_tokens)
     }
 
@@ -268,11 +256,7 @@ pub struct UnknownRefusalStyle(pub String);
 
 impl fmt::Display for UnknownRefusalStyle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "no refusal style is called `{}`; there are close, http",
-            self.0
-        )
+        write!(f, "no refusal style is called `{}`; there are close, http", self.0)
     }
 }
 
@@ -375,11 +359,7 @@ impl Limits {
             per_user: if dialect == Dialect::Omni2 { 5 } else { 64 },
             plans: match dialect {
                 Dialect::Simutrador => {
-                    vec![
-                        plan("free", 3, 120),
-                        plan("pro", 16, 6_000),
-                        plan("enterprise", 64, 60_000),
-                    ]
+                    vec![plan("free", 3, 120), plan("pro", 16, 6_000), plan("enterprise", 64, 60_000)]
                 }
                 _ => Vec::new(),
             },
@@ -406,19 +386,13 @@ impl User {
             Value::Object(claims) => claims,
             _ => Map::new(),
         };
-        Self {
-            username: username.into(),
-            password: password.into(),
-            claims,
-        }
+        Self { username: username.into(), password: password.into(), claims }
     }
 }
 
 impl fmt::Debug for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("User")
-            .field("username", &self.username)
-            .finish_non_exhaustive()
+        f.debug_struct("User").field("username", &self.username).finish_non_exhaustive()
     }
 }
 
@@ -426,19 +400,11 @@ impl fmt::Debug for User {
 fn sample_users(dialect: Dialect) -> Vec<User> {
     let member = |name: &str, role: &str| {
         let email = format!("{name}@example.com");
-        User::new(
-            name,
-            name,
-            json!({"sub": name, "email": email, "role": role}),
-        )
+        User::new(name, name, json!({"sub": name, "email": email, "role": role}))
     };
     match dialect {
         Dialect::PersonalAssistant => {
-            vec![User::new(
-                "test",
-                "test",
-                json!({"user_id": "test-user", "username": "test"}),
-            )]
+            vec![User::new("test", "test", json!({"user_id": "test-user", "username": "test"}))]
         }
         Dialect::Shipvox => vec![User::new("user", "password", json!({"sub": "user"}))],
         Dialect::Simutrador => vec![User::new(
@@ -471,15 +437,9 @@ pub enum ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ConfigError::NoSecret(name) => write!(
-                f,
-                "{name} is not set, and in production there is no fallback"
-            ),
+            ConfigError::NoSecret(name) => write!(f, "{name} is not set, and in production there is no fallback"),
             ConfigError::UnknownEnvironment(name) => {
-                write!(
-                    f,
-                    "ENVIRONMENT is `{name}`; there are development, production"
-                )
+                write!(f, "ENVIRONMENT is `{name}`; there are development, production")
             }
             ConfigError::NotANumber(name, text) => {
                 write!(f, "{name} is `{text}`, which is not a number of minutes")
@@ -498,26 +458,15 @@ mod tests {
     use super::*;
 
     fn vars(pairs: &'static [(&str, &str)]) -> impl Fn(&str) -> Option<String> {
-        |name| {
-            pairs
-                .iter()
-                .find(|(n, _)| *n == name)
-                .map(|(_, v)| (*v).to_owned())
-        }
+        |name| pairs.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned())
     }
 
     #[test]
     fn fallbacks_are_for_development_only() {
         let dev = Config::from_vars(Dialect::PersonalAssistant, vars(&[]));
         assert!(dev.is_ok_and(|config| config.secret == DEV_SECRET.as_bytes()));
-        let production = Config::from_vars(
-            Dialect::PersonalAssistant,
-            vars(&[("ENVIRONMENT", "production")]),
-        );
-        assert_eq!(
-            production.map(|_| ()),
-            Err(ConfigError::NoSecret("SECRET_KEY"))
-        );
+        let production = Config::from_vars(Dialect::PersonalAssistant, vars(&[("ENVIRONMENT", "production")]));
+        assert_eq!(production.map(|_| ()), Err(ConfigError::NoSecret("SECRET_KEY")));
     }
 
     #[test]

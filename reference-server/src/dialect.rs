@@ -30,12 +30,7 @@ pub(crate) enum Route<'p> {
 
 impl Dialect {
     /// Every dialect.
-    pub const ALL: &[Dialect] = &[
-        Dialect::PersonalAssistant,
-        Dialect::Shipvox,
-        Dialect::Simutrador,
-        Dialect::Omni2,
-    ];
+    pub const ALL: &[Dialect] = &[Dialect::PersonalAssistant, Dialect::Shipvox, Dialect::Simutrador, Dialect::Omni2];
 
     /// The name on the command line and of the profile.
     pub fn name(self) -> &'static str {
@@ -96,19 +91,13 @@ impl Dialect {
     /// another resource here, and has no WebSocket behind it.
     pub(crate) fn route(self, path: &str) -> Route<'_> {
         if !self.token_in_path() {
-            return if path == self.endpoint() {
-                Route::Socket { segment: None }
-            } else {
-                Route::Http
-            };
+            return if path == self.endpoint() { Route::Socket { segment: None } } else { Route::Http };
         }
         match path.strip_prefix(self.endpoint()) {
             // No segment is the endpoint without a token, to be refused as such.
             Some("") => Route::Socket { segment: None },
             Some(rest) => match rest.strip_prefix('/') {
-                Some(segment) if !segment.contains('/') => Route::Socket {
-                    segment: Some(segment),
-                },
+                Some(segment) if !segment.contains('/') => Route::Socket { segment: Some(segment) },
                 _ => Route::Http,
             },
             None => Route::Http,
@@ -173,13 +162,8 @@ mod tests {
 
     #[test]
     fn the_endpoint_is_matched_byte_for_byte() {
-        assert_eq!(
-            Dialect::Shipvox.route("/ws"),
-            Route::Socket { segment: None }
-        );
-        for variant in [
-            "/ws/", "//ws", "/WS", "/./ws", "/ws;x", "/ws.json", "/ws%2f", "/w", "/",
-        ] {
+        assert_eq!(Dialect::Shipvox.route("/ws"), Route::Socket { segment: None });
+        for variant in ["/ws/", "//ws", "/WS", "/./ws", "/ws;x", "/ws.json", "/ws%2f", "/w", "/"] {
             assert_eq!(Dialect::Shipvox.route(variant), Route::Http, "{variant}");
         }
     }
@@ -187,12 +171,7 @@ mod tests {
     #[test]
     fn a_path_token_is_exactly_one_segment() {
         let route = |path| Dialect::PersonalAssistant.route(path);
-        assert_eq!(
-            route("/ws/a.b.c"),
-            Route::Socket {
-                segment: Some("a.b.c")
-            }
-        );
+        assert_eq!(route("/ws/a.b.c"), Route::Socket { segment: Some("a.b.c") });
         assert_eq!(route("/ws"), Route::Socket { segment: None });
         assert_eq!(route("/ws/"), Route::Socket { segment: Some("") });
         for other in ["/ws/a/extra", "/ws/a/", "/wsa", "/ws//a", "/health"] {

@@ -86,23 +86,14 @@ fn session_cookie(headers: &HeaderMap) -> Option<Carried> {
 }
 
 fn parameter<'q>(query: Option<&'q str>, name: &str) -> Option<&'q str> {
-    query?
-        .split('&')
-        .filter_map(|pair| pair.split_once('='))
-        .find_map(|(n, value)| (n == name).then_some(value))
+    query?.split('&').filter_map(|pair| pair.split_once('=')).find_map(|(n, value)| (n == name).then_some(value))
 }
 
 /// What the request itself says of its role and carrier. The right gate does not listen.
 pub(crate) fn hints(dialect: Dialect, places: Places<'_>) -> RequestHints {
-    let header = places
-        .headers
-        .get("x-user-role")
-        .and_then(|value| value.to_str().ok());
+    let header = places.headers.get("x-user-role").and_then(|value| value.to_str().ok());
     RequestHints {
-        role: parameter(places.query, "role")
-            .or(header)
-            .or_else(|| cookie(places.headers, "role"))
-            .map(str::to_owned),
+        role: parameter(places.query, "role").or(header).or_else(|| cookie(places.headers, "role")).map(str::to_owned),
         second_carrier: dialect.token_in_header()
             && places.headers.contains_key(AUTHORIZATION)
             && parameter(places.query, "token").is_none_or(str::is_empty),
@@ -110,26 +101,17 @@ pub(crate) fn hints(dialect: Dialect, places: Places<'_>) -> RequestHints {
 }
 
 /// Changes what the carriers were found to hold.
-pub(crate) fn bend_carried(
-    fault: Option<Fault>,
-    dialect: Dialect,
-    places: Places<'_>,
-    found: Carried,
-) -> Carried {
+pub(crate) fn bend_carried(fault: Option<Fault>, dialect: Dialect, places: Places<'_>, found: Carried) -> Carried {
     match (fault, found) {
         (Some(Fault::CookieFallback), Carried::Absent | Carried::Empty) => {
             session_cookie(places.headers).unwrap_or(Carried::Absent)
         }
-        (Some(Fault::TrimsToken), Carried::Token(token)) => {
-            carrier::token_or_empty(token.trim_ascii())
-        }
+        (Some(Fault::TrimsToken), Carried::Token(token)) => carrier::token_or_empty(token.trim_ascii()),
         (Some(Fault::ShortTokenLimit), Carried::Token(token)) if token.len() > 2048 => {
             Carried::Unusable("longer than 2 KiB")
         }
         (Some(Fault::DoubleDecodes), Carried::Token(token)) => match str::from_utf8(&token) {
-            Ok(text)
-                if !dialect.token_in_header() || !places.headers.contains_key(AUTHORIZATION) =>
-            {
+            Ok(text) if !dialect.token_in_header() || !places.headers.contains_key(AUTHORIZATION) => {
                 carrier::decoded(text, None)
             }
             _ => Carried::Token(token),
@@ -139,31 +121,18 @@ pub(crate) fn bend_carried(
 }
 
 /// Is a request without a token let in?
-pub(crate) fn waves_through(
-    fault: Option<Fault>,
-    dialect: Dialect,
-    carried: &Carried,
-    head: &Parts,
-) -> bool {
+pub(crate) fn waves_through(fault: Option<Fault>, dialect: Dialect, carried: &Carried, head: &Parts) -> bool {
     let none = matches!(carried, Carried::Absent | Carried::Empty);
     let has = |name: &str| head.headers.contains_key(name);
     match fault {
         // A path carrier cannot be absent without being empty.
-        Some(Fault::ServesAnonymous) => {
-            *carried == Carried::Absent || dialect.token_in_path() && none
-        }
+        Some(Fault::ServesAnonymous) => *carried == Carried::Absent || dialect.token_in_path() && none,
         Some(Fault::EmptyTokenIsGuest) => *carried == Carried::Empty,
         Some(Fault::OptionalPathToken) => dialect.token_in_path() && none,
         Some(Fault::TrustsIdentityHeaders) => {
-            none && [
-                "x-user-id",
-                "x-user-username",
-                "x-user-role",
-                "x-forwarded-user",
-                "remote-user",
-            ]
-            .into_iter()
-            .any(has)
+            none && ["x-user-id", "x-user-username", "x-user-role", "x-forwarded-user", "remote-user"]
+                .into_iter()
+                .any(has)
         }
         Some(Fault::TrustsForwardedFor) => {
             none && ["x-forwarded-for", "x-real-ip", "forwarded"]
@@ -175,10 +144,7 @@ pub(crate) fn waves_through(
             let query = head.uri.query();
             none && (parameter(query, "debug") == Some("1")
                 || parameter(query, "auth") == Some("false")
-                || head
-                    .headers
-                    .get("x-debug")
-                    .is_some_and(|value| value == "1")
+                || head.headers.get("x-debug").is_some_and(|value| value == "1")
                 || cookie(&head.headers, "debug") == Some("1"))
         }
         _ => false,
@@ -193,32 +159,21 @@ pub(crate) fn rescue(
     hints: &RequestHints,
     denial: Denial,
 ) -> Result<Bearer, Denial> {
-    let authorizations = || {
-        places
-            .headers
-            .get_all(AUTHORIZATION)
-            .iter()
-            .filter_map(|value| carrier::bearer(value.as_bytes()))
-    };
+    let authorizations =
+        || places.headers.get_all(AUTHORIZATION).iter().filter_map(|value| carrier::bearer(value.as_bytes()));
     let query = || parameter(places.query, "token").map(|token| carrier::decoded(token, None));
     let candidates: Vec<Carried> = match app.config.fault {
         Some(Fault::CookieRescuesBadToken) => session_cookie(places.headers).into_iter().collect(),
-        Some(Fault::QueryRescuesPath) if app.config.dialect.token_in_path() => {
-            query().into_iter().collect()
+        Some(Fault::QueryRescuesPath) if app.config.dialect.token_in_path() => query().into_iter().collect(),
+        Some(Fault::EitherCarrierRescues) if app.config.dialect.token_in_header() => {
+            query().into_iter().chain(authorizations().map(carrier::token_or_empty)).collect()
         }
-        Some(Fault::EitherCarrierRescues) if app.config.dialect.token_in_header() => query()
-            .into_iter()
-            .chain(authorizations().map(carrier::token_or_empty))
-            .collect(),
         Some(Fault::TwoAuthorizationHeaders) if app.config.dialect.token_in_header() => {
             authorizations().map(carrier::token_or_empty).collect()
         }
-        Some(Fault::GreedyPath) if app.config.dialect.token_in_path() => head
-            .uri
-            .path()
-            .split('/')
-            .map(|segment| carrier::decoded(segment, None))
-            .collect(),
+        Some(Fault::GreedyPath) if app.config.dialect.token_in_path() => {
+            head.uri.path().split('/').map(|segment| carrier::decoded(segment, None)).collect()
+        }
         _ => Vec::new(),
     };
     candidates
@@ -262,12 +217,8 @@ pub(crate) fn reroute<'p>(
         Some(Fault::GreedyPath) if dialect.token_in_path() && path.starts_with("/ws/") => {
             Some(Reroute::Socket(path.rsplit('/').next()))
         }
-        Some(Fault::PrefixPathBypass) if folds_to_endpoint(dialect, path) => {
-            Some(Reroute::Anonymous)
-        }
-        Some(Fault::AnonymousOnUnknownPath) if !folds_to_endpoint(dialect, path) => {
-            Some(Reroute::Anonymous)
-        }
+        Some(Fault::PrefixPathBypass) if folds_to_endpoint(dialect, path) => Some(Reroute::Anonymous),
+        Some(Fault::AnonymousOnUnknownPath) if !folds_to_endpoint(dialect, path) => Some(Reroute::Anonymous),
         _ => None,
     }
 }
@@ -289,8 +240,7 @@ fn folds_to_endpoint(dialect: Dialect, path: &str) -> bool {
         }
     }
     let folded = format!("/{}", segments.join("/"));
-    folded == dialect.endpoint()
-        || dialect.token_in_path() && folded.starts_with("/ws/") && segments.len() == 2
+    folded == dialect.endpoint() || dialect.token_in_path() && folded.starts_with("/ws/") && segments.len() == 2
 }
 
 /// Notes a verdict, for the faults that let one client's bad token hurt another.
@@ -370,9 +320,7 @@ pub(crate) fn closing(app: &App, denial: &Denial, token: &[u8]) -> Told {
             closing = refusal::closing(dialect, &Denial::Token(Refusal::Malformed("expired")));
         }
         (Fault::ExpiredReportedAsInvalid, Denial::Token(Refusal::Expired)) => closing.code = 1000,
-        (Fault::RoleReportedAsUnauthenticated, Denial::Token(Refusal::RoleNotAllowed(_))) => {
-            closing.code = 3000
-        }
+        (Fault::RoleReportedAsUnauthenticated, Denial::Token(Refusal::RoleNotAllowed(_))) => closing.code = 3000,
         (Fault::LongRoleBreaksClose, Denial::Token(Refusal::RoleNotAllowed(_)))
             if refusal::reason(dialect, denial).len() > REASON_BYTES =>
         {
@@ -395,10 +343,7 @@ pub(crate) fn closing(app: &App, denial: &Denial, token: &[u8]) -> Told {
             closing.reason = text(&format!("Bad token: {}", String::from_utf8_lossy(tail)));
         }
         (Fault::LeaksSecret, _) => {
-            closing.reason = text(&format!(
-                "Key was {}",
-                String::from_utf8_lossy(&app.config.secret)
-            ));
+            closing.reason = text(&format!("Key was {}", String::from_utf8_lossy(&app.config.secret)));
         }
         (Fault::StackTrace, _) => closing.reason = text(STACK_TRACE),
         _ => {}
@@ -418,12 +363,8 @@ pub(crate) fn http(app: &App, denial: &Denial, token: &[u8]) -> HttpRefusal {
     let mut answer = refusal::http(dialect, denial);
     match (fault, denial) {
         (Some(Fault::CloseBeforeAccept), _) => {
-            answer = HttpRefusal {
-                status: StatusCode::FORBIDDEN,
-                challenge: None,
-                retry: false,
-                detail: String::new(),
-            };
+            answer =
+                HttpRefusal { status: StatusCode::FORBIDDEN, challenge: None, retry: false, detail: String::new() };
         }
         (Some(Fault::InvalidReportedAsInternal), Denial::Token(Refusal::Malformed(_))) => {
             answer.status = StatusCode::INTERNAL_SERVER_ERROR;
@@ -478,8 +419,7 @@ pub(crate) fn was_welcomed(app: &App) -> bool {
 
 /// Under shared-user-state, the name of whoever connected last.
 pub(crate) fn shared_user(app: &App) -> Option<String> {
-    app.has(Fault::SharedUserState)
-        .then(|| held(&app.memory.last_user).clone())
+    app.has(Fault::SharedUserState).then(|| held(&app.memory.last_user).clone())
 }
 
 /// poisons-broadcast: remembers a message that left a dead entry behind.
@@ -492,9 +432,7 @@ pub(crate) fn poison(app: &App, culprit: u64, text: &str) {
 
 /// poisons-broadcast: does the dead entry kill this sender, who did not leave it?
 pub(crate) fn dies_of_poison(app: &App, sender: u64) -> bool {
-    held(&app.memory.poison)
-        .take_if(|culprit| *culprit != sender)
-        .is_some()
+    held(&app.memory.poison).take_if(|culprit| *culprit != sender).is_some()
 }
 
 /// masks-server-frames
@@ -502,28 +440,17 @@ pub(crate) fn masked(message: Message) -> Message {
     let Message::Text(text) = message else {
         return message;
     };
-    let header = FrameHeader {
-        opcode: OpCode::Data(Data::Text),
-        mask: Some([1, 2, 3, 4]),
-        ..FrameHeader::default()
-    };
+    let header = FrameHeader { opcode: OpCode::Data(Data::Text), mask: Some([1, 2, 3, 4]), ..FrameHeader::default() };
     Message::Frame(Frame::from_payload(header, Bytes::from(text)))
 }
 
 /// The faults that mistreat a burst see all of it at once; without them messages are answered one by one.
-pub(crate) async fn gather<S>(
-    fault: Option<Fault>,
-    socket: &mut WebSocketStream<S>,
-    first: Message,
-) -> Vec<Message>
+pub(crate) async fn gather<S>(fault: Option<Fault>, socket: &mut WebSocketStream<S>, first: Message) -> Vec<Message>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut batch = vec![first];
-    if !matches!(
-        fault,
-        Some(Fault::ReordersBurst | Fault::DropsInBurst | Fault::DoublesInBurst)
-    ) {
+    if !matches!(fault, Some(Fault::ReordersBurst | Fault::DropsInBurst | Fault::DoublesInBurst)) {
         return batch;
     }
     // Long enough for the rest of a burst to arrive.
@@ -572,19 +499,14 @@ pub(crate) fn previous_caller(app: &App, bearer: Bearer) -> Bearer {
     if !app.has(Fault::ValidateCachesCaller) {
         return bearer;
     }
-    held(&app.memory.caller)
-        .replace(bearer.clone())
-        .unwrap_or(bearer)
+    held(&app.memory.caller).replace(bearer.clone()).unwrap_or(bearer)
 }
 
 // --- bytes ---------------------------------------------------------------------------------------------------------
 
 /// Does this fault mistreat the bytes between the socket and the WebSocket?
 pub(crate) fn bends_stream(fault: Option<Fault>) -> bool {
-    matches!(
-        fault,
-        Some(Fault::OneFramePerRead | Fault::ProcessesAfterClose)
-    )
+    matches!(fault, Some(Fault::OneFramePerRead | Fault::ProcessesAfterClose))
 }
 
 /// Puts a pump between the socket and the WebSocket that mistreats what comes in.
@@ -670,14 +592,8 @@ fn frame_length(bytes: &[u8]) -> Option<usize> {
     let second = *bytes.get(1)?;
     let mask = if second & 0x80 == 0 { 0 } else { 4 };
     let (extended, payload) = match second & 0x7f {
-        126 => (
-            2,
-            usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)),
-        ),
-        127 => (
-            8,
-            usize::try_from(u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)).ok()?,
-        ),
+        126 => (2, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),
+        127 => (8, usize::try_from(u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)).ok()?),
         short => (0, usize::from(short)),
     };
     payload.checked_add(2 + extended + mask)
@@ -693,16 +609,13 @@ where
     use futures_util::SinkExt as _;
     let talk = crate::talk::Talk::new(app.config.dialect, None, &anonymous(), app.now());
     let said = match app.config.fault {
-        Some(Fault::WelcomeBeforeVerification) => Some(
-            talk.welcome(app.now())
-                .unwrap_or_else(|| json!({"type": "hello"}).to_string()),
-        ),
+        Some(Fault::WelcomeBeforeVerification) => {
+            Some(talk.welcome(app.now()).unwrap_or_else(|| json!({"type": "hello"}).to_string()))
+        }
         Some(Fault::FramesBeforeVerification) => {
             match tokio::time::timeout(Duration::from_millis(100), socket.next()).await {
                 Ok(Some(Ok(Message::Text(text)))) => match talk.text(&text, app.now(), [1; 16]) {
-                    crate::talk::Answer::Reply(text) | crate::talk::Answer::Broadcast(text) => {
-                        Some(text)
-                    }
+                    crate::talk::Answer::Reply(text) | crate::talk::Answer::Broadcast(text) => Some(text),
                     _ => None,
                 },
                 _ => None,
@@ -726,10 +639,7 @@ mod tests {
 
     #[test]
     fn path_variants_fold() {
-        for variant in [
-            "/ws/", "//ws", "/./ws", "/x/../ws", "/WS", "/ws%2f", "/ws;x", "/ws.json", "/ws%00",
-            "/%77s",
-        ] {
+        for variant in ["/ws/", "//ws", "/./ws", "/x/../ws", "/WS", "/ws%2f", "/ws;x", "/ws.json", "/ws%00", "/%77s"] {
             assert!(folds_to_endpoint(Dialect::Shipvox, variant), "{variant}");
         }
         for other in ["/", "/health", "/wsx", "/ws/x"] {

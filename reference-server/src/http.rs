@@ -48,8 +48,7 @@ type Shared = State<Arc<App>>;
 
 /// The endpoints of the dialect.
 pub(crate) fn router(app: Arc<App>) -> Router {
-    let (dialect, environment, fault) =
-        (app.config.dialect, app.config.environment, app.config.fault);
+    let (dialect, environment, fault) = (app.config.dialect, app.config.environment, app.config.fault);
     let router = Router::new().route("/health", get(health));
     let (path, login) = match dialect {
         Dialect::PersonalAssistant => ("/api/auth/login", post(login_json)),
@@ -57,18 +56,13 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         Dialect::Simutrador => ("/auth/token", post(login_json)),
         Dialect::Omni2 => ("/auth/api/v1/auth/login", post(login_json)),
     };
-    let login = if fault == Some(Fault::LoginByGet) {
-        login.get(login_query)
-    } else {
-        login
-    };
+    let login = if fault == Some(Fault::LoginByGet) { login.get(login_query) } else { login };
     let mut router = router.route(path, login);
     if dialect == Dialect::Omni2 {
         router = router.route("/auth/validate", post(validate));
     }
     // In production there is no such resource.
-    let handed_out =
-        environment == Environment::Development || fault == Some(Fault::TestTokenInProduction);
+    let handed_out = environment == Environment::Development || fault == Some(Fault::TestTokenInProduction);
     if dialect == Dialect::Shipvox && handed_out {
         router = router.route("/test-token", get(test_token));
     }
@@ -86,9 +80,7 @@ pub(crate) fn detail(status: StatusCode, text: &str) -> Response {
 /// A 401 always says how to do better (RFC 9110 §15.5.2).
 fn unauthorized(challenge: &'static str, text: &str) -> Response {
     let mut response = detail(StatusCode::UNAUTHORIZED, text);
-    response
-        .headers_mut()
-        .insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     response
 }
 
@@ -96,17 +88,11 @@ async fn health(State(app): Shared, headers: HeaderMap) -> Response {
     if app.has(Fault::HealthNeedsToken) && !headers.contains_key(AUTHORIZATION) {
         return unauthorized("Bearer", "Not authenticated");
     }
-    let now = if app.has(Fault::StaleHealthTimestamp) {
-        1_704_067_200.0
-    } else {
-        app.now()
-    };
-    let mut body =
-        json!({"status": "ok", "timestamp": iso8601(now), "service": app.config.dialect.service()});
+    let now = if app.has(Fault::StaleHealthTimestamp) { 1_704_067_200.0 } else { app.now() };
+    let mut body = json!({"status": "ok", "timestamp": iso8601(now), "service": app.config.dialect.service()});
     if app.has(Fault::LeakyHealth) {
         body["version"] = env!("CARGO_PKG_VERSION").into();
-        body["environment"] =
-            json!({"ENVIRONMENT": "development", "DEBUG": "1", "HOME": "/srv/app"});
+        body["environment"] = json!({"ENVIRONMENT": "development", "DEBUG": "1", "HOME": "/srv/app"});
     }
     Json(body).into_response()
 }
@@ -117,22 +103,14 @@ struct Credentials {
     password: String,
 }
 
-async fn login_json(
-    state: Shared,
-    peer: Extension<Peer>,
-    body: Result<Json<Credentials>, JsonRejection>,
-) -> Response {
+async fn login_json(state: Shared, peer: Extension<Peer>, body: Result<Json<Credentials>, JsonRejection>) -> Response {
     match body {
         Ok(Json(credentials)) => login(state, peer, credentials).await,
         Err(rejection) => bad_login(&state.0, rejection.status()),
     }
 }
 
-async fn login_form(
-    state: Shared,
-    peer: Extension<Peer>,
-    body: Result<Form<Credentials>, FormRejection>,
-) -> Response {
+async fn login_form(state: Shared, peer: Extension<Peer>, body: Result<Form<Credentials>, FormRejection>) -> Response {
     match body {
         Ok(Form(credentials)) => login(state, peer, credentials).await,
         Err(rejection) => bad_login(&state.0, rejection.status()),
@@ -150,9 +128,7 @@ async fn login_query(state: Shared, peer: Extension<Peer>, uri: Uri) -> Response
             .and_then(|bytes| String::from_utf8(bytes).ok())
     };
     match (field("username"), field("password")) {
-        (Some(username), Some(password)) => {
-            login(state, peer, Credentials { username, password }).await
-        }
+        (Some(username), Some(password)) => login(state, peer, Credentials { username, password }).await,
         _ => bad_login(&state.0, StatusCode::UNPROCESSABLE_ENTITY),
     }
 }
@@ -165,28 +141,17 @@ fn bad_login(app: &App, status: StatusCode) -> Response {
     detail(status, "username and password are needed")
 }
 
-async fn login(
-    State(app): Shared,
-    Extension(Peer(peer)): Extension<Peer>,
-    credentials: Credentials,
-) -> Response {
+async fn login(State(app): Shared, Extension(Peer(peer)): Extension<Peer>, credentials: Credentials) -> Response {
     let Credentials { username, password } = credentials;
     if app.failed_logins.too_many(peer.ip(), &username) {
         tracing::warn!(%peer, ?username, "login throttled");
         let mut response = detail(StatusCode::TOO_MANY_REQUESTS, "Too many failed logins");
-        response
-            .headers_mut()
-            .insert(RETRY_AFTER, HeaderValue::from(FAILURE_WINDOW.as_secs()));
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(FAILURE_WINDOW.as_secs()));
         return response;
     }
-    let account = app
-        .accounts
-        .iter()
-        .find(|account| account.user.username == username);
+    let account = app.accounts.iter().find(|account| account.user.username == username);
     // The work is the same whether there is such a user or not.
-    let hash = account
-        .map_or(&app.nobodys_hash, |account| &account.hash)
-        .clone();
+    let hash = account.map_or(&app.nobodys_hash, |account| &account.hash).clone();
     let right = matches(&app, password.clone(), hash).await;
     match account.filter(|_| right) {
         Some(account) => {
@@ -220,8 +185,7 @@ async fn matches(app: &App, password: String, hash: String) -> bool {
     };
     // Past 72 bytes bcrypt does not look: a longer password is wrong, whatever it begins with.
     let whole = password.len() <= 72;
-    let equal =
-        tokio::task::spawn_blocking(move || bcrypt::verify(password, &hash).unwrap_or(false)).await;
+    let equal = tokio::task::spawn_blocking(move || bcrypt::verify(password, &hash).unwrap_or(false)).await;
     equal.unwrap_or(false) && whole
 }
 
@@ -235,12 +199,8 @@ fn token_response(app: &App, status: StatusCode, body: Value) -> Response {
 }
 
 fn no_store(response: &mut Response) {
-    response
-        .headers_mut()
-        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-        .headers_mut()
-        .insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(PRAGMA, HeaderValue::from_static("no-cache"));
 }
 
 fn issue(app: &App, account: &Account, password: &str) -> io::Result<Value> {
@@ -263,21 +223,13 @@ fn issue(app: &App, account: &Account, password: &str) -> io::Result<Value> {
         });
     }
     let token = faulty::constant(app, mint(&app.config, claims)?);
-    let expires_in = if app.has(Fault::LifetimeInMinutes) {
-        lifetime / 60
-    } else {
-        lifetime
-    };
+    let expires_in = if app.has(Fault::LifetimeInMinutes) { lifetime / 60 } else { lifetime };
     let mut body = json!({"access_token": token, "token_type": "bearer", "expires_in": expires_in});
     if app.config.dialect == Dialect::Omni2 {
         // Opaque, so that it can never pass for an access token.
         let secret = [random_16(), random_16()].concat();
         let refresh = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(secret);
-        body["refresh_token"] = if app.has(Fault::SameRefreshToken) {
-            token.into()
-        } else {
-            refresh.into()
-        };
+        body["refresh_token"] = if app.has(Fault::SameRefreshToken) { token.into() } else { refresh.into() };
     }
     Ok(body)
 }
@@ -321,14 +273,8 @@ async fn validate(State(app): Shared, headers: HeaderMap) -> Response {
     let role = claim("role").unwrap_or("read_only");
     let user = json!({"sub": id, "email": claim("email"), "username": bearer.identity, "role": role, "exp": bearer.expires_at});
     let mut response = token_response(&app, StatusCode::OK, json!({"valid": true, "user": user}));
-    for (name, value) in [
-        ("x-user-id", id),
-        ("x-user-username", bearer.identity.as_str()),
-        ("x-user-role", role),
-    ] {
-        response
-            .headers_mut()
-            .insert(HeaderName::from_static(name), header_value(value));
+    for (name, value) in [("x-user-id", id), ("x-user-username", bearer.identity.as_str()), ("x-user-role", role)] {
+        response.headers_mut().insert(HeaderName::from_static(name), header_value(value));
     }
     response
 }
@@ -336,34 +282,15 @@ async fn validate(State(app): Shared, headers: HeaderMap) -> Response {
 /// Only for the fault that validates without the signature.
 fn unverified(token: &[u8]) -> Option<Bearer> {
     let payload = token.split(|&byte| byte == b'.').nth(1)?;
-    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD
-        .decode(payload)
-        .ok()?;
+    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).ok()?;
     let claims: Map<String, Value> = serde_json::from_slice(&bytes).ok()?;
-    let identity = ["email", "sub"]
-        .iter()
-        .find_map(|name| claims.get(*name)?.as_str())?
-        .to_owned();
-    Some(Bearer {
-        identity,
-        role: None,
-        claims: Arc::new(claims),
-        expires_at: None,
-    })
+    let identity = ["email", "sub"].iter().find_map(|name| claims.get(*name)?.as_str())?.to_owned();
+    Some(Bearer { identity, role: None, claims: Arc::new(claims), expires_at: None })
 }
 
 /// A claim as a header: what is no field content (RFC 9110 §5.5) becomes `?`.
 fn header_value(text: &str) -> HeaderValue {
-    let safe: String = text
-        .chars()
-        .map(|c| {
-            if c.is_ascii_graphic() || c == ' ' {
-                c
-            } else {
-                '?'
-            }
-        })
-        .collect();
+    let safe: String = text.chars().map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect();
     HeaderValue::from_str(safe.trim()).unwrap_or(HeaderValue::from_static("?"))
 }
 
@@ -376,10 +303,7 @@ pub(crate) struct FailedLogins {
 
 impl FailedLogins {
     pub(crate) fn new(limit: u32) -> Self {
-        Self {
-            limit,
-            seen: Mutex::default(),
-        }
+        Self { limit, seen: Mutex::default() }
     }
 
     fn too_many(&self, address: IpAddr, name: &str) -> bool {
@@ -396,9 +320,7 @@ impl FailedLogins {
         if seen.len() >= REMEMBERED_FAILURES {
             seen.clear();
         }
-        let (began, count) = seen
-            .entry((address, name.to_owned()))
-            .or_insert((Instant::now(), 0));
+        let (began, count) = seen.entry((address, name.to_owned())).or_insert((Instant::now(), 0));
         if began.elapsed() >= FAILURE_WINDOW {
             (*began, *count) = (Instant::now(), 0);
         }

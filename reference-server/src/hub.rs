@@ -47,11 +47,7 @@ struct User {
 
 impl Hub {
     pub(crate) fn new(queue_messages: usize, queue_bytes: usize) -> Arc<Self> {
-        Arc::new(Self {
-            queue_messages,
-            queue_bytes,
-            inner: Mutex::default(),
-        })
+        Arc::new(Self { queue_messages, queue_bytes, inner: Mutex::default() })
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -64,18 +60,13 @@ impl Hub {
         let identity: Arc<str> = identity.into();
         let mut inner = self.lock();
         if inner.users.len() >= REMEMBERED_USERS {
-            inner.users.retain(|_, user| {
-                user.connections > 0 || user.window_began.elapsed() < Duration::from_secs(60)
-            });
+            inner.users.retain(|_, user| user.connections > 0 || user.window_began.elapsed() < Duration::from_secs(60));
         }
-        let user = inner
-            .users
-            .entry(Arc::clone(&identity))
-            .or_insert_with(|| User {
-                connections: 0,
-                window_began: Instant::now(),
-                spent: 0,
-            });
+        let user = inner.users.entry(Arc::clone(&identity)).or_insert_with(|| User {
+            connections: 0,
+            window_began: Instant::now(),
+            spent: 0,
+        });
         if user.connections >= limit {
             return None;
         }
@@ -84,21 +75,8 @@ impl Hub {
         inner.next += 1;
         let (queue, incoming) = mpsc::channel(self.queue_messages);
         let pending = Arc::new(AtomicUsize::new(0));
-        inner.seats.insert(
-            id,
-            Entry {
-                queue,
-                pending: Arc::clone(&pending),
-                token: None,
-            },
-        );
-        Some(Seat {
-            hub: Arc::clone(self),
-            id,
-            identity,
-            incoming,
-            pending,
-        })
+        inner.seats.insert(id, Entry { queue, pending: Arc::clone(&pending), token: None });
+        Some(Seat { hub: Arc::clone(self), id, identity, incoming, pending })
     }
 
     /// Queues `message` for everyone. Returns how many were too slow and are dropped.
@@ -143,9 +121,7 @@ impl Hub {
     /// Drops every connection that was opened with `token`, and remembers that `newcomer` was (only a fault does).
     pub(crate) fn replace_by_token(&self, newcomer: u64, token: &[u8]) {
         let mut inner = self.lock();
-        inner
-            .seats
-            .retain(|_, entry| entry.token.as_deref() != Some(token));
+        inner.seats.retain(|_, entry| entry.token.as_deref() != Some(token));
         if let Some(entry) = inner.seats.get_mut(&newcomer) {
             entry.token = Some(token.to_vec());
         }

@@ -37,9 +37,7 @@ mod session;
 mod talk;
 
 pub use clock::Clock;
-pub use config::{
-    Config, ConfigError, Environment, Limits, PlanLimit, RefusalStyle, UnknownRefusalStyle, User,
-};
+pub use config::{Config, ConfigError, Environment, Limits, PlanLimit, RefusalStyle, UnknownRefusalStyle, User};
 pub use dialect::{Dialect, UnknownDialect};
 pub use fault::{Fault, UnknownFault};
 pub use server::Server;

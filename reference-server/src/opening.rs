@@ -34,11 +34,7 @@ pub(crate) struct BadOpening {
 
 impl BadOpening {
     fn new(status: StatusCode, why: &'static str) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-            why,
-        }
+        Self { status, headers: Vec::new(), why }
     }
 
     fn with(mut self, name: HeaderName, value: &'static str) -> Self {
@@ -52,9 +48,7 @@ impl BadOpening {
 
     /// RFC 9110 §15.5.22: 426 carries Upgrade, and so (§7.8) Connection lists it.
     fn upgrade_required(why: &'static str) -> Self {
-        Self::new(StatusCode::UPGRADE_REQUIRED, why)
-            .with(UPGRADE, "websocket")
-            .with(CONNECTION, "upgrade, close")
+        Self::new(StatusCode::UPGRADE_REQUIRED, why).with(UPGRADE, "websocket").with(CONNECTION, "upgrade, close")
     }
 }
 
@@ -68,43 +62,29 @@ pub(crate) fn check_any(head: &Parts) -> Result<(), BadOpening> {
     }
     // RFC 9112 §6.1: both is a sign of smuggling.
     if headers.contains_key(CONTENT_LENGTH) && headers.contains_key(TRANSFER_ENCODING) {
-        return Err(BadOpening::bad_request(
-            "Content-Length and Transfer-Encoding at once",
-        ));
+        return Err(BadOpening::bad_request("Content-Length and Transfer-Encoding at once"));
     }
     Ok(())
 }
 
 /// What a request to the WebSocket endpoint must be.
-pub(crate) fn check(
-    head: &Parts,
-    subprotocol: Option<&str>,
-    fault: Option<Fault>,
-) -> Result<Opening, BadOpening> {
+pub(crate) fn check(head: &Parts, subprotocol: Option<&str>, fault: Option<Fault>) -> Result<Opening, BadOpening> {
     let headers = &head.headers;
     if head.method != Method::GET && fault != Some(Fault::UpgradesAnyMethod) {
-        return Err(
-            BadOpening::new(StatusCode::METHOD_NOT_ALLOWED, "the method is not GET")
-                .with(ALLOW, "GET"),
-        );
+        return Err(BadOpening::new(StatusCode::METHOD_NOT_ALLOWED, "the method is not GET").with(ALLOW, "GET"));
     }
     // RFC 9110 §7.8: Upgrade in an HTTP/1.0 request means nothing.
     if head.version != Version::HTTP_11 {
         return Err(BadOpening::bad_request("HTTP/1.1 is needed"));
     }
     // A body would lie where frames are expected.
-    let empty = headers
-        .get_all(CONTENT_LENGTH)
-        .iter()
-        .all(|length| length == "0");
+    let empty = headers.get_all(CONTENT_LENGTH).iter().all(|length| length == "0");
     if headers.contains_key(TRANSFER_ENCODING) || !empty {
         return Err(BadOpening::bad_request("a handshake has no body"));
     }
     if fault != Some(Fault::UpgradesWithoutUpgrade) {
         if !headers.contains_key(UPGRADE) && !headers.contains_key(SEC_WEBSOCKET_KEY) {
-            return Err(BadOpening::upgrade_required(
-                "this resource speaks WebSocket",
-            ));
+            return Err(BadOpening::upgrade_required("this resource speaks WebSocket"));
         }
         if !lists(headers, &UPGRADE, "websocket") {
             return Err(BadOpening::bad_request("Upgrade does not list websocket"));
@@ -116,20 +96,14 @@ pub(crate) fn check(
     if !is_only(headers, &SEC_WEBSOCKET_VERSION, "13") && fault != Some(Fault::UpgradesAnyVersion) {
         let bad = BadOpening::upgrade_required("Sec-WebSocket-Version is not 13");
         // RFC 6455 §4.4: the answer says which versions would do.
-        return Err(if fault == Some(Fault::OmitsVersionHeader) {
-            bad
-        } else {
-            bad.with(SEC_WEBSOCKET_VERSION, "13")
-        });
+        return Err(if fault == Some(Fault::OmitsVersionHeader) { bad } else { bad.with(SEC_WEBSOCKET_VERSION, "13") });
     }
     let mut keys = headers.get_all(SEC_WEBSOCKET_KEY).iter();
     let accept = match (keys.next(), keys.next()) {
         (Some(key), None) if is_key(key.as_bytes()) => derive_accept_key(key.as_bytes()),
         _ if fault == Some(Fault::UpgradesWithoutKey) => derive_accept_key(b""),
         _ => {
-            return Err(BadOpening::bad_request(
-                "Sec-WebSocket-Key is not one nonce of 16 bytes",
-            ));
+            return Err(BadOpening::bad_request("Sec-WebSocket-Key is not one nonce of 16 bytes"));
         }
     };
     Ok(Opening {
@@ -141,9 +115,7 @@ pub(crate) fn check(
         },
         // Case-sensitive, unlike the two above (RFC 6455 §4.2.2(4)).
         subprotocol: subprotocol
-            .filter(|ours| {
-                elements(headers, &SEC_WEBSOCKET_PROTOCOL).any(|offered| offered == *ours)
-            })
+            .filter(|ours| elements(headers, &SEC_WEBSOCKET_PROTOCOL).any(|offered| offered == *ours))
             .map(str::to_owned),
     })
 }
@@ -169,9 +141,7 @@ fn is_only(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
 
 /// RFC 6455 §4.2.1(5): base64 that decodes to 16 bytes.
 fn is_key(key: &[u8]) -> bool {
-    base64::engine::general_purpose::STANDARD
-        .decode(key)
-        .is_ok_and(|nonce| nonce.len() == 16)
+    base64::engine::general_purpose::STANDARD.decode(key).is_ok_and(|nonce| nonce.len() == 16)
 }
 
 #[cfg(test)]
@@ -205,9 +175,7 @@ mod tests {
     }
 
     fn status(head: &Parts) -> u16 {
-        check_any(head)
-            .and_then(|()| check(head, None, None))
-            .map_or_else(|bad| bad.status.as_u16(), |_| 101)
+        check_any(head).and_then(|()| check(head, None, None)).map_or_else(|bad| bad.status.as_u16(), |_| 101)
     }
 
     #[test]
@@ -232,18 +200,9 @@ mod tests {
         assert_eq!(status(&with("upgrade", &["h2c"])), 400);
         assert_eq!(status(&with("connection", &["keep-alive"])), 400);
         for version in [&[][..], &["8"], &["13.0"], &["13", "13"], &["13, 8"]] {
-            assert_eq!(
-                status(&with("sec-websocket-version", version)),
-                426,
-                "{version:?}"
-            );
+            assert_eq!(status(&with("sec-websocket-version", version)), 426, "{version:?}");
         }
-        for key in [
-            &[][..],
-            &["abc"],
-            &["dGhlIHNhbXBsZSBub25j"],
-            &[GOOD[4].1, "AAAAAAAAAAAAAAAAAAAAAA=="],
-        ] {
+        for key in [&[][..], &["abc"], &["dGhlIHNhbXBsZSBub25j"], &[GOOD[4].1, "AAAAAAAAAAAAAAAAAAAAAA=="]] {
             assert_eq!(status(&with("sec-websocket-key", key)), 400, "{key:?}");
         }
         assert_eq!(status(&with("content-length", &["5"])), 400);
@@ -269,16 +228,7 @@ mod tests {
     fn a_subprotocol_is_chosen_only_when_offered() {
         let offer = with("sec-websocket-protocol", &["x, ours", "y"]);
         assert_eq!(check(&offer, None, None).unwrap().subprotocol, None);
-        assert_eq!(
-            check(&offer, Some("ours"), None)
-                .unwrap()
-                .subprotocol
-                .as_deref(),
-            Some("ours")
-        );
-        assert_eq!(
-            check(&offer, Some("other"), None).unwrap().subprotocol,
-            None
-        );
+        assert_eq!(check(&offer, Some("ours"), None).unwrap().subprotocol.as_deref(), Some("ours"));
+        assert_eq!(check(&offer, Some("other"), None).unwrap().subprotocol, None);
     }
 }

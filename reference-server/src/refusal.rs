@@ -31,10 +31,7 @@ pub(crate) struct Closing {
 
 impl Closing {
     pub(crate) fn new(code: u16, reason: &str) -> Self {
-        Self {
-            code,
-            reason: cut(reason).as_bytes().to_vec(),
-        }
+        Self { code, reason: cut(reason).as_bytes().to_vec() }
     }
 }
 
@@ -79,15 +76,11 @@ pub(crate) fn reason(dialect: Dialect, denial: &Denial) -> String {
     let text = match (dialect, refusal) {
         (Dialect::PersonalAssistant, _) => "Invalid token",
         (Dialect::Shipvox, Refusal::Missing) => "Missing authentication token",
-        (Dialect::Shipvox, Refusal::BadClaims(which)) if names_identity(which) => {
-            "Invalid token payload"
-        }
+        (Dialect::Shipvox, Refusal::BadClaims(which)) if names_identity(which) => "Invalid token payload",
         (Dialect::Shipvox, _) => "Invalid or expired token",
         (Dialect::Simutrador, Refusal::Missing) => "Authentication required",
         (Dialect::Simutrador, Refusal::Expired) => "Token expired",
-        (Dialect::Simutrador, Refusal::RoleNotAllowed(_) | Refusal::Internal(_)) => {
-            "Authentication error"
-        }
+        (Dialect::Simutrador, Refusal::RoleNotAllowed(_) | Refusal::Internal(_)) => "Authentication error",
         (Dialect::Simutrador, _) => "Invalid token",
         (Dialect::Omni2, Refusal::Missing) => "Authentication required: No token provided",
         (Dialect::Omni2, Refusal::RoleNotAllowed(role)) => {
@@ -108,15 +101,11 @@ pub(crate) fn http(dialect: Dialect, denial: &Denial) -> HttpRefusal {
     let (status, challenge) = match denial {
         // RFC 6750 §3.1: no error code when no credentials were sent.
         Denial::Token(Refusal::Missing) => (StatusCode::UNAUTHORIZED, Some("Bearer")),
-        Denial::Token(Refusal::RoleNotAllowed(_)) => (
-            StatusCode::FORBIDDEN,
-            Some("Bearer error=\"insufficient_scope\""),
-        ),
+        Denial::Token(Refusal::RoleNotAllowed(_)) => {
+            (StatusCode::FORBIDDEN, Some("Bearer error=\"insufficient_scope\""))
+        }
         Denial::Token(Refusal::Internal(_)) => (StatusCode::INTERNAL_SERVER_ERROR, None),
-        Denial::Token(_) => (
-            StatusCode::UNAUTHORIZED,
-            Some("Bearer error=\"invalid_token\""),
-        ),
+        Denial::Token(_) => (StatusCode::UNAUTHORIZED, Some("Bearer error=\"invalid_token\"")),
         Denial::TooManyConnections => (StatusCode::TOO_MANY_REQUESTS, None),
         Denial::ServiceFailed => (StatusCode::SERVICE_UNAVAILABLE, None),
     };
@@ -159,77 +148,35 @@ mod tests {
         all()
             .iter()
             .map(|denial| closing(dialect, denial))
-            .map(|closing| {
-                (
-                    closing.code,
-                    String::from_utf8_lossy(&closing.reason).into_owned(),
-                )
-            })
+            .map(|closing| (closing.code, String::from_utf8_lossy(&closing.reason).into_owned()))
             .collect()
     }
 
     #[test]
     fn the_documents_words() {
         let same = |code, texts: [&str; 6]| texts.map(|text| (code, text.to_owned())).to_vec();
-        assert_eq!(
-            told(Dialect::PersonalAssistant),
-            same(1008, ["Invalid token"; 6])
-        );
+        assert_eq!(told(Dialect::PersonalAssistant), same(1008, ["Invalid token"; 6]));
         let ioe = "Invalid or expired token";
         assert_eq!(
             told(Dialect::Shipvox),
-            same(
-                1008,
-                [
-                    "Missing authentication token",
-                    ioe,
-                    ioe,
-                    "Invalid token payload",
-                    ioe,
-                    ioe
-                ]
-            )
+            same(1008, ["Missing authentication token", ioe, ioe, "Invalid token payload", ioe, ioe])
         );
         let failed = "Authentication failed: Invalid or expired token";
         assert_eq!(
             told(Dialect::Omni2),
-            same(
-                1008,
-                [
-                    "Authentication required: No token provided",
-                    failed,
-                    failed,
-                    failed,
-                    failed,
-                    failed
-                ]
-            )
+            same(1008, ["Authentication required: No token provided", failed, failed, failed, failed, failed])
         );
-        let codes: Vec<_> = told(Dialect::Simutrador)
-            .into_iter()
-            .map(|(code, _)| code)
-            .collect();
+        let codes: Vec<_> = told(Dialect::Simutrador).into_iter().map(|(code, _)| code).collect();
         assert_eq!(codes, [4001, 4002, 4002, 4002, 4002, 4003]);
     }
 
     #[test]
     fn a_role_is_named_and_never_cut_inside_a_character() {
-        let role = |role: &str| {
-            closing(
-                Dialect::Omni2,
-                &Denial::Token(Refusal::RoleNotAllowed(role.to_owned())),
-            )
-        };
-        assert_eq!(
-            role("viewer").reason,
-            b"Insufficient permissions: Role 'viewer' not authorized"
-        );
+        let role = |role: &str| closing(Dialect::Omni2, &Denial::Token(Refusal::RoleNotAllowed(role.to_owned())));
+        assert_eq!(role("viewer").reason, b"Insufficient permissions: Role 'viewer' not authorized");
         for length in 40..80 {
             let reason = role(&"é".repeat(length)).reason;
-            assert!(
-                reason.len() <= REASON_BYTES && str::from_utf8(&reason).is_ok(),
-                "{length}"
-            );
+            assert!(reason.len() <= REASON_BYTES && str::from_utf8(&reason).is_ok(), "{length}");
         }
     }
 
@@ -237,19 +184,10 @@ mod tests {
     fn challenges_follow_rfc_6750() {
         for dialect in Dialect::ALL {
             let missing = http(*dialect, &Denial::Token(Refusal::Missing));
-            assert_eq!(
-                (missing.status.as_u16(), missing.challenge),
-                (401, Some("Bearer"))
-            );
+            assert_eq!((missing.status.as_u16(), missing.challenge), (401, Some("Bearer")));
             let expired = http(*dialect, &Denial::Token(Refusal::Expired));
-            assert_eq!(
-                (expired.status.as_u16(), expired.challenge),
-                (401, Some("Bearer error=\"invalid_token\""))
-            );
-            let role = http(
-                *dialect,
-                &Denial::Token(Refusal::RoleNotAllowed("x".to_owned())),
-            );
+            assert_eq!((expired.status.as_u16(), expired.challenge), (401, Some("Bearer error=\"invalid_token\"")));
+            let role = http(*dialect, &Denial::Token(Refusal::RoleNotAllowed("x".to_owned())));
             assert_eq!(role.status.as_u16(), 403);
         }
     }

@@ -14,8 +14,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::{
-    CACHE_CONTROL, CONNECTION, HeaderName, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT,
-    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, UPGRADE, WWW_AUTHENTICATE,
+    CACHE_CONTROL, CONNECTION, HeaderName, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
+    SEC_WEBSOCKET_PROTOCOL, UPGRADE, WWW_AUTHENTICATE,
 };
 use axum::http::{HeaderValue, Request, StatusCode};
 use axum::response::Response;
@@ -63,17 +63,10 @@ impl Server {
         socket.bind(config.listen)?;
         let (stop, stopped) = watch::channel(false);
         // bcrypt is slow by design and must not hold up the runtime.
-        let app = tokio::task::spawn_blocking(move || App::new(config, stopped))
-            .await
-            .map_err(io::Error::other)??;
+        let app = tokio::task::spawn_blocking(move || App::new(config, stopped)).await.map_err(io::Error::other)??;
         let listener = socket.listen(BACKLOG)?;
         let address = listener.local_addr()?;
-        Ok(Self {
-            listener,
-            address,
-            app: Arc::new(app),
-            stop,
-        })
+        Ok(Self { listener, address, app: Arc::new(app), stop })
     }
 
     /// Where it listens.
@@ -83,11 +76,7 @@ impl Server {
 
     /// The endpoint, with `{token}` where the token goes.
     pub fn url(&self) -> String {
-        format!(
-            "ws://{}{}",
-            self.address,
-            self.app.config.dialect.target_template()
-        )
+        format!("ws://{}{}", self.address, self.app.config.dialect.target_template())
     }
 
     /// Where the HTTP endpoints are.
@@ -102,20 +91,11 @@ impl Server {
 
     /// Accepts connections until `shutdown` is ready, then ends them and returns, in bounded time.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self {
-            listener,
-            app,
-            stop,
-            address,
-        } = self;
+        let Self { listener, app, stop, address } = self;
         let router = http::router(Arc::clone(&app));
         let seats = Arc::new(Semaphore::new(app.config.limits.connections));
         let mut tasks = JoinSet::new();
-        if let Some(every) = app
-            .config
-            .status_every
-            .filter(|_| app.config.dialect == Dialect::Omni2)
-        {
+        if let Some(every) = app.config.status_every.filter(|_| app.config.dialect == Dialect::Omni2) {
             tasks.spawn(status_broadcasts(Arc::clone(&app), every));
         }
         tracing::info!(%address, dialect = app.config.dialect.name(), fault = ?app.config.fault, "listening");
@@ -149,10 +129,7 @@ impl Server {
         stop.send_replace(true);
         tracing::info!(connections = tasks.len(), "stopping");
         let ended = async { while tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(app.config.limits.shutdown, ended)
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(app.config.limits.shutdown, ended).await.is_err() {
             tracing::warn!(connections = tasks.len(), "cut off");
         }
         tasks.shutdown().await;
@@ -226,10 +203,7 @@ async fn connection(app: Arc<App>, router: Router, stream: TcpStream, peer: Sock
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "HTTP ended");
     }
-    let made = upgrade
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .take();
+    let made = upgrade.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(made) = made {
         upgraded(&app, made, peer).await;
     }
@@ -247,23 +221,9 @@ async fn upgraded(app: &App, Upgrade { on, verdict }: Upgrade, peer: SocketAddr)
     match verdict.outcome {
         Ok(admitted) if faulty::bends_stream(app.config.fault) => {
             let stream = faulty::pumped(app.config.fault, stream, early);
-            session::serve(
-                app,
-                session::websocket(stream, Vec::new(), limits).await,
-                admitted,
-                peer,
-            )
-            .await;
+            session::serve(app, session::websocket(stream, Vec::new(), limits).await, admitted, peer).await;
         }
-        Ok(admitted) => {
-            session::serve(
-                app,
-                session::websocket(stream, early, limits).await,
-                admitted,
-                peer,
-            )
-            .await
-        }
+        Ok(admitted) => session::serve(app, session::websocket(stream, early, limits).await, admitted, peer).await,
         Err(denial) => {
             let socket = session::websocket(stream, early, limits).await;
             session::refuse(app, socket, &denial, &verdict.token).await;
@@ -348,13 +308,9 @@ fn switching(opening: &Opening, fault: Option<Fault>) -> Response {
 fn bad_opening(bad: &BadOpening, peer: SocketAddr) -> Response {
     tracing::info!(%peer, status = bad.status.as_u16(), why = bad.why, "no handshake");
     let mut response = detail(bad.status, bad.why);
-    response
-        .headers_mut()
-        .insert(CONNECTION, HeaderValue::from_static("close"));
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     for (name, value) in &bad.headers {
-        response
-            .headers_mut()
-            .insert(name, HeaderValue::from_static(value));
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     response
 }
@@ -362,11 +318,8 @@ fn bad_opening(bad: &BadOpening, peer: SocketAddr) -> Response {
 /// A refusal before the upgrade.
 fn refused(app: &App, denial: &crate::refusal::Denial, token: &[u8]) -> Response {
     let told = faulty::http(app, denial, token);
-    let mut response = if told.detail.is_empty() {
-        http::empty(told.status)
-    } else {
-        detail(told.status, &told.detail)
-    };
+    let mut response =
+        if told.detail.is_empty() { http::empty(told.status) } else { detail(told.status, &told.detail) };
     let headers = response.headers_mut();
     if let Some(challenge) = told.challenge {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
@@ -387,9 +340,7 @@ async fn http_endpoint(app: &App, router: &Router, request: Request<Incoming>) -
         Ok(Err(never)) => match never {},
         Err(_) => {
             let mut response = detail(StatusCode::REQUEST_TIMEOUT, "Request Timeout");
-            response
-                .headers_mut()
-                .insert(CONNECTION, HeaderValue::from_static("close"));
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             response
         }
     }

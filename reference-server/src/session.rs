@@ -66,31 +66,18 @@ pub(crate) async fn websocket<S>(stream: S, early: Vec<u8>, limits: &Limits) -> 
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    WebSocketStream::from_partially_read(
-        stream,
-        early,
-        Role::Server,
-        Some(websocket_config(limits)),
-    )
-    .await
+    WebSocketStream::from_partially_read(stream, early, Role::Server, Some(websocket_config(limits))).await
 }
 
 /// Serves an admitted client until one side has had enough.
-pub(crate) async fn serve<S>(
-    app: &App,
-    mut socket: WebSocketStream<S>,
-    admitted: Admitted,
-    peer: SocketAddr,
-) where
+pub(crate) async fn serve<S>(app: &App, mut socket: WebSocketStream<S>, admitted: Admitted, peer: SocketAddr)
+where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let began = Instant::now();
     let identity = admitted.bearer.identity.clone();
     let mut session = Session::new(app, admitted);
-    let ending = session
-        .run(&mut socket)
-        .await
-        .unwrap_or_else(|ending| ending);
+    let ending = session.run(&mut socket).await.unwrap_or_else(|ending| ending);
     // The seat is free before the goodbye: a slow goodbye must not count as a connection.
     drop(session);
     tracing::info!(%peer, ?identity, %ending, seconds = began.elapsed().as_secs_f64(), "disconnected");
@@ -113,12 +100,8 @@ pub(crate) async fn serve<S>(
 }
 
 /// Tells a refusal on a socket that was upgraded for nothing else. Nothing the client sends is looked at.
-pub(crate) async fn refuse<S>(
-    app: &App,
-    mut socket: WebSocketStream<S>,
-    denial: &Denial,
-    token: &[u8],
-) where
+pub(crate) async fn refuse<S>(app: &App, mut socket: WebSocketStream<S>, denial: &Denial, token: &[u8])
+where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     faulty::before_refusal(app, &mut socket).await;
@@ -166,17 +149,11 @@ async fn hang_up(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
 /// As bytes where a fault wants a reason that is no text.
 fn close_message(closing: Closing) -> Message {
     if let Ok(reason) = str::from_utf8(&closing.reason) {
-        return Message::Close(Some(CloseFrame {
-            code: closing.code.into(),
-            reason: reason.into(),
-        }));
+        return Message::Close(Some(CloseFrame { code: closing.code.into(), reason: reason.into() }));
     }
     let mut payload = closing.code.to_be_bytes().to_vec();
     payload.extend_from_slice(&closing.reason);
-    let header = FrameHeader {
-        opcode: OpCode::Control(Control::Close),
-        ..FrameHeader::default()
-    };
+    let header = FrameHeader { opcode: OpCode::Control(Control::Close), ..FrameHeader::default() };
     Message::Frame(Frame::from_payload(header, Bytes::from(payload)))
 }
 
@@ -194,12 +171,7 @@ impl<'a> Session<'a> {
     fn new(app: &'a App, admitted: Admitted) -> Self {
         Self {
             app,
-            talk: Talk::new(
-                app.config.dialect,
-                app.config.fault,
-                &admitted.bearer,
-                app.now(),
-            ),
+            talk: Talk::new(app.config.dialect, app.config.fault, &admitted.bearer, app.now()),
             deadlines: Deadlines::new(app, admitted.bearer.expires_at),
             admitted,
             answered: 0,
@@ -273,20 +245,12 @@ impl<'a> Session<'a> {
             for message in faulty::gather(self.app.config.fault, socket, message).await {
                 self.message(socket, message).await?;
             }
-            next = if bytes < TURN_BYTES {
-                socket.next().now_or_never()
-            } else {
-                None
-            };
+            next = if bytes < TURN_BYTES { socket.next().now_or_never() } else { None };
         }
         Ok(())
     }
 
-    async fn message<S>(
-        &mut self,
-        socket: &mut WebSocketStream<S>,
-        message: Message,
-    ) -> Result<(), Ending>
+    async fn message<S>(&mut self, socket: &mut WebSocketStream<S>, message: Message) -> Result<(), Ending>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -302,10 +266,7 @@ impl<'a> Session<'a> {
             Answer::Quiet => Ok(()),
             Answer::Reply(text) => self.feed(socket, text.into()).await,
             Answer::Broadcast(text) => {
-                let dropped = self
-                    .app
-                    .hub
-                    .broadcast_but(&text.into(), faulty::left_out(self.app, &self.admitted));
+                let dropped = self.app.hub.broadcast_but(&text.into(), faulty::left_out(self.app, &self.admitted));
                 if dropped > 0 {
                     tracing::warn!(dropped, "slow readers dropped");
                 }
@@ -338,11 +299,7 @@ impl<'a> Session<'a> {
         if let Some(name) = faulty::shared_user(app) {
             self.talk.call_user(name);
         }
-        let id = if app.config.dialect == Dialect::Shipvox {
-            random_16()
-        } else {
-            [0; 16]
-        };
+        let id = if app.config.dialect == Dialect::Shipvox { random_16() } else { [0; 16] };
         self.talk.text(text, app.now(), id)
     }
 
@@ -369,11 +326,7 @@ impl<'a> Session<'a> {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let message = if self.app.has(Fault::MasksServerFrames) {
-            faulty::masked(message)
-        } else {
-            message
-        };
+        let message = if self.app.has(Fault::MasksServerFrames) { faulty::masked(message) } else { message };
         match timeout(self.app.config.limits.write, socket.feed(message)).await {
             Ok(written) => written.map_err(|error| ending_of(&error)),
             Err(_) => Err(Ending::Drop("the client does not read")),
@@ -426,9 +379,7 @@ impl Deadlines {
         Self {
             // A token that should not have been let in (only a fault does) has no end here either: it is served.
             expiry: left
-                .filter(|left| {
-                    app.config.close_at_expiry && *left > 0.0 && *left < FAR.as_secs_f64()
-                })
+                .filter(|left| app.config.close_at_expiry && *left > 0.0 && *left < FAR.as_secs_f64())
                 .map(|left| now + Duration::from_secs_f64(left)),
             session: limits.session.map(|session| now + session.min(FAR)),
             idle: limits.idle,
@@ -440,14 +391,10 @@ impl Deadlines {
     }
 
     fn next(&self) -> Instant {
-        [
-            self.expiry,
-            self.session,
-            self.idle.map(|idle| self.active + idle),
-        ]
-        .into_iter()
-        .flatten()
-        .fold(self.next_ping, Instant::min)
+        [self.expiry, self.session, self.idle.map(|idle| self.active + idle)]
+            .into_iter()
+            .flatten()
+            .fold(self.next_ping, Instant::min)
     }
 
     fn due(&self, now: Instant, app: &App) -> Option<Ending> {
@@ -457,10 +404,7 @@ impl Deadlines {
             return Some(Ending::Close(expired));
         }
         if passed(self.session) {
-            return Some(Ending::Close(Closing::new(
-                1001,
-                "Maximum connection time reached",
-            )));
+            return Some(Ending::Close(Closing::new(1001, "Maximum connection time reached")));
         }
         if passed(self.idle.map(|idle| self.active + idle)) {
             return Some(Ending::Close(Closing::new(1001, "Idle for too long")));
@@ -481,12 +425,9 @@ impl std::fmt::Display for Ending {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let text: Cow<'_, str> = match self {
             Ending::ClosedByClient => "closed by the client".into(),
-            Ending::Close(closing) | Ending::Violation(closing) => format!(
-                "{} {}",
-                closing.code,
-                String::from_utf8_lossy(&closing.reason)
-            )
-            .into(),
+            Ending::Close(closing) | Ending::Violation(closing) => {
+                format!("{} {}", closing.code, String::from_utf8_lossy(&closing.reason)).into()
+            }
             Ending::Drop(why) => (*why).into(),
         };
         f.write_str(&text)

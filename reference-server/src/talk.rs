@@ -87,11 +87,7 @@ impl Talk {
             Dialect::Simutrador => self.simulate(text, now),
             Dialect::Omni2 => self.status(text),
         };
-        if self.fault == Some(Fault::NoEcho) {
-            Answer::Quiet
-        } else {
-            answer
-        }
+        if self.fault == Some(Fault::NoEcho) { Answer::Quiet } else { answer }
     }
 
     /// Answers a binary message: every dialect is text only (RFC 6455 §7.4.1, 1003).
@@ -114,21 +110,9 @@ impl Talk {
                 message.insert(name.to_owned(), value);
             }
         };
-        let timestamp = if self.fault == Some(Fault::MillisecondTimestamp) {
-            now * 1000.0
-        } else {
-            now
-        };
-        let id = if self.fault == Some(Fault::ConstantRequestId) {
-            [7; 16]
-        } else {
-            id
-        };
-        put(
-            "user",
-            Value::from(self.identity.as_str()),
-            Fault::UserFromMessage,
-        );
+        let timestamp = if self.fault == Some(Fault::MillisecondTimestamp) { now * 1000.0 } else { now };
+        let id = if self.fault == Some(Fault::ConstantRequestId) { [7; 16] } else { id };
+        put("user", Value::from(self.identity.as_str()), Fault::UserFromMessage);
         put("timestamp", Value::from(timestamp), Fault::StampByClient);
         put("requestId", Value::from(uuid_v4(id)), Fault::StampByClient);
         Answer::Broadcast(Value::Object(message).to_string())
@@ -223,14 +207,7 @@ fn uuid_v4(mut bytes: [u8; 16]) -> String {
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!(
-        "{}-{}-{}-{}-{}",
-        &hex[..8],
-        &hex[8..12],
-        &hex[12..16],
-        &hex[16..20],
-        &hex[20..]
-    )
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
 #[cfg(test)]
@@ -240,15 +217,8 @@ mod tests {
     use super::*;
 
     fn talk(dialect: Dialect, claims: Value) -> Talk {
-        let Value::Object(claims) = claims else {
-            panic!("claims")
-        };
-        let bearer = Bearer {
-            identity: "alice".to_owned(),
-            role: None,
-            claims: claims.into(),
-            expires_at: None,
-        };
+        let Value::Object(claims) = claims else { panic!("claims") };
+        let bearer = Bearer { identity: "alice".to_owned(), role: None, claims: claims.into(), expires_at: None };
         Talk::new(dialect, None, &bearer, 1.0)
     }
 
@@ -270,10 +240,7 @@ mod tests {
     fn an_echo_is_exact() {
         let talk = talk(Dialect::PersonalAssistant, json!({"username": "Alice"}));
         let text = "\u{0}é\u{10ffff} ";
-        assert_eq!(
-            talk.text(text, 0.0, [0; 16]),
-            Answer::Reply(format!("Echo: {text}"))
-        );
+        assert_eq!(talk.text(text, 0.0, [0; 16]), Answer::Reply(format!("Echo: {text}")));
         assert!(talk.welcome(0.0).unwrap().contains("\"connected\""));
     }
 
@@ -292,17 +259,7 @@ mod tests {
     fn what_is_no_object_is_told_to_its_sender_only() {
         for dialect in [Dialect::Shipvox, Dialect::Simutrador, Dialect::Omni2] {
             let talk = talk(dialect, json!({}));
-            for bad in [
-                "not json",
-                "{",
-                "",
-                "[]",
-                "1",
-                "\"x\"",
-                "null",
-                "true",
-                &"[".repeat(10_000),
-            ] {
+            for bad in ["not json", "{", "", "[]", "1", "\"x\"", "null", "true", &"[".repeat(10_000)] {
                 assert_eq!(reply(&talk, bad)["type"], "error", "{dialect} {bad}");
             }
         }
@@ -312,25 +269,16 @@ mod tests {
     fn simutrador_knows_whom_it_serves() {
         let talk = talk(Dialect::Simutrador, json!({"plan": "pro"}));
         let echo = reply(&talk, r#"{"type":"echo","payload":"7f3a"}"#);
-        assert_eq!(
-            echo,
-            json!({"type": "echo", "payload": "7f3a", "user_id": "alice", "plan": "pro"})
-        );
+        assert_eq!(echo, json!({"type": "echo", "payload": "7f3a", "user_id": "alice", "plan": "pro"}));
         assert_eq!(reply(&talk, r#"{"type":"ping"}"#)["type"], "pong");
-        assert_eq!(
-            reply(&talk, r#"{"type":"whoami"}"#)["authenticated_at"],
-            1.0
-        );
+        assert_eq!(reply(&talk, r#"{"type":"whoami"}"#)["authenticated_at"], 1.0);
     }
 
     #[test]
     fn omni2_answers_the_keep_alive() {
         let talk = talk(Dialect::Omni2, json!({}));
         assert_eq!(reply(&talk, "ping")["type"], "pong");
-        assert_eq!(
-            talk.text(r#"{"type":"other"}"#, 0.0, [0; 16]),
-            Answer::Quiet
-        );
+        assert_eq!(talk.text(r#"{"type":"other"}"#, 0.0, [0; 16]), Answer::Quiet);
         assert!(talk.welcome(0.0).unwrap().contains("\"mcps\""));
     }
 }
