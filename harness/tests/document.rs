@@ -68,10 +68,7 @@ cases:
   - { name: expired, expect: { closed: 4001 }, deadline_ms: 500, strict: true }
 ";
     let file = load(text).expect("a good document");
-    assert_eq!(
-        file.cases[0].steps,
-        [Step::Send("hello".to_owned()), Step::Wait { ms: 20 }]
-    );
+    assert_eq!(file.cases[0].steps, [Step::Send("hello".to_owned()), Step::Wait { ms: 20 }]);
     assert_eq!(file.cases[1].expect, Outcome::Closed(4001));
 }
 
@@ -279,9 +276,7 @@ fn a_mistake_behind_an_alias_is_shown_with_its_use() {
         ms: u32,
     }
     let at = Path::root().key("use");
-    let found = document
-        .decode_items::<Wait>(&document.value()["use"], &at)
-        .expect_err("soon isn't a number");
+    let found = document.decode_items::<Wait>(&document.value()["use"], &at).expect_err("soon isn't a number");
     assert_snapshot!(found, @r#"
     error[GC1005]: expected a whole number from 0 up, found the text "soon"
      --> cases/auth.yaml:1:16
@@ -299,9 +294,7 @@ fn each_item_of_a_list_shows_its_own_mistake() {
     let text = "cases:\n- { name: a, expect: refusd }\n- { name: b, expect: refused }\n- { expect: refused }\n";
     let document = Document::parse("cases/auth.yaml", text).expect("good YAML");
     let at = Path::root().key("cases");
-    let found = document
-        .decode_items::<Case>(&document.value()["cases"], &at)
-        .expect_err("two mistakes");
+    let found = document.decode_items::<Case>(&document.value()["cases"], &at).expect_err("two mistakes");
     assert_snapshot!(found, @"
     error[GC1006]: unknown word `refusd`
      --> cases/auth.yaml:2:22
@@ -325,8 +318,7 @@ fn a_caller_can_point_at_a_path() {
     let text = "cases:\n  - name: a\n    weakness: accepts-alg-nnoe\n";
     let document = Document::parse("cases/signature.yaml", text).expect("good YAML");
     let path = Path::root().key("cases").index(0).key("weakness");
-    let close =
-        gatecrash::document::closest("accepts-alg-nnoe", ["ignores-exp", "accepts-alg-none"]);
+    let close = gatecrash::document::closest("accepts-alg-nnoe", ["ignores-exp", "accepts-alg-none"]);
     assert_eq!(close, Some("accepts-alg-none"));
     let found = document.diagnostic(
         Code::UnknownReference,
@@ -343,19 +335,12 @@ fn a_caller_can_point_at_a_path() {
       |
       = help: did you mean `accepts-alg-none`?
     ");
-    assert!(
-        found.render(true).contains("\u{1b}["),
-        "colour when asked for"
-    );
+    assert!(found.render(true).contains("\u{1b}["), "colour when asked for");
 }
 
 #[test]
 fn hostile_text_is_cut_and_escaped() {
-    let text = format!(
-        "{{ \"{}\\t\": 1, a\u{202e}b\u{7f}: \u{1b}[31m{} }}",
-        "é".repeat(200),
-        "漢".repeat(200)
-    );
+    let text = format!("{{ \"{}\\t\": 1, a\u{202e}b\u{7f}: \u{1b}[31m{} }}", "é".repeat(200), "漢".repeat(200));
     assert_snapshot!(refused(&text), @r#"
     error[GC1001]: a control character can't stand here
      --> cases/auth.yaml:1:212
@@ -365,11 +350,7 @@ fn hostile_text_is_cut_and_escaped() {
       |
       = help: remove it, or write it as an escape in double quotes
     "#);
-    let text = format!(
-        "cases: [{{ name: {}, é\u{202e}\tb: \"{}\" }}]\n",
-        "x".repeat(300),
-        "漢".repeat(200)
-    );
+    let text = format!("cases: [{{ name: {}, é\u{202e}\tb: \"{}\" }}]\n", "x".repeat(300), "漢".repeat(200));
     assert_snapshot!(refused(&text), @r#"
     error[GC1003]: unknown key `é\u{202e}    b`
      --> cases/auth.yaml:1:319
@@ -383,19 +364,8 @@ fn hostile_text_is_cut_and_escaped() {
 
 #[test]
 fn every_message_is_a_lowercase_fragment() {
-    let texts = [
-        "a: [",
-        "a: 'x",
-        "a: b: c",
-        "\t- a",
-        "a: .nan",
-        "a: 010",
-        "1: a",
-        "a: 1\na: 2",
-        "",
-        "%A\n---\n",
-        "a: *b",
-    ];
+    let texts =
+        ["a: [", "a: 'x", "a: b: c", "\t- a", "a: .nan", "a: 010", "1: a", "a: 1\na: 2", "", "%A\n---\n", "a: *b"];
     for text in texts {
         for found in &Document::parse("x.yaml", text).expect_err(text) {
             let message = found.message();
@@ -417,11 +387,7 @@ fn codes_are_unique_and_in_order() {
 #[test]
 fn what_readers_take_for_different_things_is_refused() {
     for text in ["010", "08", "-010", "1_000", "0x1_0", "1e400", "0b1_1"] {
-        assert_eq!(
-            meaning(&format!("a: {text}\n")),
-            Err(vec![Code::Ambiguous]),
-            "{text}"
-        );
+        assert_eq!(meaning(&format!("a: {text}\n")), Err(vec![Code::Ambiguous]), "{text}");
         let quoted = meaning(&format!("a: '{text}'\n"));
         assert_eq!(quoted, Ok(json!({ "a": text })), "{text} in quotes");
     }
@@ -462,50 +428,24 @@ fn what_readers_agree_on_is_taken_as_they_say() {
         (">-\n  x\n  y\n\n  z\n", json!("x y\nz")),
     ];
     for (text, value) in same {
-        assert_eq!(
-            meaning(&format!("a: {text}\n")),
-            Ok(json!({ "a": value })),
-            "{text}"
-        );
+        assert_eq!(meaning(&format!("a: {text}\n")), Ok(json!({ "a": value })), "{text}");
     }
-    assert_eq!(
-        meaning("a: &x [1, {b: 2}]\nc: *x\n"),
-        Ok(json!({ "a": [1, {"b": 2}], "c": [1, {"b": 2}] }))
-    );
+    assert_eq!(meaning("a: &x [1, {b: 2}]\nc: *x\n"), Ok(json!({ "a": [1, {"b": 2}], "c": [1, {"b": 2}] })));
 }
 
 #[test]
 fn numbers_that_cannot_be_kept_are_refused() {
     let long = "9".repeat(50);
-    for text in [
-        ".nan",
-        ".inf",
-        "-.INF",
-        "18446744073709551616",
-        "-9223372036854775809",
-        &long,
-        "123456789012345678901",
-    ] {
-        assert_eq!(
-            meaning(&format!("a: {text}\n")),
-            Err(vec![Code::NotFinite]),
-            "{text}"
-        );
+    for text in
+        [".nan", ".inf", "-.INF", "18446744073709551616", "-9223372036854775809", &long, "123456789012345678901"]
+    {
+        assert_eq!(meaning(&format!("a: {text}\n")), Err(vec![Code::NotFinite]), "{text}");
     }
 }
 
 #[test]
 fn keys_are_text() {
-    for text in [
-        "1: x",
-        "~: x",
-        "true: x",
-        "1.5: x",
-        ": x",
-        "? [a]\n: x",
-        "{? {b: 1} : 2}",
-        "b: &x y\n*x : 2",
-    ] {
+    for text in ["1: x", "~: x", "true: x", "1.5: x", ": x", "? [a]\n: x", "{? {b: 1} : 2}", "b: &x y\n*x : 2"] {
         assert_eq!(meaning(text), Err(vec![Code::NotAWord]), "{text}");
     }
     assert_eq!(meaning("\"1\": x"), Ok(json!({ "1": "x" })));
@@ -523,36 +463,22 @@ fn a_file_without_content_is_refused() {
 fn bytes_that_are_not_utf8_are_refused_with_their_place() {
     let found = Document::parse_bytes("x.yaml", b"a: 1\nb: caf\xe9\n").expect_err("latin-1");
     let first = found.iter().next().expect("one");
-    assert_eq!(
-        (first.code(), first.place().line, first.place().column),
-        (Code::NotText, 2, 7)
-    );
+    assert_eq!((first.code(), first.place().line, first.place().column), (Code::NotText, 2, 7));
 }
 
 #[test]
 fn all_that_the_guard_forbids_is_shown_at_once() {
     let text = "a: !x 1\nb: &b { c: 1, c: 2 }\nd:\n  <<: *b\n";
-    assert_eq!(
-        meaning(text),
-        Err(vec![Code::Tag, Code::DuplicateKey, Code::MergeKey])
-    );
+    assert_eq!(meaning(text), Err(vec![Code::Tag, Code::DuplicateKey, Code::MergeKey]));
 }
 
 /// Refused for their cost, by a counter. Had the counter not stopped them, the nested ones alone would take
 /// `serde_yaml` minutes, so this test also ends only if they never reach it.
 #[test]
 fn texts_made_to_hurt_are_refused_by_a_budget() {
-    let bomb: String = (1..30)
-        .map(|n| {
-            format!(
-                "x{n}: &x{n} [{}]\n",
-                vec![format!("*x{}", n - 1); 9].join(",")
-            )
-        })
-        .collect();
-    let chain: String = (1..200)
-        .map(|n| format!("x{n}: &x{n} [*x{}]\n", n - 1))
-        .collect();
+    let bomb: String =
+        (1..30).map(|n| format!("x{n}: &x{n} [{}]\n", vec![format!("*x{}", n - 1); 9].join(","))).collect();
+    let chain: String = (1..200).map(|n| format!("x{n}: &x{n} [*x{}]\n", n - 1)).collect();
     let texts = [
         ("nested lists", "[".repeat(100_000)),
         ("nested mappings", "{a: ".repeat(100_000)),
@@ -560,24 +486,12 @@ fn texts_made_to_hurt_are_refused_by_a_budget() {
         ("a long flat list", format!("[{}]", "1, ".repeat(300_000))),
         ("a list of many lines", "- 1\n".repeat(200_000)),
         ("too many bytes", "#".repeat(LIMITS.bytes + 1)),
-        (
-            "aliases of aliases",
-            format!("x0: &x0 [1,1,1,1,1,1,1,1,1]\n{bomb}"),
-        ),
+        ("aliases of aliases", format!("x0: &x0 [1,1,1,1,1,1,1,1,1]\n{bomb}")),
         ("a chain of aliases", format!("x0: &x0 [1]\n{chain}")),
-        (
-            "many aliases",
-            format!("a: &a 1\nb: [{}]", "*a, ".repeat(LIMITS.aliases + 1)),
-        ),
-        (
-            "a long text repeated",
-            format!("a: &a {}\nb: [{}]", "x".repeat(500_000), "*a, ".repeat(900)),
-        ),
+        ("many aliases", format!("a: &a 1\nb: [{}]", "*a, ".repeat(LIMITS.aliases + 1))),
+        ("a long text repeated", format!("a: &a {}\nb: [{}]", "x".repeat(500_000), "*a, ".repeat(900))),
         ("an endless alias", "a: &a [*a]".to_owned()),
-        (
-            "fifty deep",
-            format!("{}{}", "[".repeat(50), "]".repeat(50)),
-        ),
+        ("fifty deep", format!("{}{}", "[".repeat(50), "]".repeat(50))),
     ];
     for (what, text) in texts {
         assert_eq!(meaning(&text), Err(vec![Code::BeyondLimits]), "{what}");
@@ -597,10 +511,7 @@ fn texts_full_of_mistakes_are_read_to_a_limit() {
         "&a ".repeat(100_000),
         format!("a: \"{}", "x ".repeat(400_000)),
         format!("[{}]", "010, ".repeat(30_000)),
-        format!(
-            "{{{}}}",
-            (0..30_000).map(|n| format!("{n}: 1, ")).collect::<String>()
-        ),
+        format!("{{{}}}", (0..30_000).map(|n| format!("{n}: 1, ")).collect::<String>()),
     ];
     for text in texts {
         let found = Document::parse("x.yaml", &text).expect_err("full of mistakes");
@@ -612,20 +523,9 @@ fn texts_full_of_mistakes_are_read_to_a_limit() {
 #[test]
 fn a_large_document_within_the_limits_is_read() {
     let keys: String = (0..40_000).map(|n| format!("key-{n}: {n}\n")).collect();
-    let deep = format!(
-        "{}{}{}",
-        "[".repeat(47),
-        "1, ".repeat(90_000),
-        "]".repeat(47)
-    );
+    let deep = format!("{}{}{}", "[".repeat(47), "1, ".repeat(90_000), "]".repeat(47));
     let anchors: String = (0..30_000).map(|n| format!("- &a{n} x\n")).collect();
-    for text in [
-        keys,
-        deep,
-        anchors,
-        "a".repeat(LIMITS.bytes),
-        format!("a: {}", "b\n ".repeat(300_000)),
-    ] {
+    for text in [keys, deep, anchors, "a".repeat(LIMITS.bytes), format!("a: {}", "b\n ".repeat(300_000))] {
         assert!(Document::parse("x.yaml", &text).is_ok(), "{text:.40}");
     }
 }
@@ -636,25 +536,12 @@ fn places_are_those_of_keys_and_values() {
     let document = Document::parse("x.yaml", text).expect("good YAML");
     let b = Path::root().key("a").index(0).key("b");
     let place = document.place(&b).expect("a value");
-    assert_eq!(
-        (&text[place.start..place.end], place.line, place.column),
-        ("\"漢字\"", 3, 10)
-    );
+    assert_eq!((&text[place.start..place.end], place.line, place.column), ("\"漢字\"", 3, 10));
     let place = document.key_place(&b).expect("a key");
-    assert_eq!(
-        (&text[place.start..place.end], place.line, place.column),
-        ("b", 3, 7)
-    );
-    let item = document
-        .place(&Path::root().key("a").index(1))
-        .expect("an item");
-    assert_eq!(
-        (&text[item.start..item.end], item.line, item.column),
-        ("d", 4, 5)
-    );
-    let mapping = document
-        .place(&Path::root().key("a").index(0))
-        .expect("a mapping");
+    assert_eq!((&text[place.start..place.end], place.line, place.column), ("b", 3, 7));
+    let item = document.place(&Path::root().key("a").index(1)).expect("an item");
+    assert_eq!((&text[item.start..item.end], item.line, item.column), ("d", 4, 5));
+    let mapping = document.place(&Path::root().key("a").index(0)).expect("a mapping");
     assert_eq!(&text[mapping.start..mapping.end], "{ b: \"漢字\", c: [1] }");
     assert_eq!(document.place(&b.key("nowhere")), None);
     assert_eq!(b.to_string(), "a[0].b");
@@ -673,38 +560,18 @@ mod tables {
 
     #[test]
     fn an_item_without_a_table_is_its_own_copy() {
-        assert_eq!(
-            copies(json!({ "a": "${b}" })),
-            [(String::new(), json!({ "a": "${b}" }))]
-        );
+        assert_eq!(copies(json!({ "a": "${b}" })), [(String::new(), json!({ "a": "${b}" }))]);
         assert_eq!(copies(json!(3)), [(String::new(), json!(3))]);
     }
 
     #[test]
     fn a_whole_placeholder_keeps_its_type_and_a_part_is_text() {
-        let item = json!({ "for": { "n": [1, true, null, 1.5, "x"] }, "whole": ["${n}"], "part": "<${n}>", "k-${n}": 0 });
+        let item =
+            json!({ "for": { "n": [1, true, null, 1.5, "x"] }, "whole": ["${n}"], "part": "<${n}>", "k-${n}": 0 });
         let copies = copies(item);
-        assert_eq!(
-            copies[0],
-            (
-                "1".to_owned(),
-                json!({ "whole": [1], "part": "<1>", "k-1": 0 })
-            )
-        );
-        assert_eq!(
-            copies[1],
-            (
-                "true".to_owned(),
-                json!({ "whole": [true], "part": "<true>", "k-true": 0 })
-            )
-        );
-        assert_eq!(
-            copies[2],
-            (
-                "null".to_owned(),
-                json!({ "whole": [null], "part": "<null>", "k-null": 0 })
-            )
-        );
+        assert_eq!(copies[0], ("1".to_owned(), json!({ "whole": [1], "part": "<1>", "k-1": 0 })));
+        assert_eq!(copies[1], ("true".to_owned(), json!({ "whole": [true], "part": "<true>", "k-true": 0 })));
+        assert_eq!(copies[2], ("null".to_owned(), json!({ "whole": [null], "part": "<null>", "k-null": 0 })));
         assert_eq!(copies[4].1["part"], "<x>");
     }
 
@@ -716,10 +583,7 @@ mod tables {
         ] }, "cut": "${e.cut}", "x": "${e.deep.x}" });
         assert_eq!(
             copies(item),
-            [
-                ("short".to_owned(), json!({ "cut": 1, "x": [2] })),
-                ("1".to_owned(), json!({ "cut": 5, "x": 6 }))
-            ]
+            [("short".to_owned(), json!({ "cut": 1, "x": [2] })), ("1".to_owned(), json!({ "cut": 5, "x": 6 }))]
         );
     }
 
@@ -729,20 +593,14 @@ mod tables {
         let error = message(item);
         assert_eq!(error, "a: entry 1 of the table has no ``");
         let item = json!({ "for": { "n": ["${n}"] }, "a": "${n} ${now} ${nn} ${n ${ $n {n}", "b": "${now.n}" });
-        assert_eq!(
-            copies(item)[0].1,
-            json!({ "a": "${n} ${now} ${nn} ${n ${ $n {n}", "b": "${now.n}" })
-        );
+        assert_eq!(copies(item)[0].1, json!({ "a": "${n} ${now} ${nn} ${n ${ $n {n}", "b": "${now.n}" }));
     }
 
     #[test]
     fn labels_are_safe_short_and_unique() {
         let item = json!({ "for": { "n": ["a b/c", "a-b-c", "", "é", "x".repeat(90), "-", "../x"] }, "a": "${n}" });
         let labels: Vec<String> = copies(item).into_iter().map(|(label, _)| label).collect();
-        assert_eq!(
-            labels,
-            ["a-b-c", "a-b-c-1", "2", "3", &"x".repeat(40), "-", "..-x"]
-        );
+        assert_eq!(labels, ["a-b-c", "a-b-c-1", "2", "3", &"x".repeat(40), "-", "..-x"]);
     }
 
     #[test]
@@ -774,10 +632,7 @@ mod tables {
         let text = "cases:\n  - for: { alg: [] }\n    name: ${alg}\n";
         let document = Document::parse("cases/signature.yaml", text).expect("good YAML");
         let found = document
-            .expand(
-                &document.value()["cases"][0],
-                &Path::root().key("cases").index(0),
-            )
+            .expand(&document.value()["cases"][0], &Path::root().key("cases").index(0))
             .expect_err("an empty table");
         assert_snapshot!(found, @"
         error[GC1018]: the table has no entries
@@ -792,15 +647,11 @@ mod tables {
 
     #[test]
     fn a_mistake_in_a_copy_is_shown_in_the_item() {
-        let text =
-            "cases:\n  - for: { n: [refused, refusd] }\n    name: is-${n}\n    expect: ${n}\n";
+        let text = "cases:\n  - for: { n: [refused, refusd] }\n    name: is-${n}\n    expect: ${n}\n";
         let document = Document::parse("cases/signature.yaml", text).expect("good YAML");
         let at = Path::root().key("cases").index(0);
         let mut found = Diagnostics::new();
-        for (label, copy) in document
-            .expand(&document.value()["cases"][0], &at)
-            .expect("a good table")
-        {
+        for (label, copy) in document.expand(&document.value()["cases"][0], &at).expect("a good table") {
             let decoded = document.decode::<Case>(&copy, &at);
             found.keep(decoded.map_err(|one| one.note_each(format!("in the copy `{label}`"))));
         }
@@ -921,30 +772,11 @@ mod properties {
                 prop_assert!(one.place().end <= text.len().max(one.place().end.min(LIMITS.bytes)));
                 let shown = one.render(false);
                 let header = format!(" --> x.yaml:{}:{}", one.place().line, one.place().column);
-                prop_assert!(
-                    shown
-                        .lines()
-                        .nth(1)
-                        .is_some_and(|line| line.ends_with(&header)),
-                    "{}",
-                    shown
-                );
-                prop_assert!(
-                    shown.lines().nth(3).is_some_and(|line| line.contains(" |")),
-                    "{}",
-                    shown
-                );
+                prop_assert!(shown.lines().nth(1).is_some_and(|line| line.ends_with(&header)), "{}", shown);
+                prop_assert!(shown.lines().nth(3).is_some_and(|line| line.contains(" |")), "{}", shown);
                 prop_assert!(shown.contains('^'), "{}", shown);
-                prop_assert!(
-                    !shown.contains(|c: char| c.is_control() && c != '\n'),
-                    "{:?}",
-                    shown
-                );
-                prop_assert!(
-                    shown.lines().all(|line| line.chars().count() < 700),
-                    "{}",
-                    shown
-                );
+                prop_assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{:?}", shown);
+                prop_assert!(shown.lines().all(|line| line.chars().count() < 700), "{}", shown);
                 prop_assert!(one.render(true).contains('^'));
             }
             Ok(())

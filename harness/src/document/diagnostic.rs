@@ -97,12 +97,7 @@ pub struct Diagnostic {
 
 impl Diagnostic {
     /// A diagnostic at a range of bytes; the range is clamped to the text.
-    pub(super) fn new(
-        code: Code,
-        source: &Source,
-        range: Range<usize>,
-        message: impl AsRef<str>,
-    ) -> Self {
+    pub(super) fn new(code: Code, source: &Source, range: Range<usize>, message: impl AsRef<str>) -> Self {
         let place = source.place(&range);
         Self {
             code,
@@ -182,9 +177,7 @@ impl Diagnostic {
     #[must_use]
     pub fn render(&self, color: bool) -> String {
         let text = self.excerpt.text();
-        let title = Level::ERROR
-            .primary_title(&self.message)
-            .id(self.code.as_str());
+        let title = Level::ERROR.primary_title(&self.message).id(self.code.as_str());
         let mut group = title.element(self.excerpt.snippet(&self.file, &text));
         for note in &self.notes {
             group = group.element(Level::NOTE.message(note));
@@ -192,11 +185,7 @@ impl Diagnostic {
         if let Some(help) = &self.help {
             group = group.element(Level::HELP.message(help));
         }
-        let renderer = if color {
-            Renderer::styled()
-        } else {
-            Renderer::plain()
-        };
+        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         // Lines are cut and escaped before, at a width of our own; the renderer must not cut them again.
         let shown = renderer.term_width(2 * SHOWN_LINE).render(&[group]);
 
@@ -208,10 +197,7 @@ impl Diagnostic {
         }
         let at = |column| format!("{}:{}:{column}", self.file, self.place.line);
         match shown.split_once('\n') {
-            Some((title, rest)) => format!(
-                "{title}\n{}",
-                rest.replacen(&at(counted), &at(self.place.column), 1)
-            ),
+            Some((title, rest)) => format!("{title}\n{}", rest.replacen(&at(counted), &at(self.place.column), 1)),
             None => shown,
         }
     }
@@ -238,10 +224,7 @@ impl Diagnostics {
     /// None so far.
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            list: Vec::new(),
-            dropped: 0,
-        }
+        Self { list: Vec::new(), dropped: 0 }
     }
 
     /// Adds one. Past the first fifty they are only counted.
@@ -274,19 +257,14 @@ impl Diagnostics {
         if self.is_empty() {
             return Ok(value);
         }
-        self.list
-            .sort_by(|a, b| (&a.file, a.place.start).cmp(&(&b.file, b.place.start)));
+        self.list.sort_by(|a, b| (&a.file, a.place.start).cmp(&(&b.file, b.place.start)));
         Err(self)
     }
 
     /// Adds the same note to each, such as which variant of a table they were found in.
     #[must_use]
     pub fn note_each(mut self, note: impl AsRef<str>) -> Self {
-        self.list = self
-            .list
-            .into_iter()
-            .map(|diagnostic| diagnostic.note(note.as_ref()))
-            .collect();
+        self.list = self.list.into_iter().map(|diagnostic| diagnostic.note(note.as_ref())).collect();
         self
     }
 
@@ -310,11 +288,7 @@ impl Diagnostics {
     /// All of them as shown to a person, a blank line between; with `color`, with ANSI colours.
     #[must_use]
     pub fn render(&self, color: bool) -> String {
-        let mut shown: Vec<String> = self
-            .list
-            .iter()
-            .map(|diagnostic| diagnostic.render(color))
-            .collect();
+        let mut shown: Vec<String> = self.list.iter().map(|diagnostic| diagnostic.render(color)).collect();
         if self.dropped > 0 {
             shown.push(format!("and {} more", self.dropped));
         }
@@ -324,10 +298,7 @@ impl Diagnostics {
 
 impl From<Diagnostic> for Diagnostics {
     fn from(diagnostic: Diagnostic) -> Self {
-        Self {
-            list: vec![diagnostic],
-            dropped: 0,
-        }
+        Self { list: vec![diagnostic], dropped: 0 }
     }
 }
 
@@ -376,15 +347,8 @@ struct Mark {
 impl Excerpt {
     fn cut(source: &Source, place: &Place) -> Self {
         let (line, range) = Line::cut(source, place, None);
-        let mark = Mark {
-            line: place.line,
-            range,
-            label: None,
-        };
-        Self {
-            lines: vec![line],
-            marks: vec![mark],
-        }
+        let mark = Mark { line: place.line, range, label: None };
+        Self { lines: vec![line], marks: vec![mark] }
     }
 
     /// Takes in a second place, unless it is too far away.
@@ -400,28 +364,17 @@ impl Excerpt {
             Some(line) => {
                 let (again, range) = Line::cut(source, place, Some(line.skipped));
                 // Cut from the same byte, it is the same line; but the place may lie outside of what is shown.
-                if place.start < source.line(place.line).0 + line.skipped
-                    || range.start >= again.text.len()
-                {
+                if place.start < source.line(place.line).0 + line.skipped || range.start >= again.text.len() {
                     return false;
                 }
                 range
             }
             None => {
                 let (line, range) = Line::cut(source, place, None);
-                let between = if place.line < first {
-                    place.line + 1..first
-                } else {
-                    last + 1..place.line
-                };
+                let between = if place.line < first { place.line + 1..first } else { last + 1..place.line };
                 let blank = |number| {
                     let start = source.line(number).0;
-                    let place = Place {
-                        start,
-                        end: start,
-                        line: number,
-                        column: 1,
-                    };
+                    let place = Place { start, end: start, line: number, column: 1 };
                     Line::cut(source, &place, Some(0)).0
                 };
                 self.lines.extend(between.map(blank));
@@ -430,11 +383,7 @@ impl Excerpt {
                 range
             }
         };
-        self.marks.push(Mark {
-            line: place.line,
-            range,
-            label: Some(safe(label)),
-        });
+        self.marks.push(Mark { line: place.line, range, label: Some(safe(label)) });
         true
     }
 
@@ -449,25 +398,16 @@ impl Excerpt {
             return 1;
         };
         let line = self.lines.iter().find(|line| line.number == mark.line);
-        line.and_then(|line| line.text.get(..mark.range.start))
-            .map_or(1, |before| before.chars().count() + 1)
+        line.and_then(|line| line.text.get(..mark.range.start)).map_or(1, |before| before.chars().count() + 1)
     }
 
     fn snippet<'a>(&'a self, file: &'a str, text: &'a str) -> Snippet<'a, Annotation<'a>> {
         let first = self.lines.first().map_or(1, |line| line.number);
         let mut snippet = Snippet::source(text).path(file).line_start(first);
         for (index, mark) in self.marks.iter().enumerate() {
-            let before: usize = self
-                .lines
-                .iter()
-                .take_while(|line| line.number < mark.line)
-                .map(|line| line.text.len() + 1)
-                .sum();
-            let kind = if index == 0 {
-                AnnotationKind::Primary
-            } else {
-                AnnotationKind::Context
-            };
+            let before: usize =
+                self.lines.iter().take_while(|line| line.number < mark.line).map(|line| line.text.len() + 1).sum();
+            let kind = if index == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
             let range = before + mark.range.start..before + mark.range.end;
             snippet = snippet.annotation(kind.span(range).label(mark.label.as_deref()));
         }
@@ -493,12 +433,7 @@ impl Line {
         let skipped = skipped.unwrap_or_else(|| {
             let short = line.chars().take(SHOWN_LINE + 1).count() <= SHOWN_LINE;
             let before = line.get(..from).filter(|_| !short).unwrap_or_default();
-            before
-                .char_indices()
-                .rev()
-                .take(SHOWN_LINE / 3)
-                .last()
-                .map_or(0, |(offset, _)| offset)
+            before.char_indices().rev().take(SHOWN_LINE / 3).last().map_or(0, |(offset, _)| offset)
         });
         let mut text = String::new();
         if skipped > 0 {
@@ -520,28 +455,15 @@ impl Line {
             let length = text.len();
             push_safe(&mut text, character);
             // An escape takes several columns.
-            shown += text.len().saturating_sub(length).max(character.len_utf8())
-                - character.len_utf8()
-                + 1;
+            shown += text.len().saturating_sub(length).max(character.len_utf8()) - character.len_utf8() + 1;
         }
         let start = caret.unwrap_or(text.len());
         let mut end = caret_end.unwrap_or(text.len()).max(start);
         if start == end {
             // Something must be underlined: the next character, or the gap after the last.
-            end = start
-                + text
-                    .get(start..)
-                    .and_then(|rest| rest.chars().next())
-                    .map_or(0, char::len_utf8);
+            end = start + text.get(start..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
         }
-        (
-            Self {
-                number: place.line,
-                text,
-                skipped,
-            },
-            start..end,
-        )
+        (Self { number: place.line, text, skipped }, start..end)
     }
 }
 

@@ -102,11 +102,7 @@ impl Tree {
 
     /// The node an alias stands for, or the node itself. Aliases point backwards only, so this ends.
     pub(super) fn target(&self, mut id: NodeId) -> NodeId {
-        while let Some(Node {
-            kind: Kind::Alias(target),
-            ..
-        }) = self.nodes.get(id)
-        {
+        while let Some(Node { kind: Kind::Alias(target), .. }) = self.nodes.get(id) {
             id = *target;
         }
         id
@@ -120,34 +116,17 @@ impl Tree {
     }
 
     pub(super) fn find(&self, path: &Path) -> Found {
-        let mut found = Found {
-            node: self.root,
-            key: None,
-            alias: None,
-            whole: true,
-        };
+        let mut found = Found { node: self.root, key: None, alias: None, whole: true };
         for segment in path.segments() {
-            if let Some(Node {
-                kind: Kind::Alias(_),
-                range,
-                ..
-            }) = self.nodes.get(found.node)
-            {
+            if let Some(Node { kind: Kind::Alias(_), range, .. }) = self.nodes.get(found.node) {
                 found.alias.get_or_insert_with(|| range.clone());
             }
-            let next = match (
-                segment,
-                self.nodes
-                    .get(self.target(found.node))
-                    .map(|node| &node.kind),
-            ) {
+            let next = match (segment, self.nodes.get(self.target(found.node)).map(|node| &node.kind)) {
                 (Segment::Key(key), Some(Kind::Map(entries))) => entries
                     .iter()
                     .find(|entry| entry.key == *key)
                     .map(|entry| (entry.value, Some(entry.key_range.clone()))),
-                (Segment::Index(index), Some(Kind::List(items))) => {
-                    items.get(*index).map(|item| (*item, None))
-                }
+                (Segment::Index(index), Some(Kind::List(items))) => items.get(*index).map(|item| (*item, None)),
                 _ => None,
             };
             let Some((node, key)) = next else {
@@ -165,11 +144,7 @@ impl Tree {
 pub(super) fn read(source: &Source, limits: &Limits) -> Result<Tree, Diagnostics> {
     let text = source.text();
     if text.len() > limits.bytes {
-        let message = format!(
-            "the file has {} bytes; at most {} are read",
-            text.len(),
-            limits.bytes
-        );
+        let message = format!("the file has {} bytes; at most {} are read", text.len(), limits.bytes);
         return Err(Diagnostic::new(Code::BeyondLimits, source, 0..0, message).into());
     }
     let options = granit_parser::options! { disallow_directives: true, emit_anchor_events: false };
@@ -246,12 +221,9 @@ impl Builder<'_> {
             Event::DocumentStart(..) => {
                 self.documents += 1;
                 if self.documents > 1 {
-                    self.refuse(
-                        Code::SecondDocument,
-                        range,
-                        "a second document begins here",
-                        |d| d.help("put each document into a file of its own"),
-                    );
+                    self.refuse(Code::SecondDocument, range, "a second document begins here", |d| {
+                        d.help("put each document into a file of its own")
+                    });
                     return Flow::Break(());
                 }
             }
@@ -259,28 +231,14 @@ impl Builder<'_> {
                 self.refuse_tag(tag.is_some(), span);
                 if self.wants_key() {
                     if style == ScalarStyle::Plain && text == "<<" {
-                        self.refuse(
-                            Code::MergeKey,
-                            range.clone(),
-                            "merge keys aren't supported",
-                            |d| {
-                                d.help("write the keys out, or use a plain alias for a whole value")
-                            },
-                        );
+                        self.refuse(Code::MergeKey, range.clone(), "merge keys aren't supported", |d| {
+                            d.help("write the keys out, or use a plain alias for a whole value")
+                        });
                     }
-                    if style == ScalarStyle::Plain
-                        && self
-                            .source
-                            .text()
-                            .get(range.clone())
-                            .is_none_or(str::is_empty)
-                    {
-                        self.refuse(
-                            Code::NotAWord,
-                            range.clone(),
-                            "a key is missing before the `:`",
-                            |d| d.help("quote the text if it begins with a colon"),
-                        );
+                    if style == ScalarStyle::Plain && self.source.text().get(range.clone()).is_none_or(str::is_empty) {
+                        self.refuse(Code::NotAWord, range.clone(), "a key is missing before the `:`", |d| {
+                            d.help("quote the text if it begins with a colon")
+                        });
                     }
                     self.key(text.into_owned(), range);
                 } else {
@@ -295,41 +253,28 @@ impl Builder<'_> {
             }
             Event::MappingStart(_, anchor, tag) => {
                 self.refuse_tag(tag.is_some(), span);
-                let kind = OpenKind::Map {
-                    entries: Vec::new(),
-                    key: None,
-                    seen: HashMap::new(),
-                };
+                let kind = OpenKind::Map { entries: Vec::new(), key: None, seen: HashMap::new() };
                 self.begin(range, anchor, kind)?;
             }
             Event::SequenceEnd | Event::MappingEnd => self.end(&range)?,
             Event::Alias(anchor) => {
                 self.aliases += 1;
                 if self.aliases > self.limits.aliases {
-                    let message =
-                        format!("the file uses more than {} aliases", self.limits.aliases);
+                    let message = format!("the file uses more than {} aliases", self.limits.aliases);
                     self.refuse(Code::BeyondLimits, range, &message, |d| d);
                     return Flow::Break(());
                 }
                 if self.wants_key() {
-                    self.refuse(
-                        Code::NotAWord,
-                        range.clone(),
-                        "an alias can't be a key",
-                        |d| d.help("write the key out"),
-                    );
+                    self.refuse(Code::NotAWord, range.clone(), "an alias can't be a key", |d| {
+                        d.help("write the key out")
+                    });
                     // A name no other key can have, so that one mistake isn't reported as two.
                     self.key(format!("*{}", range.start), range);
                 } else if let Some(target) = self.anchors.get(&anchor).copied() {
                     let id = self.add(range, Kind::Alias(target), 0)?;
                     self.attach(id)?;
                 } else {
-                    self.refuse(
-                        Code::BeyondLimits,
-                        range,
-                        "an alias inside the value it stands for never ends",
-                        |d| d,
-                    );
+                    self.refuse(Code::BeyondLimits, range, "an alias inside the value it stands for never ends", |d| d);
                     return Flow::Break(());
                 }
             }
@@ -338,15 +283,8 @@ impl Builder<'_> {
         Flow::Continue(())
     }
 
-    fn refuse(
-        &mut self,
-        code: Code,
-        range: Range<usize>,
-        message: &str,
-        more: impl FnOnce(Diagnostic) -> Diagnostic,
-    ) {
-        self.found
-            .push(more(Diagnostic::new(code, self.source, range, message)));
+    fn refuse(&mut self, code: Code, range: Range<usize>, message: &str, more: impl FnOnce(Diagnostic) -> Diagnostic) {
+        self.found.push(more(Diagnostic::new(code, self.source, range, message)));
     }
 
     fn refuse_tag(&mut self, tagged: bool, span: &Span) {
@@ -359,32 +297,18 @@ impl Builder<'_> {
     }
 
     fn wants_key(&self) -> bool {
-        matches!(
-            self.open.last(),
-            Some(Open {
-                kind: OpenKind::Map { key: None, .. },
-                ..
-            })
-        )
+        matches!(self.open.last(), Some(Open { kind: OpenKind::Map { key: None, .. }, .. }))
     }
 
     fn key(&mut self, text: String, range: Range<usize>) {
-        let Some(Open {
-            kind: OpenKind::Map { key, seen, .. },
-            ..
-        }) = self.open.last_mut()
-        else {
+        let Some(Open { kind: OpenKind::Map { key, seen, .. }, .. }) = self.open.last_mut() else {
             return;
         };
         if let Some(first) = seen.get(&text) {
-            let diagnostic = Diagnostic::new(
-                Code::DuplicateKey,
-                self.source,
-                range.clone(),
-                format!("key `{text}` is given twice"),
-            )
-            .also(self.source, first, "first given here")
-            .help("keep one of them");
+            let diagnostic =
+                Diagnostic::new(Code::DuplicateKey, self.source, range.clone(), format!("key `{text}` is given twice"))
+                    .also(self.source, first, "first given here")
+                    .help("keep one of them");
             self.found.push(diagnostic);
         } else {
             seen.insert(text.clone(), range.clone());
@@ -392,31 +316,16 @@ impl Builder<'_> {
         *key = Some((text, range));
     }
 
-    fn add(
-        &mut self,
-        range: Range<usize>,
-        kind: Kind,
-        bytes: usize,
-    ) -> std::ops::ControlFlow<(), NodeId> {
+    fn add(&mut self, range: Range<usize>, kind: Kind, bytes: usize) -> std::ops::ControlFlow<(), NodeId> {
         let id = self.tree.nodes.len();
         if id >= self.limits.nodes {
             let message = format!("the file holds more than {} values", self.limits.nodes);
-            self.refuse(Code::BeyondLimits, range, &message, |d| {
-                d.help("split it into several files")
-            });
+            self.refuse(Code::BeyondLimits, range, &message, |d| d.help("split it into several files"));
             return std::ops::ControlFlow::Break(());
         }
         let cost = match kind {
-            Kind::Alias(target) => self
-                .tree
-                .nodes
-                .get(target)
-                .map_or_else(Cost::default, |node| node.cost),
-            _ => Cost {
-                nodes: 1,
-                bytes,
-                depth: 0,
-            },
+            Kind::Alias(target) => self.tree.nodes.get(target).map_or_else(Cost::default, |node| node.cost),
+            _ => Cost { nodes: 1, bytes, depth: 0 },
         };
         self.tree.nodes.push(Node { range, kind, cost });
         std::ops::ControlFlow::Continue(id)
@@ -435,25 +344,13 @@ impl Builder<'_> {
         }
         let as_key = self.wants_key();
         if as_key {
-            self.refuse(
-                Code::NotAWord,
-                range.clone(),
-                "a key must be text, not a list or a mapping",
-                |d| d.help("a `?` or a bracket begins a key here; quote it if text is meant"),
-            );
+            self.refuse(Code::NotAWord, range.clone(), "a key must be text, not a list or a mapping", |d| {
+                d.help("a `?` or a bracket begins a key here; quote it if text is meant")
+            });
         }
         let id = self.add(range, Kind::Scalar, 0)?;
         let kind = if as_key { OpenKind::Key } else { kind };
-        self.open.push(Open {
-            id,
-            anchor,
-            cost: Cost {
-                nodes: 1,
-                bytes: 0,
-                depth: 0,
-            },
-            kind,
-        });
+        self.open.push(Open { id, anchor, cost: Cost { nodes: 1, bytes: 0, depth: 0 }, kind });
         Flow::Continue(())
     }
 
@@ -465,11 +362,7 @@ impl Builder<'_> {
             OpenKind::List(items) => Kind::List(items),
             OpenKind::Map { entries, .. } => Kind::Map(entries),
             OpenKind::Key => {
-                let start = self
-                    .tree
-                    .nodes
-                    .get(open.id)
-                    .map_or(range.start, |node| node.range.start);
+                let start = self.tree.nodes.get(open.id).map_or(range.start, |node| node.range.start);
                 self.key(format!("?{start}"), start..range.end.max(start));
                 return Flow::Continue(());
             }
@@ -480,21 +373,12 @@ impl Builder<'_> {
             _ => None,
         };
         // A block ends where its last value ends; the event itself comes later, at the next token.
-        let end = last
-            .and_then(|id| self.tree.nodes.get(id))
-            .map_or(0, |node| node.range.end);
-        let flow = self
-            .source
-            .text()
-            .get(range.clone())
-            .is_some_and(|text| text.starts_with([']', '}']));
+        let end = last.and_then(|id| self.tree.nodes.get(id)).map_or(0, |node| node.range.end);
+        let flow = self.source.text().get(range.clone()).is_some_and(|text| text.starts_with([']', '}']));
         if let Some(node) = self.tree.nodes.get_mut(open.id) {
             node.range.end = if flow { range.end } else { end }.max(node.range.end);
             node.kind = kind;
-            node.cost = Cost {
-                depth: open.cost.depth + 1,
-                ..open.cost
-            };
+            node.cost = Cost { depth: open.cost.depth + 1, ..open.cost };
         }
         self.anchor(open.anchor, open.id);
         self.attach(open.id)
@@ -502,12 +386,7 @@ impl Builder<'_> {
 
     /// Puts a finished node where it belongs, and counts it there.
     fn attach(&mut self, id: NodeId) -> Flow {
-        let Some((range, cost)) = self
-            .tree
-            .nodes
-            .get(id)
-            .map(|node| (node.range.clone(), node.cost))
-        else {
+        let Some((range, cost)) = self.tree.nodes.get(id).map(|node| (node.range.clone(), node.cost)) else {
             return Flow::Continue(());
         };
         let level = self.open.len();
@@ -523,28 +402,16 @@ impl Builder<'_> {
             OpenKind::Map { entries, key, .. } => {
                 if let Some((key, key_range)) = key.take() {
                     parent.cost.bytes = parent.cost.bytes.saturating_add(key.len());
-                    entries.push(Entry {
-                        key,
-                        key_range,
-                        value: id,
-                    });
+                    entries.push(Entry { key, key_range, value: id });
                 }
             }
             OpenKind::Key => {}
         }
         let total = parent.cost;
-        let Limits {
-            expanded_nodes,
-            expanded_bytes,
-            ..
-        } = *self.limits;
+        let Limits { expanded_nodes, expanded_bytes, .. } = *self.limits;
         if total.nodes > expanded_nodes || total.bytes > expanded_bytes {
-            let message = format!(
-                "aliases expand to more than {expanded_nodes} values or {expanded_bytes} bytes"
-            );
-            self.refuse(Code::BeyondLimits, range, &message, |d| {
-                d.help("repeat less, or split the file")
-            });
+            let message = format!("aliases expand to more than {expanded_nodes} values or {expanded_bytes} bytes");
+            self.refuse(Code::BeyondLimits, range, &message, |d| d.help("repeat less, or split the file"));
             return Flow::Break(());
         }
         if level + cost.depth > self.limits.depth {
@@ -555,10 +422,7 @@ impl Builder<'_> {
     }
 
     fn too_deep(&mut self, range: Range<usize>) {
-        let message = format!(
-            "lists and mappings are nested more than {} deep",
-            self.limits.depth
-        );
+        let message = format!("lists and mappings are nested more than {} deep", self.limits.depth);
         self.refuse(Code::BeyondLimits, range, &message, |d| d);
     }
 
@@ -570,9 +434,8 @@ impl Builder<'_> {
             matches!(node.kind, Kind::Scalar) && text.is_none_or(|text| text.trim().is_empty())
         });
         if blank && self.found.is_empty() {
-            let diagnostic =
-                Diagnostic::new(Code::Empty, self.source, 0..0, "the file holds no document")
-                    .help("give it content, or delete it");
+            let diagnostic = Diagnostic::new(Code::Empty, self.source, 0..0, "the file holds no document")
+                .help("give it content, or delete it");
             self.found.push(diagnostic);
         }
         self.tree.root = self.root.unwrap_or_default();
@@ -582,8 +445,7 @@ impl Builder<'_> {
 
 fn range(source: &Source, span: &Span) -> Range<usize> {
     span.byte_range().unwrap_or_else(|| {
-        source.offset(span.start.line(), span.start.col() + 1)
-            ..source.offset(span.end.line(), span.end.col() + 1)
+        source.offset(span.start.line(), span.start.col() + 1)..source.offset(span.end.line(), span.end.col() + 1)
     })
 }
 
@@ -591,9 +453,7 @@ fn range(source: &Source, span: &Span) -> Range<usize> {
 /// understood ends.
 fn syntax(source: &Source, error: &ScanError, last: usize) -> Diagnostic {
     let marker = error.marker();
-    let offset = marker
-        .byte_offset()
-        .unwrap_or_else(|| source.offset(marker.line(), marker.col() + 1));
+    let offset = marker.byte_offset().unwrap_or_else(|| source.offset(marker.line(), marker.col() + 1));
     let at = |code, message: &str| Diagnostic::new(code, source, offset..offset, message);
     let yaml = |message: &str| at(Code::NotYaml, message);
     match error.kind() {
@@ -603,14 +463,9 @@ fn syntax(source: &Source, error: &ScanError, last: usize) -> Diagnostic {
         | ErrorKind::TabAtBlockScalarStart
         | ErrorKind::TabInPlainScalar => {
             let tab = indenting_tab(source.text(), last).map_or(offset..offset, |tab| tab..tab + 1);
-            Diagnostic::new(
-                Code::NotYaml,
-                source,
-                tab,
-                "a tab can't be used for indentation",
-            )
-            .label("this is a tab")
-            .help("indent with spaces, two for each level")
+            Diagnostic::new(Code::NotYaml, source, tab, "a tab can't be used for indentation")
+                .label("this is a tab")
+                .help("indent with spaces, two for each level")
         }
         ErrorKind::UnclosedQuotedScalar
         | ErrorKind::InvalidQuotedScalarIndent
@@ -619,36 +474,20 @@ fn syntax(source: &Source, error: &ScanError, last: usize) -> Diagnostic {
             Diagnostic::new(Code::NotYaml, source, quote..quote, "a quote is opened and not closed")
                 .help("close it; inside double quotes a quote is written `\\\"`, inside single quotes `''`")
         }
-        ErrorKind::UnclosedFlowCollection { open } => {
-            yaml(&format!("`{open}` is opened and not closed"))
+        ErrorKind::UnclosedFlowCollection { open } => yaml(&format!("`{open}` is opened and not closed")),
+        ErrorKind::InvalidColonPlacement => {
+            yaml("a `:` can't stand here").help("close the `[` or `{` above it, and quote text that holds a colon")
         }
-        ErrorKind::InvalidColonPlacement => yaml("a `:` can't stand here")
-            .help("close the `[` or `{` above it, and quote text that holds a colon"),
-        ErrorKind::RecursionLimitExceeded => {
-            at(Code::BeyondLimits, "lists and mappings are nested too deep")
-        }
+        ErrorKind::RecursionLimitExceeded => at(Code::BeyondLimits, "lists and mappings are nested too deep"),
         ErrorKind::DirectiveDisallowed => {
-            let end = offset
-                + source
-                    .text()
-                    .get(offset..)
-                    .and_then(|rest| rest.lines().next())
-                    .map_or(0, str::len);
-            Diagnostic::new(
-                Code::Directive,
-                source,
-                offset..end,
-                "directives aren't supported",
-            )
-            .help("remove the line; documents are YAML 1.2")
+            let end = offset + source.text().get(offset..).and_then(|rest| rest.lines().next()).map_or(0, str::len);
+            Diagnostic::new(Code::Directive, source, offset..end, "directives aren't supported")
+                .help("remove the line; documents are YAML 1.2")
         }
-        ErrorKind::UnknownAnchor => {
-            yaml("the alias refers to an anchor that isn't defined above it")
-                .help("quote the value if it is text that begins with `*`")
-        }
+        ErrorKind::UnknownAnchor => yaml("the alias refers to an anchor that isn't defined above it")
+            .help("quote the value if it is text that begins with `*`"),
         ErrorKind::UnexpectedCharacter { character } if character.is_control() => {
-            yaml("a control character can't stand here")
-                .help("remove it, or write it as an escape in double quotes")
+            yaml("a control character can't stand here").help("remove it, or write it as an escape in double quotes")
         }
         ErrorKind::UnexpectedCharacter { character } => {
             yaml(&format!("`{character}` can't begin a value")).help("quote the value")
@@ -669,10 +508,7 @@ fn syntax(source: &Source, error: &ScanError, last: usize) -> Diagnostic {
 /// The first tab before the text of a line, looking from the line of an offset on. The parser reports the token after
 /// the tab, or the one before.
 fn indenting_tab(text: &str, from: usize) -> Option<usize> {
-    let from = text
-        .get(..from)?
-        .rfind(['\n', '\r'])
-        .map_or(0, |end| end + 1);
+    let from = text.get(..from)?.rfind(['\n', '\r']).map_or(0, |end| end + 1);
     let mut indenting = true;
     for (offset, byte) in text.bytes().enumerate().skip(from) {
         match byte {
@@ -688,10 +524,6 @@ fn indenting_tab(text: &str, from: usize) -> Option<usize> {
 /// The quote that opens the text the parser was in, when nothing but punctuation lies between it and what was read.
 fn opening_quote(text: &str, from: usize, to: usize) -> Option<usize> {
     let between = text.get(from..to)?;
-    let offset =
-        between.find(|c: char| !c.is_whitespace() && !matches!(c, ':' | '-' | ',' | '?'))?;
-    between
-        .get(offset..)?
-        .starts_with(['"', '\''])
-        .then_some(from + offset)
+    let offset = between.find(|c: char| !c.is_whitespace() && !matches!(c, ':' | '-' | ',' | '?'))?;
+    between.get(offset..)?.starts_with(['"', '\'']).then_some(from + offset)
 }

@@ -126,34 +126,24 @@ pub(super) fn read(source: &Source, tree: &Tree) -> Result<Value, Diagnostics> {
         let offset = error.location().map_or(0, |location| location.index());
         second_opinion(source, offset, &error.to_string())
     })?;
-    let checked: Meaning =
-        serde_saphyr::from_str_with_options(source.text(), options()).map_err(|error| {
-            let offset = error.location().map_or(0, |place| {
-                let line = usize::try_from(place.line()).unwrap_or(1);
-                source.offset(line, usize::try_from(place.column()).unwrap_or(1))
-            });
-            second_opinion(source, offset, &error.without_snippet().to_string())
-        })?;
-    let mut comparison = Comparison {
-        source,
-        tree,
-        found: Diagnostics::new(),
-    };
+    let checked: Meaning = serde_saphyr::from_str_with_options(source.text(), options()).map_err(|error| {
+        let offset = error.location().map_or(0, |place| {
+            let line = usize::try_from(place.line()).unwrap_or(1);
+            source.offset(line, usize::try_from(place.column()).unwrap_or(1))
+        });
+        second_opinion(source, offset, &error.without_snippet().to_string())
+    })?;
+    let mut comparison = Comparison { source, tree, found: Diagnostics::new() };
     let value = comparison.value(tree.root(), decoded, checked);
     comparison.found.or(value)
 }
 
 /// The parsers differ in whether this is YAML at all.
 fn second_opinion(source: &Source, offset: usize, message: &str) -> Diagnostics {
-    Diagnostic::new(
-        Code::Ambiguous,
-        source,
-        offset..offset,
-        "readers of YAML disagree on whether this is valid",
-    )
-    .note(format!("one of them says: {message}"))
-    .help("write it in a plainer way, for example with quotes")
-    .into()
+    Diagnostic::new(Code::Ambiguous, source, offset..offset, "readers of YAML disagree on whether this is valid")
+        .note(format!("one of them says: {message}"))
+        .help("write it in a plainer way, for example with quotes")
+        .into()
 }
 
 fn options() -> serde_saphyr::Options {
@@ -194,11 +184,7 @@ impl Comparison<'_> {
             {
                 let pairs = decoded.into_iter().zip(checked);
                 Value::Array(
-                    nodes
-                        .iter()
-                        .zip(pairs)
-                        .map(|(node, (one, other))| self.value(*node, one, other))
-                        .collect(),
+                    nodes.iter().zip(pairs).map(|(node, (one, other))| self.value(*node, one, other)).collect(),
                 )
             }
             (Some(Kind::Map(entries)), Meaning::Map(decoded), Meaning::Map(checked))
@@ -228,8 +214,7 @@ impl Comparison<'_> {
             (Meaning::Text(_), Meaning::Text(_)) => self.differ(range.clone(), decoded, checked),
             (Meaning::Text(_), other) | (other, _) => {
                 let message = format!("a key must be text, and this is {}", other.describe());
-                let mut diagnostic =
-                    Diagnostic::new(Code::NotAWord, self.source, range.clone(), message);
+                let mut diagnostic = Diagnostic::new(Code::NotAWord, self.source, range.clone(), message);
                 diagnostic = if written.is_empty() {
                     diagnostic.help("write the key before the `:`")
                 } else {
@@ -243,14 +228,10 @@ impl Comparison<'_> {
     fn scalar(&mut self, range: Range<usize>, decoded: Meaning, checked: &Meaning) -> Value {
         let written = self.source.text().get(range.clone()).unwrap_or_default();
         // Past 64 bits a reader may keep the digits or round them; where both round, they agree on what isn't written.
-        let integer = written
-            .trim_start_matches(['-', '+'])
-            .bytes()
-            .all(|byte| byte.is_ascii_digit());
+        let integer = written.trim_start_matches(['-', '+']).bytes().all(|byte| byte.is_ascii_digit());
         let rounded = |meaning: &Meaning| matches!(meaning, Meaning::Float(_) | Meaning::Huge(_));
         let number = |meaning: &Meaning| rounded(meaning) || matches!(meaning, Meaning::Int(_));
-        if integer && number(&decoded) && number(checked) && (rounded(&decoded) || rounded(checked))
-        {
+        if integer && number(&decoded) && number(checked) && (rounded(&decoded) || rounded(checked)) {
             return self.too_large(range).unwrap_or(Value::Null);
         }
         let value = match (decoded, checked) {
@@ -258,28 +239,14 @@ impl Comparison<'_> {
             (Meaning::Bool(one), Meaning::Bool(other)) if one == *other => Some(Value::Bool(one)),
             (Meaning::Text(one), Meaning::Text(other)) if one == *other => Some(Value::String(one)),
             (Meaning::Int(one), Meaning::Int(other)) if one == *other => {
-                let number = u64::try_from(one)
-                    .map(Number::from)
-                    .or_else(|_| i64::try_from(one).map(Number::from));
-                number.map_or_else(
-                    |_| self.too_large(range.clone()),
-                    |number| Some(Value::Number(number)),
-                )
+                let number = u64::try_from(one).map(Number::from).or_else(|_| i64::try_from(one).map(Number::from));
+                number.map_or_else(|_| self.too_large(range.clone()), |number| Some(Value::Number(number)))
             }
-            (Meaning::Huge(one), Meaning::Huge(other)) if one == *other => {
-                self.too_large(range.clone())
-            }
-            (Meaning::Float(one), Meaning::Float(other))
-                if !one.is_finite() && !other.is_finite() =>
-            {
+            (Meaning::Huge(one), Meaning::Huge(other)) if one == *other => self.too_large(range.clone()),
+            (Meaning::Float(one), Meaning::Float(other)) if !one.is_finite() && !other.is_finite() => {
                 self.found.push(
-                    Diagnostic::new(
-                        Code::NotFinite,
-                        self.source,
-                        range.clone(),
-                        "the number isn't finite",
-                    )
-                    .help("quote it if text is meant"),
+                    Diagnostic::new(Code::NotFinite, self.source, range.clone(), "the number isn't finite")
+                        .help("quote it if text is meant"),
                 );
                 Some(Value::Null)
             }
@@ -296,13 +263,8 @@ impl Comparison<'_> {
 
     fn too_large(&mut self, range: Range<usize>) -> Option<Value> {
         self.found.push(
-            Diagnostic::new(
-                Code::NotFinite,
-                self.source,
-                range,
-                "the number doesn't fit into 64 bits",
-            )
-            .help("quote it if text is meant"),
+            Diagnostic::new(Code::NotFinite, self.source, range, "the number doesn't fit into 64 bits")
+                .help("quote it if text is meant"),
         );
         None
     }
@@ -310,30 +272,16 @@ impl Comparison<'_> {
     fn differ(&mut self, range: Range<usize>, decoded: &Meaning, checked: &Meaning) {
         let written = self.source.text().get(range.clone()).unwrap_or_default();
         let help = match (decoded, checked) {
-            (Meaning::Text(_), Meaning::Text(_)) => {
-                "write it on one line in double quotes, with escapes".to_owned()
-            }
+            (Meaning::Text(_), Meaning::Text(_)) => "write it on one line in double quotes, with escapes".to_owned(),
             (Meaning::Text(_), other) | (other, Meaning::Text(_)) => {
-                format!(
-                    "quote it if text is meant: `{written:?}`; else write {} plainly",
-                    other.describe()
-                )
+                format!("quote it if text is meant: `{written:?}`; else write {} plainly", other.describe())
             }
             _ => "write it in a plainer way".to_owned(),
         };
         self.found.push(
-            Diagnostic::new(
-                Code::Ambiguous,
-                self.source,
-                range,
-                "readers of YAML disagree on what this means",
-            )
-            .note(format!(
-                "one reads {}, another {}",
-                decoded.describe(),
-                checked.describe()
-            ))
-            .help(help),
+            Diagnostic::new(Code::Ambiguous, self.source, range, "readers of YAML disagree on what this means")
+                .note(format!("one reads {}, another {}", decoded.describe(), checked.describe()))
+                .help(help),
         );
     }
 }

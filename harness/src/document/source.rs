@@ -47,12 +47,7 @@ impl Source {
             count += begins(chunk);
             characters.push(count);
         }
-        Self {
-            name: name.to_owned(),
-            text: text.to_owned(),
-            lines,
-            characters,
-        }
+        Self { name: name.to_owned(), text: text.to_owned(), lines, characters }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -77,10 +72,7 @@ impl Source {
         while !self.text.is_char_boundary(end) {
             end += 1;
         }
-        let index = self
-            .lines
-            .partition_point(|line| *line <= start)
-            .saturating_sub(1);
+        let index = self.lines.partition_point(|line| *line <= start).saturating_sub(1);
         let line_start = self.lines.get(index).copied().unwrap_or(0);
         Place {
             start,
@@ -101,11 +93,7 @@ impl Source {
     pub(super) fn line(&self, line: usize) -> (usize, &str) {
         let index = line.saturating_sub(1);
         let start = self.lines.get(index).copied().unwrap_or(self.text.len());
-        let end = self
-            .lines
-            .get(index + 1)
-            .copied()
-            .unwrap_or(self.text.len());
+        let end = self.lines.get(index + 1).copied().unwrap_or(self.text.len());
         let text = self.text.get(start..end).unwrap_or_default();
         (start, text.trim_end_matches(['\n', '\r']))
     }
@@ -113,11 +101,7 @@ impl Source {
     /// The offset of a character counted from one on a line counted from one, as parsers report places.
     pub(super) fn offset(&self, line: usize, column: usize) -> usize {
         let (start, text) = self.line(line);
-        start
-            + text
-                .char_indices()
-                .nth(column.saturating_sub(1))
-                .map_or(text.len(), |(offset, _)| offset)
+        start + text.char_indices().nth(column.saturating_sub(1)).map_or(text.len(), |(offset, _)| offset)
     }
 }
 
