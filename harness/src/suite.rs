@@ -1,5 +1,7 @@
 //! The front door of the library: a suite of cases, run against a target.
 
+use std::collections::BTreeSet;
+
 use crate::catalogue::Catalogue;
 use crate::document::Diagnostics;
 use crate::plan::{self, Selection};
@@ -73,6 +75,34 @@ impl Suite {
     /// A handle that ends a run early.
     pub fn interrupt(&self) -> Interrupt {
         self.options.interrupt.clone()
+    }
+
+    /// Whether one of these cases is selected and applies to the target.
+    ///
+    /// # Errors
+    ///
+    /// Only what is wrong with the cases themselves.
+    pub fn applies(&self, target: &Target, codes: &BTreeSet<&str>) -> Result<bool, Diagnostics> {
+        let catalogue = self.catalogue.as_ref().map_err(Clone::clone)?;
+        let trials = plan::trials(catalogue, &target.profile, &self.selection);
+        Ok(trials
+            .iter()
+            .any(|trial| trial.wanted && trial.skip.is_none() && codes.contains(trial.case.head.code.as_str())))
+    }
+
+    /// The identities of the trials that a run against this target makes, and the names of their cases.
+    ///
+    /// # Errors
+    ///
+    /// Only what is wrong with the cases themselves.
+    pub fn trials(&self, target: &Target) -> Result<Vec<(String, String)>, Diagnostics> {
+        let catalogue = self.catalogue.as_ref().map_err(Clone::clone)?;
+        let trials = plan::trials(catalogue, &target.profile, &self.selection);
+        Ok(trials
+            .iter()
+            .filter(|trial| trial.wanted && trial.skip.is_none())
+            .map(|trial| (trial.id(), trial.case.head.name.clone()))
+            .collect())
     }
 
     /// Runs the cases. What the target does wrong is in the report, never an error.

@@ -13,9 +13,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::session::{Actor, Context, Deadlines, control, play, unix_now};
-use crate::case::{Body, Step};
+use crate::case::{Body, Expect, Step};
 use crate::catalogue::Catalogue;
-use crate::judge::{self, Learned, Run, Seen};
+use crate::judge::{self, Learned, Run, Seen, Weight};
 use crate::observation::{Observation, Trouble};
 use crate::outcome::{self, Outcome};
 use crate::plan::{Trial, class_of};
@@ -26,6 +26,8 @@ use crate::target::Target;
 use crate::token::Keyring;
 use crate::verdict::{Check, Grade};
 
+/// Marks the case that asks no more than a control does.
+const CONTROL_TAG: &str = "control";
 /// Trials between two controls (rule R17).
 const BATCH: usize = 25;
 
@@ -183,6 +185,13 @@ fn grade(
             Body::Across(_) if report.failure.is_some() => judge::not_run(head, report.failure.as_ref()),
             Body::Across(question) => judge::across(head, *question, view),
             Body::Steps(steps) => match played {
+                // This case is the control, and was played as such.
+                None if head.tags.iter().any(|tag| tag == CONTROL_TAG) && !view.controls.is_empty() => view
+                    .controls
+                    .iter()
+                    .take(1)
+                    .map(|outcome| judge::expected(Weight::of(head), Expect::Admitted, outcome))
+                    .collect(),
                 None => judge::not_run(head, report.failure.as_ref()),
                 Some(played) => {
                     let observation = &played.observations[index];
