@@ -424,6 +424,20 @@ pub struct Send {
     pub frames: Vec<FrameText>,
 }
 
+impl Send {
+    /// One text on the connection that is meant when none is named.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self { on: main_name(), texts: vec![text.into()], frames: Vec::new() }
+    }
+}
+
+impl Await {
+    /// Listens for the settle time and asks for nothing.
+    pub fn silence() -> Self {
+        Self { on: main_name(), what: Awaited::Nothing, level: None }
+    }
+}
+
 /// A frame in any shape.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case", default)]

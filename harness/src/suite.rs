@@ -125,10 +125,6 @@ impl Suite {
         events: &mut (dyn FnMut(RunEvent<'_>) + Send),
     ) -> Result<Report, Diagnostics> {
         let catalogue = self.catalogue.as_ref().map_err(Clone::clone)?;
-        let trials = plan::trials(catalogue, &target.profile, &self.selection);
-        if !trials.iter().any(|trial| trial.wanted) {
-            return Ok(Report::new(target, self.options.seed));
-        }
-        Ok(run::run(&trials, target, catalogue, &self.options, events).await)
+        Ok(run::run(catalogue, &self.selection, target, &self.options, events).await)
     }
 }
