@@ -3,5 +3,6 @@
 
 mod admission;
 mod common;
+mod faults;
 mod http;
 mod messages;
