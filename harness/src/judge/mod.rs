@@ -244,6 +244,9 @@ fn heard(weight: Weight, hear: &Hear, mark: &Mark, observation: &Observation, le
     weight.holds(count == said.len(), expected, ended(connection, count))
 }
 
+/// How every word begins that the harness makes to tell its messages from all others.
+pub const WORD_PREFIX: &str = "gc";
+
 /// The messages that the harness sent to see whether the session is served.
 fn probes(connection: &Connection, echo: &Echo) -> Vec<String> {
     let mut probes = Vec::new();
@@ -255,6 +258,7 @@ fn probes(connection: &Connection, echo: &Echo) -> Vec<String> {
     // A probe is a message that is followed by a ping with the same word.
     for (opcode, payload) in sent.by_ref() {
         if opcode == frame::PING
+            && payload.starts_with(WORD_PREFIX.as_bytes())
             && let (Some(text), Ok(word)) = (before, std::str::from_utf8(payload))
             && echo.compose(word).as_bytes() == text.as_slice()
         {

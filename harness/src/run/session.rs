@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::connection::{Live, Step as Looked};
 use crate::carrier::{self, Placed};
 use crate::case::{Awaited, Close, Expect, FrameText, How, Http, Open, Say, Send, Step};
-use crate::judge::{self, Learned};
+use crate::judge::{self, Learned, WORD_PREFIX};
 use crate::observation::{Connection, Mark, Observation, Trouble, What};
 use crate::profile::{Carrier, HttpEndpoint};
 use crate::target::Target;
@@ -199,7 +199,7 @@ impl Session<'_> {
     /// A word that stands in no other message of the run.
     fn next_word(&mut self) -> String {
         self.said += 1;
-        format!("gc{:08x}-{}", self.actor.seed as u32, self.said)
+        format!("{WORD_PREFIX}{:08x}-{}", self.actor.seed as u32, self.said)
     }
 
     fn compose(&mut self, say: &Say) -> Vec<String> {
