@@ -5,4 +5,5 @@ mod admission;
 mod common;
 mod faults;
 mod http;
+mod logs;
 mod messages;
