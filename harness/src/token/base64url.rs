@@ -62,13 +62,7 @@ mod tests {
         for len in 0..200_u8 {
             let bytes: Vec<u8> = (0..len).map(|place| place.wrapping_mul(37)).collect();
             let read = read(&segment::encode(&bytes)).expect("honest text");
-            assert_eq!(
-                read,
-                Decoded {
-                    bytes,
-                    stray_bits: false
-                }
-            );
+            assert_eq!(read, Decoded { bytes, stray_bits: false });
         }
     }
 
@@ -78,12 +72,6 @@ mod tests {
         assert_eq!(read(b"Zm+v"), Err(Fault::Character(b'+')));
         assert_eq!(read(b"Zm 9"), Err(Fault::Character(b' ')));
         assert_eq!(read(b"Zm9vZ"), Err(Fault::Length));
-        assert_eq!(
-            read(b"Zm9"),
-            Ok(Decoded {
-                bytes: b"fo".to_vec(),
-                stray_bits: true
-            })
-        );
+        assert_eq!(read(b"Zm9"), Ok(Decoded { bytes: b"fo".to_vec(), stray_bits: true }));
     }
 }

@@ -27,12 +27,7 @@ pub(crate) fn add(a: &[u8], b: &[u8]) -> Vec<u8> {
     let mut out = vec![0; len];
     let mut carry = 0;
     for place in 0..len {
-        let digit = |bytes: &[u8]| {
-            bytes
-                .len()
-                .checked_sub(place + 1)
-                .map_or(0, |at| u16::from(bytes[at]))
-        };
+        let digit = |bytes: &[u8]| bytes.len().checked_sub(place + 1).map_or(0, |at| u16::from(bytes[at]));
         let sum = digit(a) + digit(b) + carry;
         out[len - 1 - place] = sum as u8;
         carry = sum >> 8;
@@ -49,10 +44,7 @@ pub(crate) fn subtract(a: &[u8], b: &[u8]) -> Vec<u8> {
     let mut borrow = 0;
     for place in 0..a.len() {
         let at = a.len() - 1 - place;
-        let other = b
-            .len()
-            .checked_sub(place + 1)
-            .map_or(0, |at| i16::from(b[at]));
+        let other = b.len().checked_sub(place + 1).map_or(0, |at| i16::from(b[at]));
         let difference = i16::from(a[at]) - other - borrow;
         borrow = i16::from(difference < 0);
         out[at] = difference.rem_euclid(256) as u8;
@@ -64,9 +56,7 @@ pub(crate) fn subtract(a: &[u8], b: &[u8]) -> Vec<u8> {
 fn limbs(bytes: &[u8], count: usize) -> Vec<u64> {
     let mut out = vec![0; count];
     for (place, chunk) in bytes.rchunks(8).enumerate().take(count) {
-        out[place] = chunk
-            .iter()
-            .fold(0, |value, byte| value << 8 | u64::from(*byte));
+        out[place] = chunk.iter().fold(0, |value, byte| value << 8 | u64::from(*byte));
     }
     out
 }
@@ -74,9 +64,7 @@ fn limbs(bytes: &[u8], count: usize) -> Vec<u64> {
 /// `base ^ exponent mod modulus` by Montgomery multiplication; none when the modulus is even or zero.
 pub(crate) fn power(base: &[u8], exponent: &[u8], modulus: &[u8]) -> Option<Vec<u8>> {
     let modulus_bytes = trim(modulus);
-    if modulus_bytes.last().is_none_or(|byte| byte & 1 == 0)
-        || compare(base, modulus_bytes) != Ordering::Less
-    {
+    if modulus_bytes.last().is_none_or(|byte| byte & 1 == 0) || compare(base, modulus_bytes) != Ordering::Less {
         return None;
     }
     let count = modulus_bytes.len().div_ceil(8);
@@ -86,10 +74,7 @@ pub(crate) fn power(base: &[u8], exponent: &[u8], modulus: &[u8]) -> Option<Vec<
     for _ in 0..6 {
         inverse = inverse.wrapping_mul(2_u64.wrapping_sub(modulus[0].wrapping_mul(inverse)));
     }
-    let field = Field {
-        negative_inverse: inverse.wrapping_neg(),
-        modulus,
-    };
+    let field = Field { negative_inverse: inverse.wrapping_neg(), modulus };
 
     // R mod n and R^2 mod n, by doubling 1.
     let mut one = vec![0; count];
@@ -115,11 +100,7 @@ pub(crate) fn power(base: &[u8], exponent: &[u8], modulus: &[u8]) -> Option<Vec<
     let mut plain_one = vec![0; count];
     plain_one[0] = 1;
     let result = field.multiply(&result, &plain_one);
-    let bytes: Vec<u8> = result
-        .iter()
-        .rev()
-        .flat_map(|limb| limb.to_be_bytes())
-        .collect();
+    let bytes: Vec<u8> = result.iter().rev().flat_map(|limb| limb.to_be_bytes()).collect();
     fixed(&bytes, modulus_bytes.len())
 }
 
@@ -162,19 +143,15 @@ impl Field {
         for digit in b {
             let mut carry = 0;
             for place in 0..count {
-                let sum = u128::from(a[place]) * u128::from(*digit)
-                    + u128::from(total[place])
-                    + u128::from(carry);
+                let sum = u128::from(a[place]) * u128::from(*digit) + u128::from(total[place]) + u128::from(carry);
                 (total[place], carry) = step(sum);
             }
             (total[count], total[count + 1]) = step(u128::from(total[count]) + u128::from(carry));
             let factor = total[0].wrapping_mul(self.negative_inverse);
-            let (_, mut carry) =
-                step(u128::from(factor) * u128::from(self.modulus[0]) + u128::from(total[0]));
+            let (_, mut carry) = step(u128::from(factor) * u128::from(self.modulus[0]) + u128::from(total[0]));
             for place in 1..count {
-                let sum = u128::from(factor) * u128::from(self.modulus[place])
-                    + u128::from(total[place])
-                    + u128::from(carry);
+                let sum =
+                    u128::from(factor) * u128::from(self.modulus[place]) + u128::from(total[place]) + u128::from(carry);
                 (total[place - 1], carry) = step(sum);
             }
             let (low, high) = step(u128::from(total[count]) + u128::from(carry));

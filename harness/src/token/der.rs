@@ -76,12 +76,7 @@ impl<'a> Reader<'a> {
                 return None;
             }
             let (bytes, rest) = rest.split_at_checked(count)?;
-            (
-                bytes
-                    .iter()
-                    .fold(0, |len, byte| len << 8 | usize::from(*byte)),
-                rest,
-            )
+            (bytes.iter().fold(0, |len, byte| len << 8 | usize::from(*byte)), rest)
         };
         let (content, rest) = rest.split_at_checked(len)?;
         self.0 = rest;
@@ -102,10 +97,7 @@ impl<'a> Reader<'a> {
     /// A non-negative integer without leading zero bytes.
     pub(crate) fn integer(&mut self) -> Option<&'a [u8]> {
         let bytes = self.expect(INTEGER)?;
-        bytes
-            .first()
-            .is_some_and(|first| first & 0x80 == 0)
-            .then(|| super::bignum::trim(bytes))
+        bytes.first().is_some_and(|first| first & 0x80 == 0).then(|| super::bignum::trim(bytes))
     }
 
     /// The bytes of a bit string without unused bits.
@@ -126,14 +118,7 @@ mod tests {
     #[test]
     fn what_is_written_reads_back() {
         let long = vec![7; 300];
-        let written = element(
-            SEQUENCE,
-            &[
-                &integer(&[0, 0x80]),
-                &integer(&[]),
-                &element(OCTET_STRING, &[&long]),
-            ],
-        );
+        let written = element(SEQUENCE, &[&integer(&[0, 0x80]), &integer(&[]), &element(OCTET_STRING, &[&long])]);
         let mut reader = Reader(&written);
         let mut inside = reader.sequence().expect("sequence");
         assert_eq!(inside.integer(), Some(&[0x80][..]));

@@ -179,9 +179,7 @@ impl Draft {
         for op in ops {
             match op {
                 Op::JsonSerialization(form) => text = self.json_serialization(*form, ops, scope)?,
-                Op::Jwe(form) => {
-                    text = jwe::encrypt(*form, &self.claims.bytes(), mint.keys, mint.seed)?
-                }
+                Op::Jwe(form) => text = jwe::encrypt(*form, &self.claims.bytes(), mint.keys, mint.seed)?,
                 _ => {}
             }
         }
@@ -253,19 +251,14 @@ fn header_algorithm(ops: &[Op], mint: &Mint<'_>) -> Algorithm {
         Op::Alg(algorithm) => Some(*algorithm),
         _ => None,
     });
-    explicit
-        .or_else(|| ops.iter().rev().find_map(stated_algorithm))
-        .unwrap_or(mint.algorithm)
+    explicit.or_else(|| ops.iter().rev().find_map(stated_algorithm)).unwrap_or(mint.algorithm)
 }
 
 /// The algorithm and the key: what `sign` says wins over what the header says.
 fn choose_signing(ops: &[Op], mint: &Mint<'_>, scope: &Scope) -> Result<Signing, ForgeError> {
     let mut algorithm = header_algorithm(ops, mint);
-    let mut choice = if ops.iter().any(|op| stated_algorithm(op).is_some()) {
-        KeyChoice::Wrong
-    } else {
-        KeyChoice::Real
-    };
+    let mut choice =
+        if ops.iter().any(|op| stated_algorithm(op).is_some()) { KeyChoice::Wrong } else { KeyChoice::Real };
     let mut method = Method::Plain;
     for op in ops {
         match op {
@@ -289,8 +282,7 @@ fn choose_signing(ops: &[Op], mint: &Mint<'_>, scope: &Scope) -> Result<Signing,
                 algorithm.name()
             )));
         }
-        keys.foreign(Secret::new(bytes), algorithm)
-            .map(SigningKey::Secret)
+        keys.foreign(Secret::new(bytes), algorithm).map(SigningKey::Secret)
     };
     let key = match choice {
         KeyChoice::Empty => secret(Vec::new())?,
@@ -302,28 +294,16 @@ fn choose_signing(ops: &[Op], mint: &Mint<'_>, scope: &Scope) -> Result<Signing,
             secret(retired.expose().to_vec())?
         }
         KeyChoice::PublicKey(form) => secret(spelled_key(keys, mint.algorithm, form)?)?,
-        KeyChoice::Equivalent if kind == KeyKind::Secret => {
-            SigningKey::Secret(keys.equivalent_secret(algorithm)?)
-        }
-        KeyChoice::Real if kind == KeyKind::Secret => {
-            SigningKey::Secret(keys.require_secret()?.clone())
-        }
-        KeyChoice::Wrong if kind == KeyKind::Secret => {
-            secret(Keyring::wrong_secret(mint.seed).expose().to_vec())?
-        }
+        KeyChoice::Equivalent if kind == KeyKind::Secret => SigningKey::Secret(keys.equivalent_secret(algorithm)?),
+        KeyChoice::Real if kind == KeyKind::Secret => SigningKey::Secret(keys.require_secret()?.clone()),
+        KeyChoice::Wrong if kind == KeyKind::Secret => secret(Keyring::wrong_secret(mint.seed).expose().to_vec())?,
         KeyChoice::Equivalent => {
-            return Err(ForgeError::Impossible(
-                "only an HMAC secret has equivalent spellings".into(),
-            ));
+            return Err(ForgeError::Impossible("only an HMAC secret has equivalent spellings".into()));
         }
         KeyChoice::Real => SigningKey::Private(keys.require_private(kind)?.clone()),
         KeyChoice::Wrong => SigningKey::Private(attacker(kind)?.clone()),
     };
-    Ok(Signing {
-        algorithm,
-        key,
-        method,
-    })
+    Ok(Signing { algorithm, key, method })
 }
 
 fn attacker(kind: KeyKind) -> Result<&'static PrivateKey, ForgeError> {
@@ -331,11 +311,7 @@ fn attacker(kind: KeyKind) -> Result<&'static PrivateKey, ForgeError> {
 }
 
 /// The target's public key in this spelling: the key of its own algorithm before any other.
-fn spelled_key(
-    keys: &Keyring,
-    algorithm: Algorithm,
-    form: PublicForm,
-) -> Result<Vec<u8>, ForgeError> {
+fn spelled_key(keys: &Keyring, algorithm: Algorithm, form: PublicForm) -> Result<Vec<u8>, ForgeError> {
     if keys.public_keys().is_empty() {
         return Err(ForgeError::NeedsKey("public key".into()));
     }
@@ -343,28 +319,18 @@ fn spelled_key(
     own.into_iter()
         .chain(keys.public_keys())
         .find_map(|key| key.spelled(form))
-        .ok_or_else(|| {
-            ForgeError::Impossible("the target's public key has no such spelling".into())
-        })
+        .ok_or_else(|| ForgeError::Impossible("the target's public key has no such spelling".into()))
 }
 
 /// The header member in which an attacker's key travels.
 fn embed(header: &mut Document, op: &Op, mint: &Mint<'_>, scope: &Scope) -> Result<(), ForgeError> {
     match op {
         Op::EmbedJwk(AttackerKey::Oct) => {
-            let key = String::from_utf8_lossy(&segment::encode(
-                Keyring::wrong_secret(mint.seed).expose(),
-            ))
-            .into_owned();
+            let key = String::from_utf8_lossy(&segment::encode(Keyring::wrong_secret(mint.seed).expose())).into_owned();
             header.set("jwk", json!({ "kty": "oct", "k": key }));
         }
         Op::EmbedJwk(kind) => {
-            header.set(
-                "jwk",
-                attacker(attacker_algorithm(*kind).key_kind())?
-                    .public()
-                    .jwk(),
-            );
+            header.set("jwk", attacker(attacker_algorithm(*kind).key_kind())?.public().jwk());
         }
         Op::EmbedX5c(kind) => {
             let certificate = x509::self_signed(attacker(attacker_algorithm(*kind).key_kind())?)?;
@@ -381,14 +347,7 @@ fn embed(header: &mut Document, op: &Op, mint: &Mint<'_>, scope: &Scope) -> Resu
             if let Some(last) = n.last_mut() {
                 *last |= 1;
             }
-            header.set(
-                "jwk",
-                PublicKey::Rsa {
-                    n,
-                    e: vec![1, 0, 1],
-                }
-                .jwk(),
-            );
+            header.set("jwk", PublicKey::Rsa { n, e: vec![1, 0, 1] }.jwk());
         }
         _ => {}
     }
@@ -566,12 +525,8 @@ fn make_signature(
 ) -> Result<Option<Vec<u8>>, ForgeError> {
     let mut signature = sign::sign(&signing.key, signing.algorithm, signing.method, signed)?;
     let curve = || match &signing.key {
-        SigningKey::Private(key) if matches!(key.public(), PublicKey::Ec { .. }) => {
-            Ok(key.public().kind())
-        }
-        _ => Err(ForgeError::Impossible(
-            "only ECDSA signatures have this form".into(),
-        )),
+        SigningKey::Private(key) if matches!(key.public(), PublicKey::Ec { .. }) => Ok(key.public().kind()),
+        _ => Err(ForgeError::Impossible("only ECDSA signatures have this form".into())),
     };
     for op in ops {
         match op {
@@ -600,9 +555,7 @@ fn make_signature(
             }
             Op::DerSignature => signature = signature::ec_der(curve()?, &signature)?,
             Op::TwinSignature => signature = signature::twin(curve()?, &signature)?,
-            Op::EcdsaValues(values) => {
-                signature = signature::ec_values(curve()?, &signature, *values)?
-            }
+            Op::EcdsaValues(values) => signature = signature::ec_values(curve()?, &signature, *values)?,
             Op::ShortSignature => {
                 let curve = curve()?;
                 // ECDSA is random: signing the same text again gives another signature.
@@ -611,21 +564,16 @@ fn make_signature(
                     if short.is_some() {
                         break;
                     }
-                    let again =
-                        sign::sign(&signing.key, signing.algorithm, signing.method, signed)?;
+                    let again = sign::sign(&signing.key, signing.algorithm, signing.method, signed)?;
                     short = signature::without_leading_zero(curve, &again)?;
                 }
                 let Some(short) = short else { return Ok(None) };
                 signature = short;
             }
             Op::RsaValue(value) => match &signing.key {
-                SigningKey::Private(key) => {
-                    signature = signature::rsa_value(key.public(), &signature, *value)?
-                }
+                SigningKey::Private(key) => signature = signature::rsa_value(key.public(), &signature, *value)?,
                 SigningKey::Secret(_) => {
-                    return Err(ForgeError::Impossible(
-                        "this signature is no RSA signature".into(),
-                    ));
+                    return Err(ForgeError::Impossible("this signature is no RSA signature".into()));
                 }
             },
             Op::EddsaShape(shape) => signature = signature::ed_shape(&signature, *shape)?,

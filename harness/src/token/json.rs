@@ -30,11 +30,7 @@ pub(crate) struct Object(Vec<(String, Json)>);
 impl Object {
     /// The lexically last member of this name (RFC 7515 §4, RFC 7519 §4).
     pub(crate) fn get(&self, name: &str) -> Option<&Json> {
-        self.0
-            .iter()
-            .rev()
-            .find(|(own, _)| own == name)
-            .map(|(_, value)| value)
+        self.0.iter().rev().find(|(own, _)| own == name).map(|(_, value)| value)
     }
 }
 
@@ -65,27 +61,16 @@ pub(crate) enum FaultKind {
 }
 
 pub(crate) fn read(bytes: &[u8]) -> Result<Document, Fault> {
-    let text = std::str::from_utf8(bytes).map_err(|error| Fault {
-        position: error.valid_up_to(),
-        kind: FaultKind::NotUtf8,
-    })?;
-    let mut reader = Reader {
-        text,
-        at: 0,
-        duplicate: None,
-        lone_surrogate: None,
-    };
+    let text = std::str::from_utf8(bytes)
+        .map_err(|error| Fault { position: error.valid_up_to(), kind: FaultKind::NotUtf8 })?;
+    let mut reader = Reader { text, at: 0, duplicate: None, lone_surrogate: None };
     reader.space();
     let value = reader.value(0)?;
     reader.space();
     if reader.at < text.len() {
         return Err(reader.fault(FaultKind::Trailing));
     }
-    Ok(Document {
-        value,
-        duplicate: reader.duplicate,
-        lone_surrogate: reader.lone_surrogate,
-    })
+    Ok(Document { value, duplicate: reader.duplicate, lone_surrogate: reader.lone_surrogate })
 }
 
 struct Reader<'a> {
@@ -97,10 +82,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn fault(&self, kind: FaultKind) -> Fault {
-        Fault {
-            position: self.at,
-            kind,
-        }
+        Fault { position: self.at, kind }
     }
 
     fn syntax<T>(&self) -> Result<T, Fault> {
@@ -206,9 +188,7 @@ impl Reader<'_> {
         let mut out = String::new();
         loop {
             let rest = &self.text[self.at..];
-            let plain = rest
-                .find(|c: char| c == '"' || c == '\\' || c < ' ')
-                .unwrap_or(rest.len());
+            let plain = rest.find(|c: char| c == '"' || c == '\\' || c < ' ').unwrap_or(rest.len());
             out.push_str(&rest[..plain]);
             self.at += plain;
             match self.peek() {
@@ -266,13 +246,9 @@ impl Reader<'_> {
 
     fn hex4(&mut self) -> Result<u32, Fault> {
         let digits = self.text.as_bytes().get(self.at..self.at + 4);
-        let value = digits
-            .filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-            .and_then(|digits| {
-                std::str::from_utf8(digits)
-                    .ok()
-                    .and_then(|digits| u32::from_str_radix(digits, 16).ok())
-            });
+        let value = digits.filter(|digits| digits.iter().all(u8::is_ascii_hexdigit)).and_then(|digits| {
+            std::str::from_utf8(digits).ok().and_then(|digits| u32::from_str_radix(digits, 16).ok())
+        });
         match value {
             Some(value) => {
                 self.at += 4;
@@ -287,11 +263,7 @@ impl Reader<'_> {
         while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
             self.at += 1;
         }
-        if self.at == start {
-            self.syntax()
-        } else {
-            Ok(())
-        }
+        if self.at == start { self.syntax() } else { Ok(()) }
     }
 
     fn number(&mut self) -> Result<Number, Fault> {
@@ -313,14 +285,8 @@ impl Reader<'_> {
         }
         let text = &self.text[start..self.at];
         // Rust reads every JSON number; beyond the range it gives an infinity.
-        let value = text.parse().map_err(|_| Fault {
-            position: start,
-            kind: FaultKind::Syntax,
-        })?;
-        Ok(Number {
-            text: text.to_owned(),
-            value,
-        })
+        let value = text.parse().map_err(|_| Fault { position: start, kind: FaultKind::Syntax })?;
+        Ok(Number { text: text.to_owned(), value })
     }
 }
 
@@ -330,9 +296,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn kind(text: &str) -> Result<(), FaultKind> {
-        read(text.as_bytes())
-            .map(|_| ())
-            .map_err(|fault| fault.kind)
+        read(text.as_bytes()).map(|_| ()).map_err(|fault| fault.kind)
     }
 
     #[test]
@@ -366,51 +330,30 @@ mod tests {
         ] {
             assert!(kind(text).is_err(), "{text:?}");
         }
-        for text in [
-            "{}",
-            " [ ] ",
-            "0",
-            "-0.5e+3",
-            "\"\\/\\u00e9\u{1f600}\"",
-            "null",
-            "{\"a\":{\"b\":[true,false]}}",
-        ] {
+        for text in ["{}", " [ ] ", "0", "-0.5e+3", "\"\\/\\u00e9\u{1f600}\"", "null", "{\"a\":{\"b\":[true,false]}}"] {
             assert_eq!(kind(text), Ok(()), "{text:?}");
         }
         assert_eq!(kind("{}x"), Err(FaultKind::Trailing));
-        assert_eq!(
-            read(b"\"\xff\"").map_err(|fault| fault.kind),
-            Err(FaultKind::NotUtf8)
-        );
+        assert_eq!(read(b"\"\xff\"").map_err(|fault| fault.kind), Err(FaultKind::NotUtf8));
     }
 
     #[test]
     fn duplicates_surrogates_depth_and_numbers_are_told() {
         let document = read(br#"{"a":1,"\u0061":2}"#).expect("JSON");
         assert_eq!(document.duplicate, Some(("a".into(), 7)));
-        let Json::Object(object) = document.value else {
-            panic!("object")
-        };
+        let Json::Object(object) = document.value else { panic!("object") };
         assert!(matches!(object.get("a"), Some(Json::Number(number)) if number.value == 2.0));
 
         assert_eq!(read(br#""\ud800""#).expect("JSON").lone_surrogate, Some(2));
-        assert_eq!(
-            read(br#""\ud800\u0041""#).expect("JSON").value,
-            Json::Text("\u{fffd}A".into())
-        );
-        assert_eq!(
-            read(br#""\ud83d\ude00""#).expect("JSON").value,
-            Json::Text("\u{1f600}".into())
-        );
+        assert_eq!(read(br#""\ud800\u0041""#).expect("JSON").value, Json::Text("\u{fffd}A".into()));
+        assert_eq!(read(br#""\ud83d\ude00""#).expect("JSON").value, Json::Text("\u{1f600}".into()));
 
         let deep = |depth: usize| kind(&format!("{}{}", "[".repeat(depth), "]".repeat(depth)));
         assert_eq!(deep(DEPTH_LIMIT), Ok(()));
         assert_eq!(deep(DEPTH_LIMIT + 1), Err(FaultKind::TooDeep));
         assert_eq!(deep(1_000_000), Err(FaultKind::TooDeep));
 
-        let Json::Number(number) = read(b"1e400").expect("JSON").value else {
-            panic!("number")
-        };
+        let Json::Number(number) = read(b"1e400").expect("JSON").value else { panic!("number") };
         assert!(number.value.is_infinite() && number.text == "1e400");
     }
 

@@ -141,13 +141,11 @@ impl Keyring {
     }
 
     pub(crate) fn require_private(&self, kind: KeyKind) -> Result<&PrivateKey, ForgeError> {
-        self.private(kind)
-            .ok_or_else(|| ForgeError::NeedsKey(format!("private {}", kind.noun())))
+        self.private(kind).ok_or_else(|| ForgeError::NeedsKey(format!("private {}", kind.noun())))
     }
 
     pub(crate) fn require_public(&self, kind: KeyKind) -> Result<&PublicKey, ForgeError> {
-        self.public(kind)
-            .ok_or_else(|| ForgeError::NeedsKey(format!("public {}", kind.noun())))
+        self.public(kind).ok_or_else(|| ForgeError::NeedsKey(format!("public {}", kind.noun())))
     }
 
     /// The target's HMAC secret.
@@ -205,9 +203,7 @@ pub(crate) fn derive(label: &str, seed: u64) -> [u8; 32] {
 
 /// As many bytes as asked for, from a label and a seed.
 pub(crate) fn noise(label: &str, seed: u64, len: usize) -> Vec<u8> {
-    let mut out: Vec<u8> = (0..len.div_ceil(32))
-        .flat_map(|block| derive(&format!("{label} {block}"), seed))
-        .collect();
+    let mut out: Vec<u8> = (0..len.div_ceil(32)).flat_map(|block| derive(&format!("{label} {block}"), seed)).collect();
     out.truncate(len);
     out
 }

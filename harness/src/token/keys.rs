@@ -6,9 +6,8 @@ use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING,
-    ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair,
-    KeyPair as _, RsaKeyPair,
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair,
+    EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _, RsaKeyPair,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -82,9 +81,7 @@ fn curve_oid(curve: KeyKind) -> &'static [u8] {
 }
 
 fn curve_of_oid(oid: &[u8]) -> Option<KeyKind> {
-    [KeyKind::P256, KeyKind::P384, KeyKind::P521]
-        .into_iter()
-        .find(|curve| curve_oid(*curve) == oid)
+    [KeyKind::P256, KeyKind::P384, KeyKind::P521].into_iter().find(|curve| curve_oid(*curve) == oid)
 }
 
 fn curve_of_name(name: &str) -> Option<KeyKind> {
@@ -108,18 +105,10 @@ impl PublicKey {
             return Self::from_jwk(&jwk);
         }
         match pem(text)? {
-            Some((label, bytes)) if label == "PUBLIC KEY" => {
-                from_spki(&bytes).ok_or_else(unreadable)
-            }
-            Some((label, bytes)) if label == "RSA PUBLIC KEY" => {
-                from_pkcs1_public(&bytes).ok_or_else(unreadable)
-            }
-            Some((label, _)) => Err(KeyError::new(format!(
-                "a PEM block `{label}` is not a public key"
-            ))),
-            None => from_spki(text)
-                .or_else(|| from_pkcs1_public(text))
-                .ok_or_else(unreadable),
+            Some((label, bytes)) if label == "PUBLIC KEY" => from_spki(&bytes).ok_or_else(unreadable),
+            Some((label, bytes)) if label == "RSA PUBLIC KEY" => from_pkcs1_public(&bytes).ok_or_else(unreadable),
+            Some((label, _)) => Err(KeyError::new(format!("a PEM block `{label}` is not a public key"))),
+            None => from_spki(text).or_else(|| from_pkcs1_public(text)).ok_or_else(unreadable),
         }
     }
 
@@ -131,27 +120,20 @@ impl PublicKey {
     pub fn from_jwk(jwk: &Value) -> Result<Self, KeyError> {
         let member = |name: &str| jwk_bytes(jwk, name);
         match (jwk["kty"].as_str(), jwk["crv"].as_str()) {
-            (Some("RSA"), _) => Ok(Self::Rsa {
-                n: bignum::trim(&member("n")?).to_vec(),
-                e: bignum::trim(&member("e")?).to_vec(),
-            }),
+            (Some("RSA"), _) => {
+                Ok(Self::Rsa { n: bignum::trim(&member("n")?).to_vec(), e: bignum::trim(&member("e")?).to_vec() })
+            }
             (Some("EC"), Some(name)) => {
-                let curve =
-                    curve_of_name(name).ok_or_else(|| KeyError::new("unknown curve in the JWK"))?;
+                let curve = curve_of_name(name).ok_or_else(|| KeyError::new("unknown curve in the JWK"))?;
                 let len = coordinate_len(curve);
                 let (x, y) = (member("x")?, member("y")?);
                 let long = || KeyError::new("a coordinate in the JWK is too long");
                 let x = bignum::fixed(&x, len).ok_or_else(long)?;
                 let y = bignum::fixed(&y, len).ok_or_else(long)?;
-                Ok(Self::Ec {
-                    curve,
-                    point: [&[4], &x[..], &y].concat(),
-                })
+                Ok(Self::Ec { curve, point: [&[4], &x[..], &y].concat() })
             }
             (Some("OKP"), Some("Ed25519")) => Ok(Self::Ed25519(member("x")?)),
-            _ => Err(KeyError::new(
-                "a JWK of this kind is no public key for signatures",
-            )),
+            _ => Err(KeyError::new("a JWK of this kind is no public key for signatures")),
         }
     }
 
@@ -191,10 +173,7 @@ impl PublicKey {
 
     fn pkcs1_der(&self) -> Option<Vec<u8>> {
         match self {
-            Self::Rsa { n, e } => Some(der::element(
-                der::SEQUENCE,
-                &[&der::integer(n), &der::integer(e)],
-            )),
+            Self::Rsa { n, e } => Some(der::element(der::SEQUENCE, &[&der::integer(n), &der::integer(e)])),
             _ => None,
         }
     }
@@ -206,8 +185,7 @@ impl PublicKey {
         match self {
             Self::Rsa { n, e } => json!({ "kty": "RSA", "n": text(n), "e": text(e) }),
             Self::Ec { curve, point } => {
-                let (x, y) =
-                    point[1..].split_at(coordinate_len(*curve).min(point.len().saturating_sub(1)));
+                let (x, y) = point[1..].split_at(coordinate_len(*curve).min(point.len().saturating_sub(1)));
                 let name = match curve {
                     KeyKind::P384 => "P-384",
                     KeyKind::P521 => "P-521",
@@ -229,10 +207,9 @@ impl PublicKey {
             (PublicForm::SpkiPemCrlf, _) => spki().replace('\n', "\r\n").into_bytes(),
             (PublicForm::SpkiDer, _) => self.spki_der(),
             (PublicForm::Pkcs1Pem, _) => to_pem("RSA PUBLIC KEY", &self.pkcs1_der()?).into_bytes(),
-            (PublicForm::Pkcs1PemNoNewline, _) => to_pem("RSA PUBLIC KEY", &self.pkcs1_der()?)
-                .trim_end()
-                .as_bytes()
-                .to_vec(),
+            (PublicForm::Pkcs1PemNoNewline, _) => {
+                to_pem("RSA PUBLIC KEY", &self.pkcs1_der()?).trim_end().as_bytes().to_vec()
+            }
             (PublicForm::Pkcs1Der, _) => self.pkcs1_der()?,
             (PublicForm::Jwk, _) => self.jwk().to_string().into_bytes(),
             (PublicForm::Modulus, Self::Rsa { n, .. }) => n.clone(),
@@ -240,10 +217,7 @@ impl PublicKey {
             (PublicForm::Coordinates, Self::Ec { point, .. }) => point.get(1..)?.to_vec(),
             (PublicForm::Raw, Self::Ed25519(key)) => key.clone(),
             (PublicForm::Openssh, _) => self.openssh().into_bytes(),
-            (
-                PublicForm::Modulus | PublicForm::Point | PublicForm::Coordinates | PublicForm::Raw,
-                _,
-            ) => return None,
+            (PublicForm::Modulus | PublicForm::Point | PublicForm::Coordinates | PublicForm::Raw, _) => return None,
         })
     }
 
@@ -251,11 +225,7 @@ impl PublicKey {
     fn openssh(&self) -> String {
         let field = |bytes: &[u8]| [&(bytes.len() as u32).to_be_bytes()[..], bytes].concat();
         let number = |bytes: &[u8]| {
-            let sign: &[u8] = if bytes.first().is_some_and(|first| first & 0x80 != 0) {
-                &[0]
-            } else {
-                &[]
-            };
+            let sign: &[u8] = if bytes.first().is_some_and(|first| first & 0x80 != 0) { &[0] } else { &[] };
             field(&[sign, bytes].concat())
         };
         let (name, rest) = match self {
@@ -270,10 +240,7 @@ impl PublicKey {
             }
             Self::Ed25519(key) => ("ssh-ed25519", field(key)),
         };
-        format!(
-            "{name} {}",
-            STANDARD.encode([field(name.as_bytes()), rest].concat())
-        )
+        format!("{name} {}", STANDARD.encode([field(name.as_bytes()), rest].concat()))
     }
 }
 
@@ -323,12 +290,8 @@ impl PrivateKey {
         match pem(text)? {
             Some((label, bytes)) => match label.as_str() {
                 "PRIVATE KEY" | "RSA PRIVATE KEY" | "EC PRIVATE KEY" => Self::from_der(&bytes),
-                "ENCRYPTED PRIVATE KEY" => {
-                    Err(KeyError::new("an encrypted private key cannot be read"))
-                }
-                other => Err(KeyError::new(format!(
-                    "a PEM block `{other}` is not a private key"
-                ))),
+                "ENCRYPTED PRIVATE KEY" => Err(KeyError::new("an encrypted private key cannot be read")),
+                other => Err(KeyError::new(format!("a PEM block `{other}` is not a private key"))),
             },
             None => Self::from_der(text),
         }
@@ -344,16 +307,9 @@ impl PrivateKey {
             // SEC 1: version, the scalar, then the curve in [0].
             Some(der::OCTET_STRING) => {
                 outer.any();
-                let parameters = outer
-                    .expect(0xa0)
-                    .ok_or_else(|| KeyError::new("an EC key without its curve"))?;
-                let oid = Reader(parameters)
-                    .expect(der::OBJECT)
-                    .ok_or_else(unreadable)?;
-                Self::ec(
-                    curve_of_oid(oid).ok_or_else(|| KeyError::new("unknown curve"))?,
-                    bytes,
-                )
+                let parameters = outer.expect(0xa0).ok_or_else(|| KeyError::new("an EC key without its curve"))?;
+                let oid = Reader(parameters).expect(der::OBJECT).ok_or_else(unreadable)?;
+                Self::ec(curve_of_oid(oid).ok_or_else(|| KeyError::new("unknown curve"))?, bytes)
             }
             // PKCS#8: version, the algorithm, then the key.
             Some(der::SEQUENCE) => {
@@ -366,11 +322,7 @@ impl PrivateKey {
                         let curve = algorithm.expect(der::OBJECT).and_then(curve_of_oid);
                         Self::ec(curve.ok_or_else(|| KeyError::new("unknown curve"))?, bytes)
                     }
-                    der::ED25519 => Self::ed(
-                        Reader(key)
-                            .expect(der::OCTET_STRING)
-                            .ok_or_else(unreadable)?,
-                    ),
+                    der::ED25519 => Self::ed(Reader(key).expect(der::OCTET_STRING).ok_or_else(unreadable)?),
                     _ => Err(KeyError::new("a private key of an unknown kind")),
                 }
             }
@@ -391,13 +343,9 @@ impl PrivateKey {
             }
             PublicKey::Ec { curve, point } => {
                 let scalar = member("d")?;
-                EcdsaKeyPair::from_private_key_and_public_key(
-                    signing_algorithm(curve),
-                    &scalar,
-                    &point,
-                )
-                .map(|pair| Self::of_ec(curve, pair))
-                .map_err(|_| KeyError::new("the library refuses this EC key"))
+                EcdsaKeyPair::from_private_key_and_public_key(signing_algorithm(curve), &scalar, &point)
+                    .map(|pair| Self::of_ec(curve, pair))
+                    .map_err(|_| KeyError::new("the library refuses this EC key"))
             }
             PublicKey::Ed25519(_) => Self::ed(&member("d")?),
         }
@@ -409,13 +357,7 @@ impl PrivateKey {
         let mut reader = Reader(pkcs1).sequence().ok_or_else(refused)?;
         let mut next = || reader.integer().map(<[u8]>::to_vec).ok_or_else(refused);
         let (_version, n, e, d) = (next()?, next()?, next()?, next()?);
-        Ok(Self {
-            public: PublicKey::Rsa { n, e },
-            pair: Pair::Rsa {
-                pair: Arc::new(pair),
-                d: Some(Arc::new(d)),
-            },
-        })
+        Ok(Self { public: PublicKey::Rsa { n, e }, pair: Pair::Rsa { pair: Arc::new(pair), d: Some(Arc::new(d)) } })
     }
 
     fn ec(curve: KeyKind, der: &[u8]) -> Result<Self, KeyError> {
@@ -426,10 +368,7 @@ impl PrivateKey {
 
     fn of_ec(curve: KeyKind, pair: EcdsaKeyPair) -> Self {
         let point = pair.public_key().as_ref().to_vec();
-        Self {
-            public: PublicKey::Ec { curve, point },
-            pair: Pair::Ec(Arc::new(pair)),
-        }
+        Self { public: PublicKey::Ec { curve, point }, pair: Pair::Ec(Arc::new(pair)) }
     }
 
     fn ed(seed: &[u8]) -> Result<Self, KeyError> {
@@ -440,10 +379,7 @@ impl PrivateKey {
 
     fn of_ed(pair: Ed25519KeyPair) -> Self {
         let public = PublicKey::Ed25519(pair.public_key().as_ref().to_vec());
-        Self {
-            public,
-            pair: Pair::Ed(Arc::new(pair)),
-        }
+        Self { public, pair: Pair::Ed(Arc::new(pair)) }
     }
 
     /// A new random key of this kind; none for a shared secret, which needs no pair.
@@ -454,18 +390,10 @@ impl PrivateKey {
             KeyKind::Rsa => {
                 let pair = RsaKeyPair::generate(KeySize::Rsa2048).ok()?;
                 let public = from_pkcs1_public(pair.public_key().as_ref())?;
-                Some(Self {
-                    public,
-                    pair: Pair::Rsa {
-                        pair: Arc::new(pair),
-                        d: None,
-                    },
-                })
+                Some(Self { public, pair: Pair::Rsa { pair: Arc::new(pair), d: None } })
             }
             KeyKind::P256 | KeyKind::P384 | KeyKind::P521 => {
-                EcdsaKeyPair::generate(signing_algorithm(kind))
-                    .ok()
-                    .map(|pair| Self::of_ec(kind, pair))
+                EcdsaKeyPair::generate(signing_algorithm(kind)).ok().map(|pair| Self::of_ec(kind, pair))
             }
             KeyKind::Ed25519 => Ed25519KeyPair::generate().ok().map(Self::of_ed),
         }
@@ -497,10 +425,7 @@ impl PrivateKey {
 fn from_pkcs1_public(bytes: &[u8]) -> Option<PublicKey> {
     let mut reader = Reader(bytes).sequence()?;
     let (n, e) = (reader.integer()?, reader.integer()?);
-    reader.0.is_empty().then(|| PublicKey::Rsa {
-        n: n.to_vec(),
-        e: e.to_vec(),
-    })
+    reader.0.is_empty().then(|| PublicKey::Rsa { n: n.to_vec(), e: e.to_vec() })
 }
 
 fn from_spki(bytes: &[u8]) -> Option<PublicKey> {
@@ -513,10 +438,7 @@ fn from_spki(bytes: &[u8]) -> Option<PublicKey> {
         der::EC_PUBLIC_KEY => {
             let curve = curve_of_oid(algorithm.expect(der::OBJECT)?)?;
             let whole = key.len() == 1 + 2 * coordinate_len(curve) && key.first() == Some(&4);
-            whole.then(|| PublicKey::Ec {
-                curve,
-                point: key.to_vec(),
-            })
+            whole.then(|| PublicKey::Ec { curve, point: key.to_vec() })
         }
         der::ED25519 => (key.len() == 32).then(|| PublicKey::Ed25519(key.to_vec())),
         _ => None,
@@ -524,9 +446,7 @@ fn from_spki(bytes: &[u8]) -> Option<PublicKey> {
 }
 
 fn as_jwk(text: &[u8]) -> Option<Value> {
-    serde_json::from_slice::<Value>(text)
-        .ok()
-        .filter(Value::is_object)
+    serde_json::from_slice::<Value>(text).ok().filter(Value::is_object)
 }
 
 fn jwk_bytes(jwk: &Value, name: &str) -> Result<Vec<u8>, KeyError> {
@@ -538,10 +458,7 @@ fn jwk_bytes(jwk: &Value, name: &str) -> Result<Vec<u8>, KeyError> {
 
 /// The first block of a PEM text; none when the text is no PEM at all.
 fn pem(text: &[u8]) -> Result<Option<(String, Vec<u8>)>, KeyError> {
-    let Some((_, rest)) = std::str::from_utf8(text)
-        .ok()
-        .and_then(|text| text.split_once("-----BEGIN "))
-    else {
+    let Some((_, rest)) = std::str::from_utf8(text).ok().and_then(|text| text.split_once("-----BEGIN ")) else {
         return Ok(None);
     };
     let broken = || KeyError::new("a PEM block that cannot be read");

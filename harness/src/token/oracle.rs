@@ -12,7 +12,7 @@ use super::verify::{Acceptable, Parsed, judge_jws, object};
 
 /// What a correct verifier does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "snake_case")]
 pub enum Answer {
     /// It admits the token.
     Accept,
@@ -59,11 +59,7 @@ pub(crate) struct Findings {
 
 impl Findings {
     fn add(&mut self, answer: Answer, source: &'static str, text: String) {
-        self.reasons.push(Reason {
-            answer,
-            source,
-            text,
-        });
+        self.reasons.push(Reason { answer, source, text });
     }
 
     pub(crate) fn refuse(&mut self, source: &'static str, text: String) {
@@ -80,11 +76,7 @@ impl Findings {
     }
 
     pub(crate) fn answer(&self) -> Answer {
-        self.reasons
-            .iter()
-            .map(|reason| reason.answer)
-            .max()
-            .unwrap_or(Answer::Accept)
+        self.reasons.iter().map(|reason| reason.answer).max().unwrap_or(Answer::Accept)
     }
 }
 
@@ -107,29 +99,16 @@ pub fn oracle(text: &[u8], rules: &Rules, now: f64, skew_s: f64) -> Judgement {
     if let Some(verified) = judge_jws(text, &rules.keys, acceptable, &mut findings) {
         judge_typ(&verified.header, rules, &mut findings);
         if let Parsed::Object(claims) = object("payload", "T02", &verified.payload, &mut findings) {
-            let is_jwt = |text: &str| {
-                text.eq_ignore_ascii_case("jwt") || text.eq_ignore_ascii_case("application/jwt")
-            };
+            let is_jwt = |text: &str| text.eq_ignore_ascii_case("jwt") || text.eq_ignore_ascii_case("application/jwt");
             if matches!(verified.header.get("cty"), Some(Json::Text(text)) if is_jwt(text)) {
-                findings.either(
-                    "T11",
-                    "cty says that the payload is a token, but it is an object".into(),
-                );
+                findings.either("T11", "cty says that the payload is a token, but it is an object".into());
             }
-            let clock = Clock {
-                now,
-                skew: skew_s,
-                leeway: rules.leeway.unwrap_or(UNDECLARED_LEEWAY),
-            };
+            let clock = Clock { now, skew: skew_s, leeway: rules.leeway.unwrap_or(UNDECLARED_LEEWAY) };
             judge_claims(&claims, rules, &clock, &mut findings);
         }
     }
     let answer = findings.answer();
-    Judgement {
-        answer,
-        should_refuse: answer == Answer::Either && findings.should_refuse,
-        reasons: findings.reasons,
-    }
+    Judgement { answer, should_refuse: answer == Answer::Either && findings.should_refuse, reasons: findings.reasons }
 }
 
 struct Clock {
@@ -162,7 +141,8 @@ fn judge_claims(claims: &Object, rules: &Rules, clock: &Clock, findings: &mut Fi
         findings.either("T09", "jti is not a string".into());
     }
     if let Some(scope) = &rules.required_scope {
-        let granted = matches!(claims.get("scope"), Some(Json::Text(text)) if text.split(' ').any(|word| word == scope));
+        let granted =
+            matches!(claims.get("scope"), Some(Json::Text(text)) if text.split(' ').any(|word| word == scope));
         if !granted {
             findings.refuse("V11", format!("the scope {scope:?} is not granted"));
         }
@@ -175,9 +155,7 @@ fn coerce(value: &Json) -> Option<f64> {
         Json::Text(text) => {
             let text = text.trim();
             // What `int()` and `float()` read; words such as `inf` do not count as dates.
-            let numeric = text
-                .bytes()
-                .all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
+            let numeric = text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
             if numeric { text.parse().ok() } else { None }
         }
         Json::Bool(value) => Some(f64::from(u8::from(*value))),
@@ -194,10 +172,7 @@ fn coerce(value: &Json) -> Option<f64> {
 fn mark_magnitude(name: &str, number: &Number, findings: &mut Findings) {
     if number.value.abs() >= END_OF_CALENDAR {
         let shown: String = number.text.chars().take(40).collect();
-        findings.either(
-            "E04",
-            format!("{name} {shown} is beyond what calendars and integers hold"),
-        );
+        findings.either("E04", format!("{name} {shown} is beyond what calendars and integers hold"));
     }
 }
 
@@ -218,10 +193,7 @@ fn judge_exp(claims: &Object, rules: &Rules, clock: &Clock, findings: &mut Findi
                 if number.value - from > lifetime + clock.leeway + clock.skew {
                     findings.refuse("M06", "exp lies beyond the declared lifetime".into());
                 } else if number.value - from > lifetime {
-                    findings.either(
-                        "M06",
-                        "exp lies at the edge of the declared lifetime".into(),
-                    );
+                    findings.either("M06", "exp lies at the edge of the declared lifetime".into());
                 }
             }
         }
@@ -236,10 +208,7 @@ fn judge_exp(claims: &Object, rules: &Rules, clock: &Clock, findings: &mut Findi
         }
         Some(other) => match coerce(other) {
             Some(value) if value > clock.now + clock.skew => {
-                findings.should_refuse(
-                    "T04",
-                    "exp has the wrong type but reads as a future time".into(),
-                );
+                findings.should_refuse("T04", "exp has the wrong type but reads as a future time".into());
             }
             _ => findings.refuse("T04", "exp is not a number".into()),
         },
@@ -259,10 +228,7 @@ fn judge_nbf(claims: &Object, clock: &Clock, findings: &mut Findings) {
         }
         Some(other) => match coerce(other) {
             Some(value) if value > clock.now + clock.leeway + clock.skew => {
-                findings.should_refuse(
-                    "T05",
-                    "nbf has the wrong type but reads as a future time".into(),
-                );
+                findings.should_refuse("T05", "nbf has the wrong type but reads as a future time".into());
             }
             _ => findings.either("T05", "nbf is not a number".into()),
         },
@@ -293,10 +259,7 @@ fn judge_iat(claims: &Object, rules: &Rules, clock: &Clock, findings: &mut Findi
             findings.refuse("M06", "the token is older than declared".into());
         }
         (Some(limit), Some(age)) if age > limit - clock.skew => {
-            findings.either(
-                "M06",
-                "the age of the token is at the declared limit".into(),
-            );
+            findings.either("M06", "the age of the token is at the declared limit".into());
         }
         (Some(_), Some(_)) => {}
     }
@@ -305,21 +268,14 @@ fn judge_iat(claims: &Object, rules: &Rules, clock: &Clock, findings: &mut Findi
 fn judge_audience(claims: &Object, rules: &Rules, findings: &mut Findings) {
     match (&rules.audience, claims.get("aud")) {
         (None, None) => {}
-        (None, Some(_)) => {
-            findings.either("T07", "aud is present, but the target declares none".into())
-        }
+        (None, Some(_)) => findings.either("T07", "aud is present, but the target declares none".into()),
         (Some(_), None) => findings.refuse("B07", "aud is missing".into()),
         (Some(own), Some(Json::Text(text))) if text == own => {}
         (Some(own), Some(Json::Array(items)))
-            if items
-                .iter()
-                .any(|item| matches!(item, Json::Text(text) if text == own)) =>
+            if items.iter().any(|item| matches!(item, Json::Text(text) if text == own)) =>
         {
             if items.iter().any(|item| !matches!(item, Json::Text(_))) {
-                findings.either(
-                    "T07",
-                    "aud names the target beside something that is no string".into(),
-                );
+                findings.either("T07", "aud names the target beside something that is no string".into());
             }
         }
         (Some(_), Some(_)) => findings.refuse("T07", "aud does not name the target".into()),
@@ -329,9 +285,7 @@ fn judge_audience(claims: &Object, rules: &Rules, findings: &mut Findings) {
 fn judge_issuer(claims: &Object, rules: &Rules, findings: &mut Findings) {
     match (&rules.issuer, claims.get("iss")) {
         (None, None) => {}
-        (None, Some(_)) => {
-            findings.either("T08", "iss is present, but the target declares none".into())
-        }
+        (None, Some(_)) => findings.either("T08", "iss is present, but the target declares none".into()),
         (Some(own), Some(Json::Text(text))) if text == own => {}
         (Some(_), _) => findings.refuse("B06", "iss is not the declared issuer".into()),
     }
@@ -375,33 +329,18 @@ const USUAL_IDENTITY: [&str; 5] = ["sub", "user_id", "username", "email", "name"
 
 fn judge_identity(claims: &Object, rules: &Rules, findings: &mut Findings) {
     let declared: Vec<&str> = rules.identity.claims.iter().map(String::as_str).collect();
-    let names = if declared.is_empty() {
-        &USUAL_IDENTITY[..]
-    } else {
-        &declared
-    };
-    let found = names
-        .iter()
-        .find_map(|name| claims.get(name).map(|value| (*name, value)));
+    let names = if declared.is_empty() { &USUAL_IDENTITY[..] } else { &declared };
+    let found = names.iter().find_map(|name| claims.get(name).map(|value| (*name, value)));
     match found {
         Some((name, Json::Text(text))) if !text.is_empty() => {
             if text.chars().any(char::is_control) || text.contains(char::REPLACEMENT_CHARACTER) {
-                findings.either(
-                    "E05",
-                    format!("the identity in {name} holds characters that names do not hold"),
-                );
+                findings.either("E05", format!("the identity in {name} holds characters that names do not hold"));
             }
         }
         _ if rules.identity.required => {
-            findings.refuse(
-                "S2",
-                "no claim identifies the user by a non-empty string".into(),
-            );
+            findings.refuse("S2", "no claim identifies the user by a non-empty string".into());
         }
-        _ => findings.either(
-            "S2",
-            "no claim identifies the user by a non-empty string".into(),
-        ),
+        _ => findings.either("S2", "no claim identifies the user by a non-empty string".into()),
     }
     for name in USUAL_IDENTITY {
         let odd = match claims.get(name) {
@@ -424,9 +363,6 @@ fn judge_roles(claims: &Object, rules: &Rules, findings: &mut Findings) {
         Some(_) => None,
     };
     if !role.is_some_and(|role| roles.allowed.contains(role)) {
-        findings.refuse(
-            "S4",
-            format!("the role in {} is not among the served ones", roles.claim),
-        );
+        findings.refuse("S4", format!("the role in {} is not among the served ones", roles.claim));
     }
 }

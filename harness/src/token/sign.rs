@@ -6,8 +6,8 @@ use aws_lc_rs::digest::{self, Digest, digest};
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
-    EcdsaKeyPair, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256,
-    RSA_PSS_SHA384, RSA_PSS_SHA512, RsaKeyPair, RsaPssSaltLength, RsaSignatureEncoding,
+    EcdsaKeyPair, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256, RSA_PSS_SHA384, RSA_PSS_SHA512,
+    RsaKeyPair, RsaPssSaltLength, RsaSignatureEncoding,
 };
 
 use super::algorithm::{Algorithm, KeyKind};
@@ -37,12 +37,7 @@ pub(crate) enum Method {
 }
 
 /// Signs `data` in the manner of `algorithm`.
-pub(crate) fn sign(
-    key: &SigningKey,
-    algorithm: Algorithm,
-    method: Method,
-    data: &[u8],
-) -> Result<Vec<u8>, ForgeError> {
+pub(crate) fn sign(key: &SigningKey, algorithm: Algorithm, method: Method, data: &[u8]) -> Result<Vec<u8>, ForgeError> {
     let algorithm = match method {
         Method::OtherHash => other_hash(algorithm)?,
         Method::OtherPadding => other_padding(algorithm)?,
@@ -59,15 +54,8 @@ pub(crate) fn sign(
         SigningKey::Private(key) => match &key.pair {
             Pair::Rsa { pair, d } => match method {
                 Method::Block(shape) => {
-                    let d = d
-                        .as_ref()
-                        .ok_or_else(|| ForgeError::NeedsKey("RSA private key in full".into()))?;
-                    let block = signature::pkcs1_block(
-                        shape,
-                        hash_of(algorithm),
-                        data,
-                        pair.public_modulus_len(),
-                    )?;
+                    let d = d.as_ref().ok_or_else(|| ForgeError::NeedsKey("RSA private key in full".into()))?;
+                    let block = signature::pkcs1_block(shape, hash_of(algorithm), data, pair.public_modulus_len())?;
                     signature::raw_rsa(&block, key.public(), d)
                 }
                 Method::Salt(salt) => rsa(pair, salted(algorithm, salt)?, data),
@@ -81,35 +69,21 @@ pub(crate) fn sign(
                 let fixed = if method == Method::OtherHash || algorithm.key_kind() != kind {
                     ec_other_hash(pair, kind, algorithm, method, data)?
                 } else {
-                    pair.sign(&SystemRandom::new(), data)
-                        .map_err(|_| ForgeError::Crypto("ECDSA"))?
-                        .as_ref()
-                        .to_vec()
+                    pair.sign(&SystemRandom::new(), data).map_err(|_| ForgeError::Crypto("ECDSA"))?.as_ref().to_vec()
                 };
                 Ok(signature::low_s(kind, fixed))
             }
             Pair::Ed(pair) => match method {
-                Method::Plain => Ok(pair
-                    .try_sign(data)
-                    .map_err(|_| ForgeError::Crypto("Ed25519"))?
-                    .as_ref()
-                    .to_vec()),
-                _ => Err(ForgeError::Impossible(
-                    "EdDSA has no other hash or padding".into(),
-                )),
+                Method::Plain => Ok(pair.try_sign(data).map_err(|_| ForgeError::Crypto("Ed25519"))?.as_ref().to_vec()),
+                _ => Err(ForgeError::Impossible("EdDSA has no other hash or padding".into())),
             },
         },
     }
 }
 
-fn rsa(
-    pair: &RsaKeyPair,
-    encoding: &'static RsaSignatureEncoding,
-    data: &[u8],
-) -> Result<Vec<u8>, ForgeError> {
+fn rsa(pair: &RsaKeyPair, encoding: &'static RsaSignatureEncoding, data: &[u8]) -> Result<Vec<u8>, ForgeError> {
     let mut out = vec![0; pair.public_modulus_len()];
-    pair.sign(encoding, &SystemRandom::new(), data, &mut out)
-        .map_err(|_| ForgeError::Crypto("the RSA signature"))?;
+    pair.sign(encoding, &SystemRandom::new(), data, &mut out).map_err(|_| ForgeError::Crypto("the RSA signature"))?;
     Ok(out)
 }
 
@@ -122,17 +96,12 @@ fn encoding(algorithm: Algorithm) -> Result<&'static RsaSignatureEncoding, Forge
         Algorithm::PS384 => &RSA_PSS_SHA384,
         Algorithm::PS512 => &RSA_PSS_SHA512,
         _ => {
-            return Err(ForgeError::Contradiction(
-                "an RSA key signs only RS and PS algorithms".into(),
-            ));
+            return Err(ForgeError::Contradiction("an RSA key signs only RS and PS algorithms".into()));
         }
     })
 }
 
-fn salted(
-    algorithm: Algorithm,
-    salt: PssSalt,
-) -> Result<&'static RsaSignatureEncoding, ForgeError> {
+fn salted(algorithm: Algorithm, salt: PssSalt) -> Result<&'static RsaSignatureEncoding, ForgeError> {
     static ZERO: [RsaSignatureEncoding; 3] = [
         RSA_PSS_SHA256.with_pss_salt_length(RsaPssSaltLength::Custom(0)),
         RSA_PSS_SHA384.with_pss_salt_length(RsaPssSaltLength::Custom(0)),
@@ -148,9 +117,7 @@ fn salted(
         Algorithm::PS384 => 1,
         Algorithm::PS512 => 2,
         _ => {
-            return Err(ForgeError::Impossible(
-                "only PSS signatures have a salt".into(),
-            ));
+            return Err(ForgeError::Impossible("only PSS signatures have a salt".into()));
         }
     };
     Ok(match salt {
@@ -162,17 +129,9 @@ fn salted(
 /// The hash of an algorithm.
 pub(crate) fn hash_of(algorithm: Algorithm) -> &'static digest::Algorithm {
     match algorithm {
-        Algorithm::HS384 | Algorithm::RS384 | Algorithm::PS384 | Algorithm::ES384 => {
-            &digest::SHA384
-        }
-        Algorithm::HS512
-        | Algorithm::RS512
-        | Algorithm::PS512
-        | Algorithm::ES512
-        | Algorithm::EdDSA => &digest::SHA512,
-        Algorithm::HS256 | Algorithm::RS256 | Algorithm::PS256 | Algorithm::ES256 => {
-            &digest::SHA256
-        }
+        Algorithm::HS384 | Algorithm::RS384 | Algorithm::PS384 | Algorithm::ES384 => &digest::SHA384,
+        Algorithm::HS512 | Algorithm::RS512 | Algorithm::PS512 | Algorithm::ES512 | Algorithm::EdDSA => &digest::SHA512,
+        Algorithm::HS256 | Algorithm::RS256 | Algorithm::PS256 | Algorithm::ES256 => &digest::SHA256,
     }
 }
 
@@ -198,13 +157,8 @@ fn ec_other_hash(
     let value = digest(hash, data);
     let cut = &value.as_ref()[..usual.output_len().min(value.as_ref().len())];
     let filled = bignum::fixed(cut, usual.output_len()).ok_or(ForgeError::Crypto("ECDSA"))?;
-    let digest =
-        Digest::import_less_safe(&filled, usual).map_err(|_| ForgeError::Crypto("ECDSA"))?;
-    Ok(pair
-        .sign_digest(&digest)
-        .map_err(|_| ForgeError::Crypto("ECDSA"))?
-        .as_ref()
-        .to_vec())
+    let digest = Digest::import_less_safe(&filled, usual).map_err(|_| ForgeError::Crypto("ECDSA"))?;
+    Ok(pair.sign_digest(&digest).map_err(|_| ForgeError::Crypto("ECDSA"))?.as_ref().to_vec())
 }
 
 /// The same family with another hash. ECDSA keeps its algorithm; its curve decides (`ec_other_hash`).
@@ -231,9 +185,7 @@ fn other_padding(algorithm: Algorithm) -> Result<Algorithm, ForgeError> {
         Algorithm::PS384 => Algorithm::RS384,
         Algorithm::PS512 => Algorithm::RS512,
         _ => {
-            return Err(ForgeError::Impossible(
-                "only RSA signatures have a padding".into(),
-            ));
+            return Err(ForgeError::Impossible("only RSA signatures have a padding".into()));
         }
     })
 }
@@ -247,8 +199,5 @@ pub(crate) fn hash_oid(hash: &'static digest::Algorithm) -> Vec<u8> {
     } else {
         1
     };
-    der::element(
-        der::OBJECT,
-        &[&[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, last]],
-    )
+    der::element(der::OBJECT, &[&[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, last]])
 }

@@ -28,16 +28,13 @@ pub(crate) fn order(curve: KeyKind) -> Vec<u8> {
 
 /// The order of Ed25519's group (RFC 8032 §5.1).
 fn ed_order() -> Vec<u8> {
-    parse_hex("1000000000000000000000000000000014def9dea2f79cd65812631a5cf5d3ed")
-        .unwrap_or_default()
+    parse_hex("1000000000000000000000000000000014def9dea2f79cd65812631a5cf5d3ed").unwrap_or_default()
 }
 
 fn halves(curve: KeyKind, fixed: &[u8]) -> Result<(&[u8], &[u8]), ForgeError> {
     let len = coordinate_len(curve);
     if fixed.len() != 2 * len {
-        return Err(ForgeError::Impossible(
-            "this signature has not the length of an ECDSA signature".into(),
-        ));
+        return Err(ForgeError::Impossible("this signature has not the length of an ECDSA signature".into()));
     }
     Ok(fixed.split_at(len))
 }
@@ -45,8 +42,7 @@ fn halves(curve: KeyKind, fixed: &[u8]) -> Result<(&[u8], &[u8]), ForgeError> {
 fn join(curve: KeyKind, r: &[u8], s: &[u8]) -> Result<Vec<u8>, ForgeError> {
     let len = coordinate_len(curve);
     let fit = |value| {
-        bignum::fixed(value, len)
-            .ok_or_else(|| ForgeError::Impossible("this value does not fit the signature".into()))
+        bignum::fixed(value, len).ok_or_else(|| ForgeError::Impossible("this value does not fit the signature".into()))
     };
     Ok([fit(r)?, fit(s)?].concat())
 }
@@ -59,33 +55,22 @@ pub(crate) fn twin(curve: KeyKind, fixed: &[u8]) -> Result<Vec<u8>, ForgeError> 
 
 /// Whether s lies in the upper half of its range: then this may be the twin of what the signer wrote.
 pub(crate) fn is_high_s(curve: KeyKind, fixed: &[u8]) -> bool {
-    halves(curve, fixed)
-        .is_ok_and(|(_, s)| bignum::compare(&bignum::add(s, s), &order(curve)).is_gt())
+    halves(curve, fixed).is_ok_and(|(_, s)| bignum::compare(&bignum::add(s, s), &order(curve)).is_gt())
 }
 
 /// The twin with the smaller s. The forge always sends that one, so that the other can be told from it.
 pub(crate) fn low_s(curve: KeyKind, fixed: Vec<u8>) -> Vec<u8> {
-    if is_high_s(curve, &fixed) {
-        twin(curve, &fixed).unwrap_or(fixed)
-    } else {
-        fixed
-    }
+    if is_high_s(curve, &fixed) { twin(curve, &fixed).unwrap_or(fixed) } else { fixed }
 }
 
 /// ECDSA-Sig-Value in DER (RFC 3279 §2.2.3) from the fixed form of RFC 7518 §3.4.
 pub(crate) fn ec_der(curve: KeyKind, fixed: &[u8]) -> Result<Vec<u8>, ForgeError> {
     let (r, s) = halves(curve, fixed)?;
-    Ok(der::element(
-        der::SEQUENCE,
-        &[&der::integer(r), &der::integer(s)],
-    ))
+    Ok(der::element(der::SEQUENCE, &[&der::integer(r), &der::integer(s)]))
 }
 
 /// The signature without a zero byte that one of its halves starts with; none when neither does.
-pub(crate) fn without_leading_zero(
-    curve: KeyKind,
-    fixed: &[u8],
-) -> Result<Option<Vec<u8>>, ForgeError> {
+pub(crate) fn without_leading_zero(curve: KeyKind, fixed: &[u8]) -> Result<Option<Vec<u8>>, ForgeError> {
     let (r, s) = halves(curve, fixed)?;
     // P-521 coordinates have 521 bits in 66 bytes, so a leading zero byte is the rule there; it still counts.
     Ok(match (r.strip_prefix(&[0]), s.strip_prefix(&[0])) {
@@ -95,11 +80,7 @@ pub(crate) fn without_leading_zero(
     })
 }
 
-pub(crate) fn ec_values(
-    curve: KeyKind,
-    fixed: &[u8],
-    values: EcValues,
-) -> Result<Vec<u8>, ForgeError> {
+pub(crate) fn ec_values(curve: KeyKind, fixed: &[u8], values: EcValues) -> Result<Vec<u8>, ForgeError> {
     let (r, s) = halves(curve, fixed)?;
     let n = order(curve);
     let value = |choice, real: &[u8]| match choice {
@@ -114,15 +95,9 @@ pub(crate) fn ec_values(
     join(curve, &value(values.r, r), &value(values.s, s))
 }
 
-pub(crate) fn rsa_value(
-    public: &PublicKey,
-    real: &[u8],
-    value: RsaValue,
-) -> Result<Vec<u8>, ForgeError> {
+pub(crate) fn rsa_value(public: &PublicKey, real: &[u8], value: RsaValue) -> Result<Vec<u8>, ForgeError> {
     let PublicKey::Rsa { n, .. } = public else {
-        return Err(ForgeError::Impossible(
-            "this signature is no RSA signature".into(),
-        ));
+        return Err(ForgeError::Impossible("this signature is no RSA signature".into()));
     };
     let fit = |value: &[u8]| bignum::fixed(value, n.len()).unwrap_or_else(|| value.to_vec());
     Ok(match value {
@@ -138,9 +113,7 @@ pub(crate) fn rsa_value(
 
 pub(crate) fn ed_shape(real: &[u8], shape: EdShape) -> Result<Vec<u8>, ForgeError> {
     if real.len() != 64 {
-        return Err(ForgeError::Impossible(
-            "this signature is no Ed25519 signature".into(),
-        ));
+        return Err(ForgeError::Impossible("this signature is no Ed25519 signature".into()));
     }
     let (r, s) = real.split_at(32);
     Ok(match shape {
@@ -176,21 +149,12 @@ pub(crate) fn pkcs1_block(
     let null = der::element(der::NULL, &[]);
     let oid = hash_oid(hash);
     let info = |parameters: &[u8], extra: &[u8]| {
-        der::element(
-            der::SEQUENCE,
-            &[
-                &der::element(der::SEQUENCE, &[&oid, parameters]),
-                &octets,
-                extra,
-            ],
-        )
+        der::element(der::SEQUENCE, &[&der::element(der::SEQUENCE, &[&oid, parameters]), &octets, extra])
     };
     let plain = info(&null, &[]);
     let info = match shape {
         Pkcs1Shape::MissingNull => info(&[], &[]),
-        Pkcs1Shape::GarbageParameters => {
-            info(&der::element(der::OCTET_STRING, &[&[0x5a; 16]]), &[])
-        }
+        Pkcs1Shape::GarbageParameters => info(&der::element(der::OCTET_STRING, &[&[0x5a; 16]]), &[]),
         Pkcs1Shape::ExtraElement => info(&null, &null),
         Pkcs1Shape::NoDigestInfo => value.as_ref().to_vec(),
         // 30 31 ... becomes 30 81 31 ...: BER allows it, DER does not (X.690 §10.1).
@@ -203,10 +167,7 @@ pub(crate) fn pkcs1_block(
         let garbage = len.checked_sub(head.len()).ok_or_else(too_short)?;
         [head, vec![0x5a; garbage]].concat()
     } else {
-        let padding = len
-            .checked_sub(info.len() + 3)
-            .filter(|padding| *padding >= 8)
-            .ok_or_else(too_short)?;
+        let padding = len.checked_sub(info.len() + 3).filter(|padding| *padding >= 8).ok_or_else(too_short)?;
         let mut block = [&[0, 1][..], &vec![0xff; padding], &[0], &info].concat();
         match shape {
             Pkcs1Shape::BlockType2 => block[1] = 2,
@@ -222,9 +183,7 @@ pub(crate) fn pkcs1_block(
 /// The block raised to the private exponent: a signature for which the library has no name.
 pub(crate) fn raw_rsa(block: &[u8], public: &PublicKey, d: &[u8]) -> Result<Vec<u8>, ForgeError> {
     match public {
-        PublicKey::Rsa { n, .. } => {
-            bignum::power(block, d, n).ok_or(ForgeError::Crypto("the raw RSA operation"))
-        }
+        PublicKey::Rsa { n, .. } => bignum::power(block, d, n).ok_or(ForgeError::Crypto("the raw RSA operation")),
         _ => Err(ForgeError::Impossible("this key is no RSA key".into())),
     }
 }

@@ -6,10 +6,9 @@ use std::fmt;
 
 use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED, ED25519,
-    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512,
-    RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512,
-    UnparsedPublicKey, VerificationAlgorithm,
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256,
+    RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512, RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384,
+    RSA_PSS_2048_8192_SHA512, UnparsedPublicKey, VerificationAlgorithm,
 };
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -47,31 +46,20 @@ impl fmt::Debug for VerifyKey {
 
 /// The algorithms that fit this kind of key.
 fn fitting(kind: KeyKind) -> Vec<Algorithm> {
-    Algorithm::ALL
-        .into_iter()
-        .filter(|algorithm| algorithm.key_kind() == kind)
-        .collect()
+    Algorithm::ALL.into_iter().filter(|algorithm| algorithm.key_kind() == kind).collect()
 }
 
 impl VerifyKey {
     /// A shared secret.
     #[must_use]
     pub fn secret(secret: Secret) -> Self {
-        Self {
-            kid: None,
-            algorithms: fitting(KeyKind::Secret),
-            material: Material::Secret(secret),
-        }
+        Self { kid: None, algorithms: fitting(KeyKind::Secret), material: Material::Secret(secret) }
     }
 
     /// A public key.
     #[must_use]
     pub fn public(key: PublicKey) -> Self {
-        Self {
-            kid: None,
-            algorithms: fitting(key.kind()),
-            material: Material::Public(key),
-        }
+        Self { kid: None, algorithms: fitting(key.kind()), material: Material::Public(key) }
     }
 
     /// A key from a JWK. `alg`, `use` and `key_ops` bind it (RFC 7517 §4.2 to §4.4): a key for encryption
@@ -84,9 +72,7 @@ impl VerifyKey {
         let mut key = if jwk["kty"] == "oct" {
             let text = jwk["k"].as_str().unwrap_or_default();
             let bytes = URL_SAFE_NO_PAD.decode(text);
-            Self::secret(Secret::new(
-                bytes.map_err(|_| KeyError::new("the JWK has no readable member `k`"))?,
-            ))
+            Self::secret(Secret::new(bytes.map_err(|_| KeyError::new("the JWK has no readable member `k`"))?))
         } else {
             Self::public(PublicKey::from_jwk(jwk)?)
         };
@@ -95,9 +81,7 @@ impl VerifyKey {
             key.algorithms.retain(|own| *own == algorithm);
         }
         let for_signing = jwk["use"].as_str().is_none_or(|kind| kind == "sig")
-            && jwk["key_ops"]
-                .as_array()
-                .is_none_or(|kinds| kinds.iter().any(|kind| kind == "verify"));
+            && jwk["key_ops"].as_array().is_none_or(|kinds| kinds.iter().any(|kind| kind == "verify"));
         if !for_signing {
             key.algorithms.clear();
         }
@@ -108,10 +92,7 @@ impl VerifyKey {
     #[must_use]
     pub fn of_keyring(keys: &Keyring) -> Vec<Self> {
         let secret = keys.secret().cloned().map(Self::secret);
-        secret
-            .into_iter()
-            .chain(keys.public_keys().iter().cloned().map(Self::public))
-            .collect()
+        secret.into_iter().chain(keys.public_keys().iter().cloned().map(Self::public)).collect()
     }
 
     fn kind(&self) -> KeyKind {
@@ -149,9 +130,7 @@ impl VerifyKey {
                     PublicKey::Ec { point, .. } => point.clone(),
                     PublicKey::Ed25519(bytes) => bytes.clone(),
                 };
-                UnparsedPublicKey::new(method, bytes)
-                    .verify(signed, signature)
-                    .is_ok()
+                UnparsedPublicKey::new(method, bytes).verify(signed, signature).is_ok()
             }
         }
     }
@@ -190,9 +169,7 @@ pub fn verify_jws(text: &[u8], keys: &[VerifyKey]) -> Result<Vec<u8>, Vec<String
 
 /// Header names that RFC 7515 §4.1 itself defines. §4.1.11 forbids to list them in `crit`, and a recipient may
 /// refuse that.
-const REGISTERED: [&str; 11] = [
-    "alg", "jku", "jwk", "kid", "x5u", "x5c", "x5t", "x5t#S256", "typ", "cty", "crit",
-];
+const REGISTERED: [&str; 11] = ["alg", "jku", "jwk", "kid", "x5u", "x5c", "x5t", "x5t#S256", "typ", "cty", "crit"];
 
 /// None when nothing is left to judge; the findings then say why.
 pub(crate) fn judge_jws(
@@ -201,23 +178,14 @@ pub(crate) fn judge_jws(
     acceptable: Acceptable<'_>,
     findings: &mut Findings,
 ) -> Option<Verified> {
-    if let Some(byte) = text
-        .iter()
-        .find(|byte| !(byte.is_ascii_alphanumeric() || b"_.-".contains(byte)))
-    {
-        findings.refuse(
-            "J02",
-            format!("the token contains the byte {byte:#04x}, which no compact JWS contains"),
-        );
+    if let Some(byte) = text.iter().find(|byte| !(byte.is_ascii_alphanumeric() || b"_.-".contains(byte))) {
+        findings.refuse("J02", format!("the token contains the byte {byte:#04x}, which no compact JWS contains"));
         return None;
     }
     let segments: Vec<&[u8]> = text.split(|byte| *byte == b'.').collect();
     let &[header_text, payload_text, signature_text] = &segments[..] else {
         let source = if segments.len() == 5 { "R21" } else { "J01" };
-        findings.refuse(
-            source,
-            format!("the token has {} parts instead of three", segments.len()),
-        );
+        findings.refuse(source, format!("the token has {} parts instead of three", segments.len()));
         return None;
     };
     let header_bytes = segment("header", header_text, findings);
@@ -232,11 +200,7 @@ pub(crate) fn judge_jws(
         Parsed::Refused => return None,
         Parsed::TooDeep => {
             // The algorithm is unknown, but a signature that verifies under none is wrong under all.
-            let any = |key: &VerifyKey| {
-                key.algorithms
-                    .iter()
-                    .any(|own| key.verifies(*own, signed, &signature))
-            };
+            let any = |key: &VerifyKey| key.algorithms.iter().any(|own| key.verifies(*own, signed, &signature));
             if !keys.iter().any(any) {
                 findings.refuse("J08", "the signature verifies under no algorithm".into());
             }
@@ -272,73 +236,41 @@ pub(crate) fn judge_jws(
         Acceptable::OfKeys => {}
         Acceptable::Declared(allowed) if allowed.contains(&algorithm) => {}
         Acceptable::Declared(_) => {
-            findings.refuse(
-                "B01",
-                format!("{} is not among the declared algorithms", algorithm.name()),
-            );
+            findings.refuse("B01", format!("{} is not among the declared algorithms", algorithm.name()));
         }
         Acceptable::Natural(own) if own == algorithm => {}
         Acceptable::Natural(own) => findings.should_refuse(
             "J09",
-            format!(
-                "{} is not the target's algorithm {}, though its key fits",
-                algorithm.name(),
-                own.name()
-            ),
+            format!("{} is not the target's algorithm {}, though its key fits", algorithm.name(), own.name()),
         ),
     }
-    let fitting: Vec<&VerifyKey> = keys
-        .iter()
-        .filter(|key| key.verifies(algorithm, signed, &signature))
-        .collect();
+    let fitting: Vec<&VerifyKey> = keys.iter().filter(|key| key.verifies(algorithm, signed, &signature)).collect();
     if fitting.is_empty() {
-        let source = if keys.iter().any(|key| key.algorithms.contains(&algorithm)) {
-            "J08"
-        } else {
-            "J07"
-        };
-        findings.refuse(
-            source,
-            format!(
-                "the signature does not verify as {} under any trusted key",
-                algorithm.name()
-            ),
-        );
+        let source = if keys.iter().any(|key| key.algorithms.contains(&algorithm)) { "J08" } else { "J07" };
+        findings.refuse(source, format!("the signature does not verify as {} under any trusted key", algorithm.name()));
     } else {
         judge_kid(&header, keys, &fitting, findings);
         if is_ecdsa(algorithm) && is_high_s(algorithm.key_kind(), &signature) {
-            findings.either(
-                "O09",
-                "the ECDSA signature is the one with the greater s".into(),
-            );
+            findings.either("O09", "the ECDSA signature is the one with the greater s".into());
         }
     }
     Some(Verified { header, payload })
 }
 
 fn is_ecdsa(algorithm: Algorithm) -> bool {
-    matches!(
-        algorithm.key_kind(),
-        KeyKind::P256 | KeyKind::P384 | KeyKind::P521
-    )
+    matches!(algorithm.key_kind(), KeyKind::P256 | KeyKind::P384 | KeyKind::P521)
 }
 
 fn segment(name: &str, text: &[u8], findings: &mut Findings) -> Option<Vec<u8>> {
     match base64url::read(text) {
         Ok(decoded) => {
             if decoded.stray_bits {
-                findings.either(
-                    "E02",
-                    format!("the last character of the {name} carries bits of no byte"),
-                );
+                findings.either("E02", format!("the last character of the {name} carries bits of no byte"));
             }
             Some(decoded.bytes)
         }
         Err(base64url::Fault::Length) => {
-            findings.refuse(
-                "J03",
-                format!("the {name} has a length that no bytes encode to"),
-            );
+            findings.refuse("J03", format!("the {name} has a length that no bytes encode to"));
             None
         }
         Err(base64url::Fault::Character(byte)) => {
@@ -356,12 +288,7 @@ pub(crate) enum Parsed {
     TooDeep,
 }
 
-pub(crate) fn object(
-    name: &str,
-    source: &'static str,
-    bytes: &[u8],
-    findings: &mut Findings,
-) -> Parsed {
+pub(crate) fn object(name: &str, source: &'static str, bytes: &[u8], findings: &mut Findings) -> Parsed {
     let bytes = match bytes.strip_prefix(b"\xef\xbb\xbf") {
         Some(rest) => {
             findings.either("E03", format!("the {name} begins with a byte order mark"));
@@ -373,16 +300,10 @@ pub(crate) fn object(
         Ok(document) => {
             if let Some((member, position)) = &document.duplicate {
                 let source = if name == "header" { "J05" } else { "T03" };
-                findings.either(
-                    source,
-                    format!("the {name} names {member:?} again at byte {position}"),
-                );
+                findings.either(source, format!("the {name} names {member:?} again at byte {position}"));
             }
             if let Some(position) = document.lone_surrogate {
-                findings.either(
-                    "E05",
-                    format!("the {name} escapes half a surrogate pair at byte {position}"),
-                );
+                findings.either("E05", format!("the {name} escapes half a surrogate pair at byte {position}"));
             }
             match document.value {
                 Json::Object(object) => Parsed::Object(object),
@@ -396,24 +317,13 @@ pub(crate) fn object(
             let position = fault.position;
             match fault.kind {
                 FaultKind::TooDeep => {
-                    findings.either(
-                        "E06",
-                        format!("the {name} is nested deeper than a parser must read"),
-                    );
+                    findings.either("E06", format!("the {name} is nested deeper than a parser must read"));
                     return Parsed::TooDeep;
                 }
-                FaultKind::NotUtf8 => findings.refuse(
-                    source,
-                    format!("the {name} is not UTF-8 at byte {position}"),
-                ),
-                FaultKind::Syntax => {
-                    findings.refuse(source, format!("the {name} is not JSON at byte {position}"))
-                }
+                FaultKind::NotUtf8 => findings.refuse(source, format!("the {name} is not UTF-8 at byte {position}")),
+                FaultKind::Syntax => findings.refuse(source, format!("the {name} is not JSON at byte {position}")),
                 FaultKind::Trailing => {
-                    findings.refuse(
-                        "J17",
-                        format!("the {name} goes on behind its JSON at byte {position}"),
-                    );
+                    findings.refuse("J17", format!("the {name} goes on behind its JSON at byte {position}"));
                 }
             }
             Parsed::Refused
@@ -430,10 +340,7 @@ fn judge_crit(header: &Object, findings: &mut Findings) {
                     Json::Text(name) if REGISTERED.contains(&name.as_str()) => odd = true,
                     Json::Text(name) => {
                         let source = if name == "b64" { "B14" } else { "J10" };
-                        findings.refuse(
-                            source,
-                            format!("crit demands {name:?}, which is not understood"),
-                        );
+                        findings.refuse(source, format!("crit demands {name:?}, which is not understood"));
                     }
                     _ => odd = true,
                 }
@@ -458,10 +365,7 @@ fn judge_other_members(header: &Object, findings: &mut Findings) {
         }
     }
     if header.get("enc").is_some() {
-        findings.either(
-            "B12",
-            "the header has enc, by which some tell encrypted tokens".into(),
-        );
+        findings.either("B12", "the header has enc, by which some tell encrypted tokens".into());
     }
 }
 
@@ -474,10 +378,7 @@ fn judge_kid(header: &Object, keys: &[VerifyKey], fitting: &[&VerifyKey], findin
                 return;
             }
             if keys.iter().any(is) {
-                findings.either(
-                    "J14",
-                    format!("kid {kid:?} names another key than the one that signed"),
-                );
+                findings.either("J14", format!("kid {kid:?} names another key than the one that signed"));
             } else {
                 findings.either("J20", format!("kid {kid:?} names no known key"));
             }
