@@ -165,6 +165,8 @@ pub enum Need {
     Validate,
     /// The key is a shared secret.
     Hmac,
+    /// The target runs on this machine, so that the two clocks are one.
+    SameHost,
 }
 
 /// A token's place in the request, where it is not the declared one.

@@ -267,6 +267,7 @@ fn deadlines(target: &Target, options: &Options, control: Duration) -> Deadlines
     Deadlines {
         answer: scale(Duration::from_secs(5).max(control * 20)),
         settle: scale(settle.min(Duration::from_secs(5))),
+        refusal: scale(settle.clamp(Duration::from_secs(1), Duration::from_secs(5))),
         finish: scale(Duration::from_millis(250)),
     }
 }
