@@ -59,9 +59,6 @@ pub(crate) fn sign(
         SigningKey::Private(key) => match &key.pair {
             Pair::Rsa { pair, d } => match method {
                 Method::Block(shape) => {
-                    let d = d
-                        .as_ref()
-                        .ok_or_else(|| ForgeError::NeedsKey("RSA private key in full".into()))?;
                     let block = signature::pkcs1_block(
                         shape,
                         hash_of(algorithm),
