@@ -4,6 +4,7 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair,
@@ -254,10 +255,10 @@ pub struct PrivateKey {
 /// The key pair of the library behind a private key.
 #[derive(Clone)]
 pub(crate) enum Pair {
-    /// `d` stays beside the pair for blocks that the library would not sign; a generated key has none.
+    /// `d` stays beside the pair for blocks that the library would not sign.
     Rsa {
         pair: Arc<RsaKeyPair>,
-        d: Option<Arc<Vec<u8>>>,
+        d: Arc<Vec<u8>>,
     },
     Ec(Arc<EcdsaKeyPair>),
     Ed(Arc<Ed25519KeyPair>),
@@ -357,7 +358,13 @@ impl PrivateKey {
         let mut reader = Reader(pkcs1).sequence().ok_or_else(refused)?;
         let mut next = || reader.integer().map(<[u8]>::to_vec).ok_or_else(refused);
         let (_version, n, e, d) = (next()?, next()?, next()?, next()?);
-        Ok(Self { public: PublicKey::Rsa { n, e }, pair: Pair::Rsa { pair: Arc::new(pair), d: Some(Arc::new(d)) } })
+        Ok(Self {
+            public: PublicKey::Rsa { n, e },
+            pair: Pair::Rsa {
+                pair: Arc::new(pair),
+                d: Arc::new(d),
+            },
+        })
     }
 
     fn ec(curve: KeyKind, der: &[u8]) -> Result<Self, KeyError> {
@@ -388,9 +395,10 @@ impl PrivateKey {
         match kind {
             KeyKind::Secret => None,
             KeyKind::Rsa => {
+                // By way of DER, so that `d` is known for blocks that the library would not sign.
                 let pair = RsaKeyPair::generate(KeySize::Rsa2048).ok()?;
-                let public = from_pkcs1_public(pair.public_key().as_ref())?;
-                Some(Self { public, pair: Pair::Rsa { pair: Arc::new(pair), d: None } })
+                let pkcs8: Pkcs8V1Der<'_> = pair.as_der().ok()?;
+                Self::from_der(pkcs8.as_ref()).ok()
             }
             KeyKind::P256 | KeyKind::P384 | KeyKind::P521 => {
                 EcdsaKeyPair::generate(signing_algorithm(kind)).ok().map(|pair| Self::of_ec(kind, pair))

@@ -40,4 +40,4 @@ pub use ops::{
 pub use oracle::{Answer, Judgement, Reason, oracle};
 pub use recipe::Recipe;
 pub use rules::{IdentityRule, RoleRule, Rules, TypRule};
-pub use verify::{VerifyKey, verify_jws};
+pub use verify::{Jws, VerifyKey, verify_jws};

@@ -153,17 +153,30 @@ pub(crate) struct Verified {
     pub(crate) payload: Vec<u8>,
 }
 
-/// Verifies a compact JWS, whatever its payload is, and gives the payload back.
+/// A compact JWS whose signature holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Jws {
+    /// The payload, decoded.
+    pub payload: Vec<u8>,
+    /// Why a verifier may refuse it all the same, as `source: sentence`; empty when it must accept.
+    pub doubts: Vec<String>,
+}
+
+/// Verifies a compact JWS, whatever its payload is.
 ///
 /// # Errors
 ///
 /// The reasons for which RFC 7515 demands that it is refused, as `source: sentence`.
-pub fn verify_jws(text: &[u8], keys: &[VerifyKey]) -> Result<Vec<u8>, Vec<String>> {
+pub fn verify_jws(text: &[u8], keys: &[VerifyKey]) -> Result<Jws, Vec<String>> {
     let mut findings = Findings::default();
     let verified = judge_jws(text, keys, Acceptable::OfKeys, &mut findings);
+    let reasons = || findings.reasons.iter().map(ToString::to_string).collect();
     match verified {
-        Some(verified) if findings.answer() != Answer::Refuse => Ok(verified.payload),
-        _ => Err(findings.reasons.iter().map(ToString::to_string).collect()),
+        Some(verified) if findings.answer() != Answer::Refuse => Ok(Jws {
+            payload: verified.payload,
+            doubts: reasons(),
+        }),
+        _ => Err(reasons()),
     }
 }
 
