@@ -34,23 +34,13 @@ const RANDOM: [&str; 2] = [r#"{"embed-jwk":"ec"}"#, r#"{"embed-x5c":"ec"}"#];
 
 #[test]
 fn every_sample_forges_the_same_token_twice() {
-    for (algorithm, suits) in [
-        (Algorithm::HS256, Suits::Any),
-        (Algorithm::RS256, Suits::Rsa),
-        (Algorithm::EdDSA, Suits::Ed),
-    ] {
+    for (algorithm, suits) in
+        [(Algorithm::HS256, Suits::Any), (Algorithm::RS256, Suits::Rsa), (Algorithm::EdDSA, Suits::Ed)]
+    {
         let bench = Bench::of(algorithm);
-        for info in Op::catalogue()
-            .into_iter()
-            .filter(|info| info.suits == suits)
-        {
-            for sample in info
-                .samples
-                .iter()
-                .filter(|sample| !RANDOM.contains(sample))
-            {
-                let recipe =
-                    json!({ "forge": [serde_json::from_str::<Value>(sample).expect("JSON")] });
+        for info in Op::catalogue().into_iter().filter(|info| info.suits == suits) {
+            for sample in info.samples.iter().filter(|sample| !RANDOM.contains(sample)) {
+                let recipe = json!({ "forge": [serde_json::from_str::<Value>(sample).expect("JSON")] });
                 let recipe: Recipe = serde_json::from_value(recipe).expect("sample");
                 let token = forge(&recipe, &bench.mint());
                 // A scheme mismatch on RS256 is a PSS signature, which is random.

@@ -4,8 +4,8 @@
 mod token_support;
 
 use gatecrash::token::{
-    Algorithm, Answer, Effect, Judgement, KeyChoice, Op, PublicForm, Recipe, RoleRule, Rules, Sign,
-    Suits, Token, VerifyKey, forge, oracle, verify_jws,
+    Algorithm, Answer, Effect, Judgement, KeyChoice, Op, PublicForm, Recipe, RoleRule, Rules, Sign, Suits, Token,
+    VerifyKey, forge, oracle, verify_jws,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -37,8 +37,7 @@ fn recipe(ops: Value) -> Recipe {
 
 fn answer(bench: &Bench, ops: Value) -> Answer {
     let shown = ops.to_string();
-    let token =
-        forge(&recipe(ops), &bench.mint()).unwrap_or_else(|error| panic!("{shown}: {error}"));
+    let token = forge(&recipe(ops), &bench.mint()).unwrap_or_else(|error| panic!("{shown}: {error}"));
     judge(bench, &token).answer
 }
 
@@ -58,12 +57,7 @@ fn valid_is_accepted_under_every_algorithm() {
         let bench = Bench::of(algorithm);
         for _ in 0..8 {
             let judgement = judge(&bench, &bench.forge(&json!("valid")));
-            assert_eq!(
-                judgement.answer,
-                Answer::Accept,
-                "{algorithm:?}: {:?}",
-                judgement.reasons
-            );
+            assert_eq!(judgement.answer, Answer::Accept, "{algorithm:?}: {:?}", judgement.reasons);
         }
     }
 }
@@ -79,26 +73,18 @@ fn every_operator_has_the_effect_of_its_row() {
                 let token = match forge(&recipe(json!([op])), &bench.mint()) {
                     Ok(token) => token,
                     Err(error) => {
-                        assert!(
-                            error.is_not_applicable(),
-                            "{sample} under {algorithm:?}: {error}"
-                        );
+                        assert!(error.is_not_applicable(), "{sample} under {algorithm:?}: {error}");
                         let own = info.suits == suits(algorithm) && algorithm != Algorithm::HS512;
-                        assert!(
-                            !own,
-                            "{sample} must be possible under {algorithm:?}: {error}"
-                        );
+                        assert!(!own, "{sample} must be possible under {algorithm:?}: {error}");
                         continue;
                     }
                 };
                 forged += 1;
                 let judgement = judge(&bench, &token);
                 match info.effect {
-                    Effect::Breaking => assert_eq!(
-                        judgement.answer,
-                        Answer::Refuse,
-                        "{sample} under {algorithm:?}: {token:?}"
-                    ),
+                    Effect::Breaking => {
+                        assert_eq!(judgement.answer, Answer::Refuse, "{sample} under {algorithm:?}: {token:?}")
+                    }
                     Effect::Benign => assert_eq!(
                         judgement.answer,
                         Answer::Accept,
@@ -107,10 +93,7 @@ fn every_operator_has_the_effect_of_its_row() {
                     ),
                     Effect::Open => {}
                 }
-                assert_eq!(
-                    judgement.answer == Answer::Accept,
-                    judgement.reasons.is_empty()
-                );
+                assert_eq!(judgement.answer == Answer::Accept, judgement.reasons.is_empty());
             }
             assert!(forged > 0, "{sample} was never forged");
         }
@@ -122,10 +105,7 @@ fn what_is_signed_again_is_signed_over_the_text_as_sent() {
     // What is signed again verifies as a JWS would, had the one rule not been broken: a lenient server must be
     // caught by that rule alone. So the MAC covers the text as sent for everything below the signature layer.
     let bench = Bench::new();
-    let key = aws_lc_rs::hmac::Key::new(
-        aws_lc_rs::hmac::HMAC_SHA256,
-        token_support::SECRET.as_bytes(),
-    );
+    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, token_support::SECRET.as_bytes());
     for info in Op::catalogue() {
         for sample in info.samples {
             let signed_again = matches!(sample.split('"').nth(1), Some(name) if !name.starts_with("tamper"))
@@ -133,28 +113,16 @@ fn what_is_signed_again_is_signed_over_the_text_as_sent() {
                 && !sample.contains("oversized")
                 && !sample.contains("\"signature\"")
                 && *sample != r#"{"alg":"HS384"}"#
-                && ["header", "claims", "segment"]
-                    .contains(&json!(info.layer).as_str().unwrap_or_default());
+                && ["header", "claims", "segment"].contains(&json!(info.layer).as_str().unwrap_or_default());
             if !signed_again {
                 continue;
             }
-            let token = forge(
-                &recipe(json!(
-                    [serde_json::from_str::<Value>(sample).expect("JSON")]
-                )),
-                &bench.mint(),
-            )
-            .expect("forged");
+            let token = forge(&recipe(json!([serde_json::from_str::<Value>(sample).expect("JSON")])), &bench.mint())
+                .expect("forged");
             let bytes = token.bytes().expect("present");
-            let end = bytes
-                .iter()
-                .rposition(|byte| *byte == b'.')
-                .expect("a period");
+            let end = bytes.iter().rposition(|byte| *byte == b'.').expect("a period");
             let tag = aws_lc_rs::hmac::sign(&key, &bytes[..end]);
-            let text = base64::Engine::encode(
-                &base64::engine::general_purpose::URL_SAFE_NO_PAD,
-                tag.as_ref(),
-            );
+            let text = base64::Engine::encode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, tag.as_ref());
             assert_eq!(&bytes[end + 1..], text.as_bytes(), "{sample}");
         }
     }
@@ -163,34 +131,15 @@ fn what_is_signed_again_is_signed_over_the_text_as_sent() {
 #[test]
 fn foreign_keys_are_refused_and_equivalent_ones_are_not() {
     let hmac = Bench::new();
-    for key in [
-        json!("wrong"),
-        json!("empty"),
-        json!({"text": "dev-secret-key"}),
-        json!({"hex": "00ff"}),
-    ] {
-        assert_eq!(
-            answer(&hmac, json!([{"sign": {"key": key}}])),
-            Answer::Refuse,
-            "{key}"
-        );
+    for key in [json!("wrong"), json!("empty"), json!({"text": "dev-secret-key"}), json!({"hex": "00ff"})] {
+        assert_eq!(answer(&hmac, json!([{"sign": {"key": key}}])), Answer::Refuse, "{key}");
     }
     for key in ["real", "equivalent"] {
-        assert_eq!(
-            answer(&hmac, json!([{"sign": {"key": key}}])),
-            Answer::Accept,
-            "{key}"
-        );
+        assert_eq!(answer(&hmac, json!([{"sign": {"key": key}}])), Answer::Accept, "{key}");
     }
-    for algorithm in ALGORITHMS
-        .into_iter()
-        .filter(|algorithm| !algorithm.name().starts_with('H'))
-    {
+    for algorithm in ALGORITHMS.into_iter().filter(|algorithm| !algorithm.name().starts_with('H')) {
         let bench = Bench::of(algorithm);
-        assert_eq!(
-            answer(&bench, json!([{"sign": {"key": "wrong"}}])),
-            Answer::Refuse
-        );
+        assert_eq!(answer(&bench, json!([{"sign": {"key": "wrong"}}])), Answer::Refuse);
         let mut spelled = 0;
         for form in [
             PublicForm::SpkiPem,
@@ -207,10 +156,7 @@ fn foreign_keys_are_refused_and_equivalent_ones_are_not() {
             PublicForm::Raw,
             PublicForm::Openssh,
         ] {
-            let sign = Op::Sign(Sign {
-                key: Some(KeyChoice::PublicKey(form)),
-                with: None,
-            });
+            let sign = Op::Sign(Sign { key: Some(KeyChoice::PublicKey(form)), with: None });
             let recipe = Recipe::Forge(vec![Op::Alg(Algorithm::HS256), sign]);
             if let Ok(token) = forge(&recipe, &bench.mint()) {
                 spelled += 1;
@@ -228,111 +174,48 @@ fn verdicts_that_the_table_calls_open() {
         (json!([{"claims": {"exp": "${now-3600}"}}]), Answer::Refuse),
         (json!([{"claims": {"exp": "${now-60}"}}]), Answer::Either),
         (json!([{"claims": {"exp": "${now+300.5}"}}]), Answer::Accept),
-        (
-            json!([{"claims": {"exp": "${now+300|text}"}}]),
-            Answer::Either,
-        ),
-        (
-            json!([{"claims": {"exp": "${now-3600|text}"}}]),
-            Answer::Refuse,
-        ),
+        (json!([{"claims": {"exp": "${now+300|text}"}}]), Answer::Either),
+        (json!([{"claims": {"exp": "${now-3600|text}"}}]), Answer::Refuse),
         (json!([{"claims": {"exp": "never"}}]), Answer::Refuse),
         (json!([{"claims": {"exp": null}}]), Answer::Either),
         (json!([{"claims": {"exp": true}}]), Answer::Refuse),
         (json!([{"claims": {"exp": ["${now+300}"]}}]), Answer::Either),
-        (
-            json!([{"claims": {"exp": {"v": "${now+300}"}}}]),
-            Answer::Refuse,
-        ),
+        (json!([{"claims": {"exp": {"v": "${now+300}"}}}]), Answer::Refuse),
         (json!([{"claims": {"exp": 0}}]), Answer::Refuse),
-        (
-            json!([{"claims": {"exp": -9_999_999_999_i64}}]),
-            Answer::Refuse,
-        ),
-        (
-            json!([{"claim-literals": {"exp": "${now+300|exponent}"}}]),
-            Answer::Accept,
-        ),
-        (
-            json!([{"claim-literals": {"exp": "1e400"}}]),
-            Answer::Either,
-        ),
-        (
-            json!([{"claim-literals": {"exp": "-1e400"}}]),
-            Answer::Refuse,
-        ),
+        (json!([{"claims": {"exp": -9_999_999_999_i64}}]), Answer::Refuse),
+        (json!([{"claim-literals": {"exp": "${now+300|exponent}"}}]), Answer::Accept),
+        (json!([{"claim-literals": {"exp": "1e400"}}]), Answer::Either),
+        (json!([{"claim-literals": {"exp": "-1e400"}}]), Answer::Refuse),
         (json!([{"claim-literals": {"exp": "NaN"}}]), Answer::Refuse),
-        (
-            json!([{"claims": {"exp": 4_294_970_896_u64}}]),
-            Answer::Accept,
-        ),
-        (
-            json!([{"claims": {"exp": 1_000_000_000_000_000_u64}}]),
-            Answer::Either,
-        ),
+        (json!([{"claims": {"exp": 4_294_970_896_u64}}]), Answer::Accept),
+        (json!([{"claims": {"exp": 1_000_000_000_000_000_u64}}]), Answer::Either),
         (json!([{"drop-claims": ["exp"]}]), Answer::Either),
         (json!([{"claims": {"nbf": "${now+3600}"}}]), Answer::Refuse),
         (json!([{"claims": {"nbf": "${now}"}}]), Answer::Accept),
-        (
-            json!([{"claims": {"nbf": "${now+3600|text}"}}]),
-            Answer::Either,
-        ),
+        (json!([{"claims": {"nbf": "${now+3600|text}"}}]), Answer::Either),
         (json!([{"claims": {"iat": "${now+3600}"}}]), Answer::Either),
-        (
-            json!([{"claims-last": {"exp": "${now-3600}"}}]),
-            Answer::Refuse,
-        ),
-        (
-            json!([{"claims-first": {"exp": "${now-3600}"}}]),
-            Answer::Either,
-        ),
-        (
-            json!([{"claims-first": {"EXP": "${now-3600}", "Exp": 1}}]),
-            Answer::Accept,
-        ),
-        (
-            json!([{"header-first": {"alg": "none"}}, "empty-signature"]),
-            Answer::Refuse,
-        ),
-        (
-            json!([{"header": {"alg": "none"}}, "empty-signature"]),
-            Answer::Refuse,
-        ),
-        (
-            json!([{"header": {"alg": "none"}}, {"drop-segment": "signature"}]),
-            Answer::Refuse,
-        ),
+        (json!([{"claims-last": {"exp": "${now-3600}"}}]), Answer::Refuse),
+        (json!([{"claims-first": {"exp": "${now-3600}"}}]), Answer::Either),
+        (json!([{"claims-first": {"EXP": "${now-3600}", "Exp": 1}}]), Answer::Accept),
+        (json!([{"header-first": {"alg": "none"}}, "empty-signature"]), Answer::Refuse),
+        (json!([{"header": {"alg": "none"}}, "empty-signature"]), Answer::Refuse),
+        (json!([{"header": {"alg": "none"}}, {"drop-segment": "signature"}]), Answer::Refuse),
         (json!([{"header": {"alg": "hs256"}}]), Answer::Refuse),
         (json!([{"header": {"alg": ["HS256"]}}]), Answer::Refuse),
         (json!([{"drop-header": ["alg"]}]), Answer::Refuse),
         (json!([{"drop-header": ["typ"]}]), Answer::Accept),
-        (
-            json!([{"header": {"typ": "application/jwt"}}]),
-            Answer::Accept,
-        ),
+        (json!([{"header": {"typ": "application/jwt"}}]), Answer::Accept),
         (json!([{"header": {"typ": "foo"}}]), Answer::Either),
         (json!([{"alg": "HS384"}]), Answer::Either),
         (json!([{"header": {"alg": "HS384"}}]), Answer::Refuse),
-        (
-            json!([{"header": {"crit": ["gatecrash"], "gatecrash": 1}}]),
-            Answer::Refuse,
-        ),
-        (
-            json!([{"header": {"crit": ["exp"], "exp": 1}}]),
-            Answer::Refuse,
-        ),
+        (json!([{"header": {"crit": ["gatecrash"], "gatecrash": 1}}]), Answer::Refuse),
+        (json!([{"header": {"crit": ["exp"], "exp": 1}}]), Answer::Refuse),
         (json!([{"header": {"crit": []}}]), Answer::Either),
         (json!([{"header": {"b64": false}}]), Answer::Either),
         (json!([{"header": {"kid": "no-such-key"}}]), Answer::Either),
-        (
-            json!([{"header": {"kid": "/dev/null"}}, {"sign": {"key": "empty"}}]),
-            Answer::Refuse,
-        ),
+        (json!([{"header": {"kid": "/dev/null"}}, {"sign": {"key": "empty"}}]), Answer::Refuse),
         (json!([{"header": {"cty": "JWT"}}]), Answer::Either),
-        (
-            json!([{"embed-jwk": "rsa"}, {"alg": "HS256"}, {"sign": {"key": "real"}}]),
-            Answer::Either,
-        ),
+        (json!([{"embed-jwk": "rsa"}, {"alg": "HS256"}, {"sign": {"key": "real"}}]), Answer::Either),
         (json!(["claims-bom"]), Answer::Either),
         (json!([{"pad-bits": "signature"}]), Answer::Either),
         (json!([{"claims-depth": 500}]), Answer::Either),
@@ -340,18 +223,12 @@ fn verdicts_that_the_table_calls_open() {
         (json!([{"claims": {"aud": "x"}}]), Answer::Either),
         (json!([{"identity": ""}]), Answer::Either),
         (json!(["drop-identity"]), Answer::Either),
-        (
-            json!([{"claim-literals": {"sub": "\"\\ud800\""}}]),
-            Answer::Either,
-        ),
+        (json!([{"claim-literals": {"sub": "\"\\ud800\""}}]), Answer::Either),
     ];
     for (ops, expected) in cases {
         assert_eq!(answer(&bench, ops.clone()), expected, "{ops}");
     }
-    assert_eq!(
-        answer(&Bench::of(Algorithm::ES256), json!(["twin-signature"])),
-        Answer::Either
-    );
+    assert_eq!(answer(&Bench::of(Algorithm::ES256), json!(["twin-signature"])), Answer::Either);
     let mixed = json!([{"header": {"alg": "ES384"}}, "hash-mismatch"]);
     assert_eq!(answer(&Bench::of(Algorithm::ES256), mixed), Answer::Refuse);
 }
@@ -367,16 +244,9 @@ fn declared_rules_bind() {
     rules.issuer = Some("https://issuer.example".into());
     rules.identity.claims = vec!["sub".into()];
     rules.identity.required = true;
-    rules.roles = Some(RoleRule {
-        claim: "role".into(),
-        allowed: vec!["admin".into()],
-        default: Some("read_only".into()),
-    });
-    let mint = gatecrash::token::Mint {
-        audience: Some("us"),
-        issuer: Some("https://issuer.example"),
-        ..bench.mint()
-    };
+    rules.roles =
+        Some(RoleRule { claim: "role".into(), allowed: vec!["admin".into()], default: Some("read_only".into()) });
+    let mint = gatecrash::token::Mint { audience: Some("us"), issuer: Some("https://issuer.example"), ..bench.mint() };
     let judge = |ops: Value| {
         let shown = ops.to_string();
         let token = forge(&recipe(ops), &mint).unwrap_or_else(|error| panic!("{shown}: {error}"));
@@ -389,39 +259,21 @@ fn declared_rules_bind() {
         (json!([{"claims": {"exp": "${now+1}"}}]), Answer::Accept),
         (json!([{"drop-claims": ["exp"]}]), Answer::Refuse),
         (json!([{"claims": {"exp": null}}]), Answer::Refuse),
-        (
-            json!([{"claims": {"aud": ["x", "${audience}"]}}]),
-            Answer::Accept,
-        ),
-        (
-            json!([{"claims": {"aud": ["${audience}", 1]}}]),
-            Answer::Either,
-        ),
-        (
-            json!([{"claims": {"aud": "${audience}.evil.com"}}]),
-            Answer::Refuse,
-        ),
+        (json!([{"claims": {"aud": ["x", "${audience}"]}}]), Answer::Accept),
+        (json!([{"claims": {"aud": ["${audience}", 1]}}]), Answer::Either),
+        (json!([{"claims": {"aud": "${audience}.evil.com"}}]), Answer::Refuse),
         (json!([{"claims": {"aud": []}}]), Answer::Refuse),
         (json!([{"drop-claims": ["aud"]}]), Answer::Refuse),
-        (
-            json!([{"claims": {"iss": ["https://evil", "${issuer}"]}}]),
-            Answer::Refuse,
-        ),
+        (json!([{"claims": {"iss": ["https://evil", "${issuer}"]}}]), Answer::Refuse),
         (json!([{"claims": {"iss": "${issuer}/"}}]), Answer::Refuse),
         (json!([{"identity": ""}]), Answer::Refuse),
         (json!([{"claims": {"role": "viewer"}}]), Answer::Refuse),
         (json!([{"claims": {"role": "Admin"}}]), Answer::Refuse),
         (json!([{"claims": {"role": ["admin"]}}]), Answer::Refuse),
         (json!([{"drop-claims": ["role"]}]), Answer::Refuse),
-        (
-            json!([{"claims-first": {"role": "admin"}}, {"claims": {"x": 1}}]),
-            Answer::Either,
-        ),
+        (json!([{"claims-first": {"role": "admin"}}, {"claims": {"x": 1}}]), Answer::Either),
         (json!([{"claims-last": {"role": "viewer"}}]), Answer::Refuse),
-        (
-            json!([{"claims": {"role": "admin"}}, {"claims-style": "escape-values"}]),
-            Answer::Accept,
-        ),
+        (json!([{"claims": {"role": "admin"}}, {"claims-style": "escape-values"}]), Answer::Accept),
     ] {
         let judgement = judge(ops.clone());
         assert_eq!(judgement.answer, expected, "{ops}: {:?}", judgement.reasons);

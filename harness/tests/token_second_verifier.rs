@@ -14,27 +14,18 @@ use token_support::Bench;
 
 /// jsonwebtoken reads the system clock, so these tokens live in it too. No expiry lies close to it.
 fn system_now() -> f64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .expect("after 1970")
-        .as_secs_f64()
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs_f64()
 }
 
 fn bench(algorithm: Algorithm) -> Bench {
-    Bench {
-        now: system_now(),
-        ..Bench::of(algorithm)
-    }
+    Bench { now: system_now(), ..Bench::of(algorithm) }
 }
 
 fn key(bench: &Bench) -> DecodingKey {
     match bench.algorithm {
         Algorithm::HS256 => DecodingKey::from_secret(token_support::SECRET.as_bytes()),
         _ => {
-            let public = bench
-                .keys
-                .public(bench.algorithm.key_kind())
-                .expect("a public key");
+            let public = bench.keys.public(bench.algorithm.key_kind()).expect("a public key");
             let jwk = serde_json::from_value(public.jwk()).expect("a JWK");
             DecodingKey::from_jwk(&jwk).expect("a key")
         }
@@ -63,23 +54,14 @@ fn rules(bench: &Bench) -> Rules {
 
 /// Where jsonwebtoken admits what the oracle refuses, by the reason that the oracle gives.
 const LENIENT: [(&str, &str); 2] = [
-    (
-        "J10",
-        "crit is not looked at, though RFC 7515 §4.1.11 demands it",
-    ),
+    ("J10", "crit is not looked at, though RFC 7515 §4.1.11 demands it"),
     ("B14", "b64 in crit is not looked at either"),
 ];
 
 /// Compares both on one recipe. An error says how they differ.
 fn compare(bench: &Bench, ops: &[Value]) -> Result<(), String> {
     let recipe: Recipe = serde_json::from_value(json!({ "forge": ops })).expect("a recipe");
-    let token = match forge(
-        &recipe,
-        &Mint {
-            now,
-            ..bench.mint()
-        },
-    ) {
+    let token = match forge(&recipe, &Mint { now, ..bench.mint() }) {
         Ok(token) => token,
         Err(error) if error.is_not_applicable() => return Ok(()),
         Err(error) => return Err(error.to_string()),
@@ -93,20 +75,11 @@ fn compare(bench: &Bench, ops: &[Value]) -> Result<(), String> {
         Answer::Accept => Err(format!("{token:?}: accepted here, refused there")),
         Answer::Refuse if !theirs => Ok(()),
         Answer::Refuse => {
-            let refusals = judgement
-                .reasons
-                .iter()
-                .filter(|reason| reason.answer == Answer::Refuse);
-            if refusals
-                .clone()
-                .all(|reason| LENIENT.iter().any(|(source, _)| *source == reason.source))
-            {
+            let refusals = judgement.reasons.iter().filter(|reason| reason.answer == Answer::Refuse);
+            if refusals.clone().all(|reason| LENIENT.iter().any(|(source, _)| *source == reason.source)) {
                 return Ok(());
             }
-            Err(format!(
-                "{token:?}: refused here ({:?}), accepted there",
-                judgement.reasons
-            ))
+            Err(format!("{token:?}: refused here ({:?}), accepted there", judgement.reasons))
         }
     }
 }
@@ -123,13 +96,7 @@ fn samples() -> Vec<Value> {
 #[test]
 fn both_agree_on_every_operator() {
     let mut differences = Vec::new();
-    for algorithm in [
-        Algorithm::HS256,
-        Algorithm::RS256,
-        Algorithm::PS256,
-        Algorithm::ES256,
-        Algorithm::EdDSA,
-    ] {
+    for algorithm in [Algorithm::HS256, Algorithm::RS256, Algorithm::PS256, Algorithm::ES256, Algorithm::EdDSA] {
         let bench = bench(algorithm);
         for sample in samples() {
             if let Err(difference) = compare(&bench, std::slice::from_ref(&sample)) {
@@ -144,23 +111,14 @@ fn both_agree_on_every_operator() {
 fn the_named_differences_exist() {
     let bench = bench(Algorithm::HS256);
     for (ops, source) in [
-        (
-            json!([{"header": {"crit": ["gatecrash"], "gatecrash": 1}}]),
-            "J10",
-        ),
+        (json!([{"header": {"crit": ["gatecrash"], "gatecrash": 1}}]), "J10"),
         (json!([{"header": {"crit": ["b64"], "b64": true}}]), "B14"),
     ] {
         let token = bench.forge(&json!({ "forge": ops }));
         let bytes = token.bytes().expect("present");
         let judgement = oracle(bytes, &rules(&bench), bench.now, 0.0);
-        assert_eq!(
-            (judgement.answer, judgement.reasons[0].source),
-            (Answer::Refuse, source)
-        );
-        assert!(
-            admitted(&bench, bytes),
-            "{source}: jsonwebtoken has become strict, drop the difference"
-        );
+        assert_eq!((judgement.answer, judgement.reasons[0].source), (Answer::Refuse, source));
+        assert!(admitted(&bench, bytes), "{source}: jsonwebtoken has become strict, drop the difference");
     }
 }
 
@@ -183,12 +141,8 @@ fn any_claims() -> impl Strategy<Value = Value> {
         Just(json!(4_294_970_896_u64)),
     ];
     prop_oneof![
-        number
-            .clone()
-            .prop_map(|value| json!({"claims": {"exp": value}})),
-        number
-            .clone()
-            .prop_map(|value| json!({"claims": {"nbf": value}})),
+        number.clone().prop_map(|value| json!({"claims": {"exp": value}})),
+        number.clone().prop_map(|value| json!({"claims": {"nbf": value}})),
         number.prop_map(|value| json!({"claims-last": {"exp": value}})),
         Just(json!({"drop-claims": ["exp"]})),
         Just(json!({"user": "bob"})),

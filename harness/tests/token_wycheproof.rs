@@ -38,29 +38,18 @@ fn signature_vectors() {
     let mut counted = 0;
     let mut wrong = Vec::new();
     for group in vectors["testGroups"].as_array().expect("groups") {
-        let mut jwk = if group["public"].is_object() {
-            &group["public"]
-        } else {
-            &group["private"]
-        }
-        .clone();
+        let mut jwk = if group["public"].is_object() { &group["public"] } else { &group["private"] }.clone();
         if group["comment"] == "rfc7520" || group["comment"] == "rfc7520WithKeyOps" {
             // The keys of RFC 7520 §3 have no `alg`. The vectors add one, and add PS256 for a PS384 example.
             jwk.as_object_mut().expect("a JWK").remove("alg");
         }
-        let key = VerifyKey::from_jwk(&jwk)
-            .unwrap_or_else(|error| panic!("{}: {error}", group["comment"]));
+        let key = VerifyKey::from_jwk(&jwk).unwrap_or_else(|error| panic!("{}: {error}", group["comment"]));
         for test in group["tests"].as_array().expect("tests") {
             let id = test["tcId"].as_u64().expect("an id");
             // One vector is a JSON serialization, given as an object.
-            let token = test["jws"]
-                .as_str()
-                .map_or_else(|| test["jws"].to_string(), str::to_owned);
+            let token = test["jws"].as_str().map_or_else(|| test["jws"].to_string(), str::to_owned);
             let labelled = test["result"] == "valid";
-            let expected = WRONG_LABELS
-                .iter()
-                .find(|(other, _)| *other == id)
-                .map_or(labelled, |(_, strict)| *strict);
+            let expected = WRONG_LABELS.iter().find(|(other, _)| *other == id).map_or(labelled, |(_, strict)| *strict);
             let verified = verify_jws(token.as_bytes(), std::slice::from_ref(&key));
             let agrees = match &verified {
                 Err(_) => !expected,
@@ -69,20 +58,12 @@ fn signature_vectors() {
                 Ok(_) => id == MAY_BE_REFUSED,
             };
             if !agrees {
-                wrong.push(format!(
-                    "{id} {} ({}): {verified:?}",
-                    test["comment"], test["result"]
-                ));
+                wrong.push(format!("{id} {} ({}): {verified:?}", test["comment"], test["result"]));
             }
             counted += 1;
         }
     }
-    assert!(
-        wrong.is_empty(),
-        "{} of {counted}:\n{}",
-        wrong.len(),
-        wrong.join("\n")
-    );
+    assert!(wrong.is_empty(), "{} of {counted}:\n{}", wrong.len(), wrong.join("\n"));
     assert_eq!(vectors["numberOfTests"], counted);
     eprintln!("{counted} vectors agree");
 }

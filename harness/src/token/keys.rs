@@ -358,13 +358,7 @@ impl PrivateKey {
         let mut reader = Reader(pkcs1).sequence().ok_or_else(refused)?;
         let mut next = || reader.integer().map(<[u8]>::to_vec).ok_or_else(refused);
         let (_version, n, e, d) = (next()?, next()?, next()?, next()?);
-        Ok(Self {
-            public: PublicKey::Rsa { n, e },
-            pair: Pair::Rsa {
-                pair: Arc::new(pair),
-                d: Arc::new(d),
-            },
-        })
+        Ok(Self { public: PublicKey::Rsa { n, e }, pair: Pair::Rsa { pair: Arc::new(pair), d: Arc::new(d) } })
     }
 
     fn ec(curve: KeyKind, der: &[u8]) -> Result<Self, KeyError> {

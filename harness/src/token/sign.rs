@@ -54,12 +54,7 @@ pub(crate) fn sign(key: &SigningKey, algorithm: Algorithm, method: Method, data:
         SigningKey::Private(key) => match &key.pair {
             Pair::Rsa { pair, d } => match method {
                 Method::Block(shape) => {
-                    let block = signature::pkcs1_block(
-                        shape,
-                        hash_of(algorithm),
-                        data,
-                        pair.public_modulus_len(),
-                    )?;
+                    let block = signature::pkcs1_block(shape, hash_of(algorithm), data, pair.public_modulus_len())?;
                     signature::raw_rsa(&block, key.public(), d)
                 }
                 Method::Salt(salt) => rsa(pair, salted(algorithm, salt)?, data),

@@ -172,10 +172,9 @@ pub fn verify_jws(text: &[u8], keys: &[VerifyKey]) -> Result<Jws, Vec<String>> {
     let verified = judge_jws(text, keys, Acceptable::OfKeys, &mut findings);
     let reasons = || findings.reasons.iter().map(ToString::to_string).collect();
     match verified {
-        Some(verified) if findings.answer() != Answer::Refuse => Ok(Jws {
-            payload: verified.payload,
-            doubts: reasons(),
-        }),
+        Some(verified) if findings.answer() != Answer::Refuse => {
+            Ok(Jws { payload: verified.payload, doubts: reasons() })
+        }
         _ => Err(reasons()),
     }
 }

@@ -3,8 +3,7 @@
 use std::sync::OnceLock;
 
 use gatecrash::token::{
-    Algorithm, Declared, KeyKind, Keyring, Mint, PrivateKey, Recipe, Token, default_claims,
-    default_header, forge,
+    Algorithm, Declared, KeyKind, Keyring, Mint, PrivateKey, Recipe, Token, default_claims, default_header, forge,
 };
 use serde_json::{Map, Value};
 
@@ -35,10 +34,7 @@ impl Bench {
         static KEYS: [OnceLock<PrivateKey>; 5] = [const { OnceLock::new() }; 5];
         let place = match algorithm.key_kind() {
             KeyKind::Secret => {
-                return Self {
-                    algorithm,
-                    ..Self::new()
-                };
+                return Self { algorithm, ..Self::new() };
             }
             KeyKind::Rsa => 0,
             KeyKind::P256 => 1,
@@ -46,15 +42,10 @@ impl Bench {
             KeyKind::P521 => 3,
             KeyKind::Ed25519 => 4,
         };
-        let key =
-            KEYS[place].get_or_init(|| PrivateKey::generate(algorithm.key_kind()).expect("a key"));
+        let key = KEYS[place].get_or_init(|| PrivateKey::generate(algorithm.key_kind()).expect("a key"));
         let mut keys = Keyring::new();
         keys.add_private(key.clone());
-        Self {
-            keys,
-            algorithm,
-            ..Self::new()
-        }
+        Self { keys, algorithm, ..Self::new() }
     }
 
     pub(crate) fn mint(&self) -> Mint<'_> {
