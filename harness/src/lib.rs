@@ -11,6 +11,8 @@ pub mod bundled;
 pub mod carrier;
 pub mod case;
 pub mod catalogue;
+#[cfg(feature = "command")]
+pub mod command;
 pub mod document;
 pub mod judge;
 pub mod observation;

@@ -158,9 +158,19 @@ impl Connection {
         })
     }
 
-    /// The first close frame that came in.
+    /// The close frame by which the server began to close, if it did. The answer to our own is not meant.
     pub fn close(&self) -> Option<&Frame> {
-        self.frames().map(|(_, frame)| frame).find(|frame| frame.opcode == crate::wire::frame::CLOSE)
+        self.before_our_close().iter().find_map(|event| match &event.what {
+            What::Frame(frame) if frame.opcode == crate::wire::frame::CLOSE => Some(frame),
+            _ => None,
+        })
+    }
+
+    /// What happened until the harness itself began to close.
+    pub fn before_our_close(&self) -> &[Event] {
+        let ours = |event: &Event| matches!(event.what, What::Sent { opcode: Some(crate::wire::frame::CLOSE), .. });
+        let end = self.events.iter().position(ours).unwrap_or(self.events.len());
+        &self.events[..end]
     }
 
     /// The whole messages of the application, in order: when they were complete, their opcode and payload.

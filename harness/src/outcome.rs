@@ -147,7 +147,7 @@ fn without_head(connection: &Connection) -> Outcome {
 fn after_upgrade(connection: &Connection, speaks: bool) -> Outcome {
     let mut messages = 0_usize;
     let mut pongs = 0_usize;
-    for event in &connection.events {
+    for event in connection.before_our_close() {
         match &event.what {
             What::Frame(frame) if frame.opcode == frame::CLOSE => {
                 return match frame.close_code() {

@@ -9,7 +9,7 @@ use std::fmt;
 use std::fmt::Write as _;
 use std::ops::Range;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Origin, Padding, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Level, Renderer, Snippet};
 
 use super::source::{Place, Source};
 
@@ -17,8 +17,10 @@ use super::source::{Place, Source};
 const SHOWN_LINE: usize = 110;
 /// How many characters of a message or hint are shown: each quotes words from the file, and those have no limit.
 const SHOWN_MESSAGE: usize = 400;
+/// How far apart two places may be to be shown in one picture.
+const SHOWN_LINES: usize = 100;
 /// How many diagnostics one file yields before the rest are only counted.
-const SHOWN_DIAGNOSTICS: usize = 50;
+pub(super) const SHOWN_DIAGNOSTICS: usize = 50;
 
 /// One line per kind of mistake; documentation, [`Code::ALL`] and the printed code all come from here.
 macro_rules! codes {
@@ -89,8 +91,6 @@ pub struct Diagnostic {
     file: String,
     place: Place,
     excerpt: Excerpt,
-    label: Option<String>,
-    also: Vec<(Excerpt, String)>,
     notes: Vec<String>,
     help: Option<String>,
 }
@@ -98,14 +98,13 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// A diagnostic at a range of bytes; the range is clamped to the text.
     pub(super) fn new(code: Code, source: &Source, range: Range<usize>, message: impl AsRef<str>) -> Self {
+        let place = source.place(&range);
         Self {
             code,
             message: safe(message.as_ref()),
             file: safe(source.name()),
-            place: source.place(&range),
-            excerpt: Excerpt::cut(source, &range),
-            label: None,
-            also: Vec::new(),
+            place,
+            excerpt: Excerpt::cut(source, &place),
             notes: Vec::new(),
             help: None,
         }
@@ -114,7 +113,9 @@ impl Diagnostic {
     /// Says, under the caret, what stands there or what was wanted.
     #[must_use]
     pub fn label(mut self, label: impl AsRef<str>) -> Self {
-        self.label = Some(safe(label.as_ref()));
+        if let Some(mark) = self.excerpt.marks.first_mut() {
+            mark.label = Some(safe(label.as_ref()));
+        }
         self
     }
 
@@ -132,11 +133,20 @@ impl Diagnostic {
         self
     }
 
-    /// Shows a second place, such as where a duplicate key was first set.
+    /// Shows a second place, such as where a duplicate key was first set; when it is too far from the first to be in
+    /// the same picture, as a note.
     #[must_use]
-    pub(super) fn also(mut self, source: &Source, range: &Range<usize>, label: impl AsRef<str>) -> Self {
-        self.also.push((Excerpt::cut(source, range), safe(label.as_ref())));
-        self
+    pub(super) fn also(mut self, source: &Source, range: &Range<usize>, label: &str) -> Self {
+        let place = source.place(range);
+        if self.excerpt.add(source, &place, label) {
+            return self;
+        }
+        let where_ = if place.line == self.place.line {
+            format!("column {}", place.column)
+        } else {
+            format!("line {}", place.line)
+        };
+        self.note(format!("{label}, {where_}"))
     }
 
     /// The kind of mistake.
@@ -166,13 +176,9 @@ impl Diagnostic {
     /// The text shown with it, in rustc's style; with `color`, with ANSI colours.
     #[must_use]
     pub fn render(&self, color: bool) -> String {
-        let mut group = Group::with_title(Level::ERROR.primary_title(&self.message).id(self.code.as_str()))
-            .element(Origin::path(&self.file).line(self.place.line).char_column(self.place.column))
-            .element(Padding)
-            .element(self.excerpt.snippet(AnnotationKind::Primary, self.label.as_deref()));
-        for (excerpt, label) in &self.also {
-            group = group.element(excerpt.snippet(AnnotationKind::Context, Some(label)));
-        }
+        let text = self.excerpt.text();
+        let title = Level::ERROR.primary_title(&self.message).id(self.code.as_str());
+        let mut group = title.element(self.excerpt.snippet(&self.file, &text));
         for note in &self.notes {
             group = group.element(Level::NOTE.message(note));
         }
@@ -180,7 +186,20 @@ impl Diagnostic {
             group = group.element(Level::HELP.message(help));
         }
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
-        renderer.render(&[group])
+        // Lines are cut and escaped before, at a width of our own; the renderer must not cut them again.
+        let shown = renderer.term_width(2 * SHOWN_LINE).render(&[group]);
+
+        // The renderer counts columns in the line as it is shown. Where that isn't the line as it is in the file, the
+        // second line of the picture, which names the place, is put right.
+        let counted = self.excerpt.column();
+        if counted == self.place.column {
+            return shown;
+        }
+        let at = |column| format!("{}:{}:{column}", self.file, self.place.line);
+        match shown.split_once('\n') {
+            Some((title, rest)) => format!("{title}\n{}", rest.replacen(&at(counted), &at(self.place.column), 1)),
+            None => shown,
+        }
     }
 }
 
@@ -300,53 +319,143 @@ impl fmt::Display for Diagnostics {
 
 impl Error for Diagnostics {}
 
-/// One line of the file as it is shown, cut and made safe, with the range of bytes to underline.
+/// The lines of the file that are shown, made safe, and what is underlined in them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Excerpt {
-    line: usize,
+    /// Without gaps, lowest number first.
+    lines: Vec<Line>,
+    /// The first is the one the diagnostic is about.
+    marks: Vec<Mark>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Line {
+    number: usize,
     text: String,
-    caret: Range<usize>,
+    /// How many bytes of the line in the file were left out at its beginning.
+    skipped: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Mark {
+    line: usize,
+    /// Bytes of the line as shown.
+    range: Range<usize>,
+    label: Option<String>,
 }
 
 impl Excerpt {
-    /// The line on which `range` begins. What lies on later lines isn't shown: a caret under the first line of a
-    /// block says enough, and a block can be as long as the file.
-    fn cut(source: &Source, range: &Range<usize>) -> Self {
-        let place = source.place(range);
-        let (line_start, line) = source.line(place.line);
-        let from = place.start.saturating_sub(line_start).min(line.len());
-        let to = place.end.saturating_sub(line_start).clamp(from, line.len());
-        // Trailing blanks of a block's first line aren't worth underlining.
-        let to = line.get(from..to).map_or(to, |marked| from + marked.trim_end().len());
+    fn cut(source: &Source, place: &Place) -> Self {
+        let (line, range) = Line::cut(source, place, None);
+        let mark = Mark { line: place.line, range, label: None };
+        Self { lines: vec![line], marks: vec![mark] }
+    }
 
-        let before = line.get(..from).unwrap_or_default();
-        // Keep the whole line when it is short, else a window that opens a third of its width before the caret.
-        let skip = if line.chars().take(SHOWN_LINE + 1).count() <= SHOWN_LINE {
-            0
-        } else {
-            before.chars().count().saturating_sub(SHOWN_LINE / 3)
+    /// Takes in a second place, unless it is too far away.
+    fn add(&mut self, source: &Source, place: &Place, label: &str) -> bool {
+        let (Some(first), Some(last)) = (self.lines.first(), self.lines.last()) else {
+            return false;
         };
+        let (first, last) = (first.number, last.number);
+        if place.line + SHOWN_LINES < first || place.line > last + SHOWN_LINES {
+            return false;
+        }
+        let range = match self.lines.iter().find(|line| line.number == place.line) {
+            Some(line) => {
+                let (again, range) = Line::cut(source, place, Some(line.skipped));
+                // Cut from the same byte, it is the same line; but the place may lie outside of what is shown.
+                if place.start < source.line(place.line).0 + line.skipped || range.start >= again.text.len() {
+                    return false;
+                }
+                range
+            }
+            None => {
+                let (line, range) = Line::cut(source, place, None);
+                let between = if place.line < first { place.line + 1..first } else { last + 1..place.line };
+                let blank = |number| {
+                    let start = source.line(number).0;
+                    let place = Place { start, end: start, line: number, column: 1 };
+                    Line::cut(source, &place, Some(0)).0
+                };
+                self.lines.extend(between.map(blank));
+                self.lines.push(line);
+                self.lines.sort_by_key(|line| line.number);
+                range
+            }
+        };
+        self.marks.push(Mark { line: place.line, range, label: Some(safe(label)) });
+        true
+    }
+
+    fn text(&self) -> String {
+        let lines: Vec<&str> = self.lines.iter().map(|line| line.text.as_str()).collect();
+        lines.join("\n")
+    }
+
+    /// The column, from one, of the first mark in its line as shown.
+    fn column(&self) -> usize {
+        let Some(mark) = self.marks.first() else {
+            return 1;
+        };
+        let line = self.lines.iter().find(|line| line.number == mark.line);
+        line.and_then(|line| line.text.get(..mark.range.start)).map_or(1, |before| before.chars().count() + 1)
+    }
+
+    fn snippet<'a>(&'a self, file: &'a str, text: &'a str) -> Snippet<'a, Annotation<'a>> {
+        let first = self.lines.first().map_or(1, |line| line.number);
+        let mut snippet = Snippet::source(text).path(file).line_start(first);
+        for (index, mark) in self.marks.iter().enumerate() {
+            let before: usize =
+                self.lines.iter().take_while(|line| line.number < mark.line).map(|line| line.text.len() + 1).sum();
+            let kind = if index == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
+            let range = before + mark.range.start..before + mark.range.end;
+            snippet = snippet.annotation(kind.span(range).label(mark.label.as_deref()));
+        }
+        snippet
+    }
+}
+
+impl Line {
+    /// The line on which a place begins, as shown, and the place in it. Later lines of the place aren't marked: a
+    /// caret under the first line of a block says enough, and a block can be as long as the file.
+    ///
+    /// A long line is cut so that a third of what is shown lies before the place, or where `skipped` says.
+    fn cut(source: &Source, place: &Place, skipped: Option<usize>) -> (Self, Range<usize>) {
+        let (start, line) = source.line(place.line);
+        let from = place.start.saturating_sub(start).min(line.len());
+        let to = place.end.saturating_sub(start).clamp(from, line.len());
+        // Trailing blanks of a block's first line aren't worth underlining, unless they are what is wrong.
+        let to = match line.get(from..to).map(str::trim_end) {
+            Some(marked) if !marked.is_empty() => from + marked.len(),
+            _ => to,
+        };
+
+        let skipped = skipped.unwrap_or_else(|| {
+            let short = line.chars().take(SHOWN_LINE + 1).count() <= SHOWN_LINE;
+            let before = line.get(..from).filter(|_| !short).unwrap_or_default();
+            before.char_indices().rev().take(SHOWN_LINE / 3).last().map_or(0, |(offset, _)| offset)
+        });
         let mut text = String::new();
-        if skip > 0 {
+        if skipped > 0 {
             text.push('…');
         }
-        let mut caret = None;
-        let mut caret_end = None;
+        let (mut caret, mut caret_end) = (None, None);
         let mut shown = 0;
-        for (offset, character) in line.char_indices().skip(skip) {
+        for (offset, character) in line.get(skipped..).unwrap_or_default().char_indices() {
+            if offset + skipped >= from {
+                caret.get_or_insert(text.len());
+            }
+            if offset + skipped >= to {
+                caret_end.get_or_insert(text.len());
+            }
             if shown >= SHOWN_LINE {
                 text.push('…');
                 break;
             }
-            if offset >= from && caret.is_none() {
-                caret = Some(text.len());
-            }
-            if offset >= to && caret_end.is_none() {
-                caret_end = Some(text.len());
-            }
             let length = text.len();
             push_safe(&mut text, character);
-            shown += text.len().saturating_sub(length).max(1);
+            // An escape takes several columns.
+            shown += text.len().saturating_sub(length).max(character.len_utf8()) - character.len_utf8() + 1;
         }
         let start = caret.unwrap_or(text.len());
         let mut end = caret_end.unwrap_or(text.len()).max(start);
@@ -354,15 +463,7 @@ impl Excerpt {
             // Something must be underlined: the next character, or the gap after the last.
             end = start + text.get(start..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
         }
-        Self { line: place.line, text, caret: start..end }
-    }
-
-    fn snippet<'a>(
-        &'a self,
-        kind: AnnotationKind,
-        label: Option<&'a str>,
-    ) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
-        Snippet::source(&self.text).line_start(self.line).annotation(kind.span(self.caret.clone()).label(label))
+        (Self { number: place.line, text, skipped }, start..end)
     }
 }
 

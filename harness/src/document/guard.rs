@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use serde_saphyr::granit_parser::{self, ErrorKind, Event, Parser, ScalarStyle, ScanError, Span};
 
-use super::diagnostic::{Code, Diagnostic, Diagnostics};
+use super::diagnostic::{Code, Diagnostic, Diagnostics, SHOWN_DIAGNOSTICS};
 use super::path::{Path, Segment};
 use super::source::Source;
 
@@ -24,13 +24,21 @@ pub struct Limits {
     pub nodes: usize,
     /// Scalars, lists and mappings once every alias is replaced by what it stands for.
     pub expanded_nodes: usize,
+    /// Bytes of keys and scalars once every alias is replaced by what it stands for.
+    pub expanded_bytes: usize,
     /// Uses of an anchor.
     pub aliases: usize,
 }
 
 /// The limits every document is read under.
-pub const LIMITS: Limits =
-    Limits { bytes: 1 << 20, depth: 48, nodes: 100_000, expanded_nodes: 200_000, aliases: 1_000 };
+pub const LIMITS: Limits = Limits {
+    bytes: 1 << 20,
+    depth: 48,
+    nodes: 100_000,
+    expanded_nodes: 200_000,
+    expanded_bytes: 8 << 20,
+    aliases: 1_000,
+};
 
 pub(super) type NodeId = usize;
 
@@ -45,8 +53,14 @@ pub(super) struct Tree {
 pub(super) struct Node {
     pub(super) range: Range<usize>,
     pub(super) kind: Kind,
-    /// How many nodes this is, and how deep, with aliases followed.
-    size: usize,
+    cost: Cost,
+}
+
+/// What a node comes to with aliases followed: it is built that often.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cost {
+    nodes: usize,
+    bytes: usize,
     depth: usize,
 }
 
@@ -143,17 +157,21 @@ pub(super) fn read(source: &Source, limits: &Limits) -> Result<Tree, Diagnostics
         aliases: 0,
         documents: 0,
         root: None,
+        last: 0,
         found: Diagnostics::new(),
     };
     for event in Parser::new_from_str_with_options(text, options) {
         match event {
             Ok((event, span)) => {
-                if builder.take(event, &span).is_break() {
+                // Past so many mistakes the rest would not be shown, and each costs time.
+                let full = builder.found.len() >= SHOWN_DIAGNOSTICS;
+                if builder.take(event, &span).is_break() || full {
                     break;
                 }
+                builder.last = builder.last.max(range(source, &span).end);
             }
             Err(error) => {
-                builder.found.push(syntax(source, &error));
+                builder.found.push(syntax(source, &error, builder.last));
                 break;
             }
         }
@@ -165,8 +183,7 @@ pub(super) fn read(source: &Source, limits: &Limits) -> Result<Tree, Diagnostics
 struct Open {
     id: NodeId,
     anchor: usize,
-    size: usize,
-    depth: usize,
+    cost: Cost,
     kind: OpenKind,
 }
 
@@ -190,6 +207,8 @@ struct Builder<'a> {
     aliases: usize,
     documents: usize,
     root: Option<NodeId>,
+    /// Where the last event ended.
+    last: usize,
     found: Diagnostics,
 }
 
@@ -216,9 +235,14 @@ impl Builder<'_> {
                             d.help("write the keys out, or use a plain alias for a whole value")
                         });
                     }
+                    if style == ScalarStyle::Plain && self.source.text().get(range.clone()).is_none_or(str::is_empty) {
+                        self.refuse(Code::NotAWord, range.clone(), "a key is missing before the `:`", |d| {
+                            d.help("quote the text if it begins with a colon")
+                        });
+                    }
                     self.key(text.into_owned(), range);
                 } else {
-                    let id = self.add(range, Kind::Scalar)?;
+                    let id = self.add(range, Kind::Scalar, text.len())?;
                     self.anchor(anchor, id);
                     self.attach(id)?;
                 }
@@ -247,7 +271,7 @@ impl Builder<'_> {
                     // A name no other key can have, so that one mistake isn't reported as two.
                     self.key(format!("*{}", range.start), range);
                 } else if let Some(target) = self.anchors.get(&anchor).copied() {
-                    let id = self.add(range, Kind::Alias(target))?;
+                    let id = self.add(range, Kind::Alias(target), 0)?;
                     self.attach(id)?;
                 } else {
                     self.refuse(Code::BeyondLimits, range, "an alias inside the value it stands for never ends", |d| d);
@@ -292,18 +316,18 @@ impl Builder<'_> {
         *key = Some((text, range));
     }
 
-    fn add(&mut self, range: Range<usize>, kind: Kind) -> std::ops::ControlFlow<(), NodeId> {
+    fn add(&mut self, range: Range<usize>, kind: Kind, bytes: usize) -> std::ops::ControlFlow<(), NodeId> {
         let id = self.tree.nodes.len();
         if id >= self.limits.nodes {
             let message = format!("the file holds more than {} values", self.limits.nodes);
             self.refuse(Code::BeyondLimits, range, &message, |d| d.help("split it into several files"));
             return std::ops::ControlFlow::Break(());
         }
-        let (size, depth) = match kind {
-            Kind::Alias(target) => self.tree.nodes.get(target).map_or((1, 0), |node| (node.size, node.depth)),
-            _ => (1, 0),
+        let cost = match kind {
+            Kind::Alias(target) => self.tree.nodes.get(target).map_or_else(Cost::default, |node| node.cost),
+            _ => Cost { nodes: 1, bytes, depth: 0 },
         };
-        self.tree.nodes.push(Node { range, kind, size, depth });
+        self.tree.nodes.push(Node { range, kind, cost });
         std::ops::ControlFlow::Continue(id)
     }
 
@@ -324,9 +348,9 @@ impl Builder<'_> {
                 d.help("a `?` or a bracket begins a key here; quote it if text is meant")
             });
         }
-        let id = self.add(range, Kind::Scalar)?;
+        let id = self.add(range, Kind::Scalar, 0)?;
         let kind = if as_key { OpenKind::Key } else { kind };
-        self.open.push(Open { id, anchor, size: 1, depth: 0, kind });
+        self.open.push(Open { id, anchor, cost: Cost { nodes: 1, bytes: 0, depth: 0 }, kind });
         Flow::Continue(())
     }
 
@@ -354,8 +378,7 @@ impl Builder<'_> {
         if let Some(node) = self.tree.nodes.get_mut(open.id) {
             node.range.end = if flow { range.end } else { end }.max(node.range.end);
             node.kind = kind;
-            node.size = open.size;
-            node.depth = open.depth + 1;
+            node.cost = Cost { depth: open.cost.depth + 1, ..open.cost };
         }
         self.anchor(open.anchor, open.id);
         self.attach(open.id)
@@ -363,9 +386,7 @@ impl Builder<'_> {
 
     /// Puts a finished node where it belongs, and counts it there.
     fn attach(&mut self, id: NodeId) -> Flow {
-        let Some((range, size, depth)) =
-            self.tree.nodes.get(id).map(|node| (node.range.clone(), node.size, node.depth))
-        else {
+        let Some((range, cost)) = self.tree.nodes.get(id).map(|node| (node.range.clone(), node.cost)) else {
             return Flow::Continue(());
         };
         let level = self.open.len();
@@ -373,24 +394,27 @@ impl Builder<'_> {
             self.root.get_or_insert(id);
             return Flow::Continue(());
         };
-        parent.size = parent.size.saturating_add(size);
-        parent.depth = parent.depth.max(depth);
-        let total = parent.size;
+        parent.cost.nodes = parent.cost.nodes.saturating_add(cost.nodes);
+        parent.cost.bytes = parent.cost.bytes.saturating_add(cost.bytes);
+        parent.cost.depth = parent.cost.depth.max(cost.depth);
         match &mut parent.kind {
             OpenKind::List(items) => items.push(id),
             OpenKind::Map { entries, key, .. } => {
                 if let Some((key, key_range)) = key.take() {
+                    parent.cost.bytes = parent.cost.bytes.saturating_add(key.len());
                     entries.push(Entry { key, key_range, value: id });
                 }
             }
             OpenKind::Key => {}
         }
-        if total > self.limits.expanded_nodes {
-            let message = format!("aliases expand to more than {} values", self.limits.expanded_nodes);
+        let total = parent.cost;
+        let Limits { expanded_nodes, expanded_bytes, .. } = *self.limits;
+        if total.nodes > expanded_nodes || total.bytes > expanded_bytes {
+            let message = format!("aliases expand to more than {expanded_nodes} values or {expanded_bytes} bytes");
             self.refuse(Code::BeyondLimits, range, &message, |d| d.help("repeat less, or split the file"));
             return Flow::Break(());
         }
-        if level + depth > self.limits.depth {
+        if level + cost.depth > self.limits.depth {
             self.too_deep(range);
             return Flow::Break(());
         }
@@ -403,9 +427,15 @@ impl Builder<'_> {
     }
 
     fn finish(mut self) -> Result<Tree, Diagnostics> {
-        if self.found.is_empty() && self.root.is_none() {
-            let diagnostic = Diagnostic::new(Code::Empty, self.source, 0..0, "the file holds nothing but comments")
-                .help("delete it, or give it content");
+        let root = self.root.and_then(|root| self.tree.nodes.get(root));
+        // `---` alone is a document that says nothing; `~` and `""` say it.
+        let blank = root.is_none_or(|node| {
+            let text = self.source.text().get(node.range.clone());
+            matches!(node.kind, Kind::Scalar) && text.is_none_or(|text| text.trim().is_empty())
+        });
+        if blank && self.found.is_empty() {
+            let diagnostic = Diagnostic::new(Code::Empty, self.source, 0..0, "the file holds no document")
+                .help("give it content, or delete it");
             self.found.push(diagnostic);
         }
         self.tree.root = self.root.unwrap_or_default();
@@ -419,8 +449,9 @@ fn range(source: &Source, span: &Span) -> Range<usize> {
     })
 }
 
-/// Puts the parser's words into the author's terms where they are usually needed.
-fn syntax(source: &Source, error: &ScanError) -> Diagnostic {
+/// Puts the parser's words into the author's terms where they are usually needed. `last` is where the part that was
+/// understood ends.
+fn syntax(source: &Source, error: &ScanError, last: usize) -> Diagnostic {
     let marker = error.marker();
     let offset = marker.byte_offset().unwrap_or_else(|| source.offset(marker.line(), marker.col() + 1));
     let at = |code, message: &str| Diagnostic::new(code, source, offset..offset, message);
@@ -431,22 +462,68 @@ fn syntax(source: &Source, error: &ScanError) -> Diagnostic {
         | ErrorKind::TabInIndentation
         | ErrorKind::TabAtBlockScalarStart
         | ErrorKind::TabInPlainScalar => {
-            yaml("a tab can't be used for indentation").help("indent with spaces, two for each level")
+            let tab = indenting_tab(source.text(), last).map_or(offset..offset, |tab| tab..tab + 1);
+            Diagnostic::new(Code::NotYaml, source, tab, "a tab can't be used for indentation")
+                .label("this is a tab")
+                .help("indent with spaces, two for each level")
         }
-        ErrorKind::UnclosedQuotedScalar => yaml("a quote is opened and never closed")
-            .help("add the closing quote; a quote inside double quotes is written `\\\"`, inside single quotes `''`"),
-        ErrorKind::UnclosedFlowCollection { open } => yaml(&format!("`{open}` is opened and never closed")),
+        ErrorKind::UnclosedQuotedScalar
+        | ErrorKind::InvalidQuotedScalarIndent
+        | ErrorKind::DocumentIndicatorInQuotedScalar => {
+            let quote = opening_quote(source.text(), last, offset).unwrap_or(offset);
+            Diagnostic::new(Code::NotYaml, source, quote..quote, "a quote is opened and not closed")
+                .help("close it; inside double quotes a quote is written `\\\"`, inside single quotes `''`")
+        }
+        ErrorKind::UnclosedFlowCollection { open } => yaml(&format!("`{open}` is opened and not closed")),
+        ErrorKind::InvalidColonPlacement => {
+            yaml("a `:` can't stand here").help("close the `[` or `{` above it, and quote text that holds a colon")
+        }
         ErrorKind::RecursionLimitExceeded => at(Code::BeyondLimits, "lists and mappings are nested too deep"),
         ErrorKind::DirectiveDisallowed => {
-            at(Code::Directive, "directives aren't supported").help("remove the line; documents are YAML 1.2")
+            let end = offset + source.text().get(offset..).and_then(|rest| rest.lines().next()).map_or(0, str::len);
+            Diagnostic::new(Code::Directive, source, offset..end, "directives aren't supported")
+                .help("remove the line; documents are YAML 1.2")
         }
         ErrorKind::UnknownAnchor => yaml("the alias refers to an anchor that isn't defined above it")
             .help("quote the value if it is text that begins with `*`"),
+        ErrorKind::UnexpectedCharacter { character } if character.is_control() => {
+            yaml("a control character can't stand here").help("remove it, or write it as an escape in double quotes")
+        }
         ErrorKind::UnexpectedCharacter { character } => {
             yaml(&format!("`{character}` can't begin a value")).help("quote the value")
         }
         ErrorKind::MappingValueNotAllowed => yaml("a `:` can't stand here")
             .help("check the indentation, and quote text that holds a colon followed by a space"),
+        ErrorKind::BlockSequenceEntryNotAllowed => yaml("a list can't begin here")
+            .help("put its first item on the next line, and quote text that begins with `- `"),
+        ErrorKind::ExpectedBlockMappingKey
+        | ErrorKind::ExpectedBlockSequenceEntry
+        | ErrorKind::ExpectedDocumentStart => {
+            yaml("this doesn't continue what stands above it").help("check the indentation")
+        }
         _ => yaml(&error.info()),
     }
+}
+
+/// The first tab before the text of a line, looking from the line of an offset on. The parser reports the token after
+/// the tab, or the one before.
+fn indenting_tab(text: &str, from: usize) -> Option<usize> {
+    let from = text.get(..from)?.rfind(['\n', '\r']).map_or(0, |end| end + 1);
+    let mut indenting = true;
+    for (offset, byte) in text.bytes().enumerate().skip(from) {
+        match byte {
+            b'\n' | b'\r' => indenting = true,
+            b'\t' if indenting => return Some(offset),
+            b' ' => {}
+            _ => indenting = false,
+        }
+    }
+    None
+}
+
+/// The quote that opens the text the parser was in, when nothing but punctuation lies between it and what was read.
+fn opening_quote(text: &str, from: usize, to: usize) -> Option<usize> {
+    let between = text.get(from..to)?;
+    let offset = between.find(|c: char| !c.is_whitespace() && !matches!(c, ':' | '-' | ',' | '?'))?;
+    between.get(offset..)?.starts_with(['"', '\'']).then_some(from + offset)
 }

@@ -140,7 +140,7 @@ pub(super) fn read(source: &Source, tree: &Tree) -> Result<Value, Diagnostics> {
 
 /// The parsers differ in whether this is YAML at all.
 fn second_opinion(source: &Source, offset: usize, message: &str) -> Diagnostics {
-    Diagnostic::new(Code::Ambiguous, source, offset..offset, "YAML readers disagree on whether this is valid")
+    Diagnostic::new(Code::Ambiguous, source, offset..offset, "readers of YAML disagree on whether this is valid")
         .note(format!("one of them says: {message}"))
         .help("write it in a plainer way, for example with quotes")
         .into()
@@ -158,7 +158,8 @@ fn options() -> serde_saphyr::Options {
         with_snippet: false,
         budget: serde_saphyr::budget! {
             max_depth: LIMITS.depth + 1,
-            max_nodes: LIMITS.expanded_nodes,
+            max_nodes: 2 * LIMITS.expanded_nodes,
+            max_anchors: LIMITS.nodes,
             max_aliases: LIMITS.aliases,
             max_documents: 1,
             enforce_alias_anchor_ratio: false,
@@ -225,6 +226,14 @@ impl Comparison<'_> {
     }
 
     fn scalar(&mut self, range: Range<usize>, decoded: Meaning, checked: &Meaning) -> Value {
+        let written = self.source.text().get(range.clone()).unwrap_or_default();
+        // Past 64 bits a reader may keep the digits or round them; where both round, they agree on what isn't written.
+        let integer = written.trim_start_matches(['-', '+']).bytes().all(|byte| byte.is_ascii_digit());
+        let rounded = |meaning: &Meaning| matches!(meaning, Meaning::Float(_) | Meaning::Huge(_));
+        let number = |meaning: &Meaning| rounded(meaning) || matches!(meaning, Meaning::Int(_));
+        if integer && number(&decoded) && number(checked) && (rounded(&decoded) || rounded(checked)) {
+            return self.too_large(range).unwrap_or(Value::Null);
+        }
         let value = match (decoded, checked) {
             (Meaning::Null, Meaning::Null) => Some(Value::Null),
             (Meaning::Bool(one), Meaning::Bool(other)) if one == *other => Some(Value::Bool(one)),
@@ -270,7 +279,7 @@ impl Comparison<'_> {
             _ => "write it in a plainer way".to_owned(),
         };
         self.found.push(
-            Diagnostic::new(Code::Ambiguous, self.source, range, "YAML readers disagree on what this means")
+            Diagnostic::new(Code::Ambiguous, self.source, range, "readers of YAML disagree on what this means")
                 .note(format!("one reads {}, another {}", decoded.describe(), checked.describe()))
                 .help(help),
         );

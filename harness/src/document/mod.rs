@@ -147,11 +147,14 @@ impl Document {
             return self.decode(list, at);
         };
         let mut found = Diagnostics::new();
-        let decoded = items
-            .iter()
-            .enumerate()
-            .filter_map(|(index, item)| found.keep(self.decode(item, &at.index(index))))
-            .collect();
+        let mut decoded = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            decoded.extend(found.keep(self.decode(item, &at.index(index))));
+            // The rest would not be shown, and each costs time.
+            if found.len() >= diagnostic::SHOWN_DIAGNOSTICS {
+                break;
+            }
+        }
         found.or(decoded)
     }
 

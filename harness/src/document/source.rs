@@ -24,7 +24,12 @@ pub(super) struct Source {
     name: String,
     text: String,
     lines: Vec<usize>,
+    /// How many characters begin before each multiple of [`STRIDE`] bytes, so that the column of a place in a line of
+    /// a megabyte costs no more than that of one in a short line.
+    characters: Vec<usize>,
 }
+
+const STRIDE: usize = 1 << 12;
 
 impl Source {
     pub(super) fn new(name: &str, text: &str) -> Self {
@@ -36,7 +41,13 @@ impl Source {
                 lines.push(offset + 1);
             }
         }
-        Self { name: name.to_owned(), text: text.to_owned(), lines }
+        let mut characters = vec![0];
+        let mut count = 0;
+        for chunk in bytes.chunks(STRIDE) {
+            count += begins(chunk);
+            characters.push(count);
+        }
+        Self { name: name.to_owned(), text: text.to_owned(), lines, characters }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -63,8 +74,19 @@ impl Source {
         }
         let index = self.lines.partition_point(|line| *line <= start).saturating_sub(1);
         let line_start = self.lines.get(index).copied().unwrap_or(0);
-        let before = self.text.get(line_start..start).unwrap_or_default();
-        Place { start, end, line: index + 1, column: before.chars().count() + 1 }
+        Place {
+            start,
+            end,
+            line: index + 1,
+            column: self.characters_before(start) - self.characters_before(line_start) + 1,
+        }
+    }
+
+    fn characters_before(&self, offset: usize) -> usize {
+        let stride = offset / STRIDE;
+        let counted = self.characters.get(stride).copied().unwrap_or(0);
+        let rest = self.text.as_bytes().get(stride * STRIDE..offset);
+        counted + rest.map_or(0, begins)
     }
 
     /// The offset and the text, without its end, of a line counted from one.
@@ -81,4 +103,9 @@ impl Source {
         let (start, text) = self.line(line);
         start + text.char_indices().nth(column.saturating_sub(1)).map_or(text.len(), |(offset, _)| offset)
     }
+}
+
+/// How many characters begin in a piece of UTF-8.
+fn begins(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| **byte & 0xc0 != 0x80).count()
 }

@@ -66,7 +66,7 @@ pub fn across(head: &CaseText, question: Across, run: &Run<'_>) -> Vec<Check> {
                 .profile
                 .signals
                 .iter()
-                .filter(|(_, signal)| signal.close.is_some())
+                .filter(|(_, signal)| signal.close.or(signal.http).is_some())
                 .map(|(class, _)| *class)
                 .collect();
             declared

@@ -312,3 +312,10 @@ pub enum Exit {
     /// Interrupted.
     Interrupted = 130,
 }
+
+/// What a person would be shown, without colour.
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&terminal::write(self, terminal::Style::default(), ""))
+    }
+}

@@ -164,9 +164,7 @@ impl Live {
         let deadline = Instant::now() + patience;
         if self.phase == Phase::Frames {
             if !self.close_sent {
-                let mask = self.mask();
-                let bytes = Written::close(1000, "", mask).to_bytes();
-                self.write(&bytes, deadline).await;
+                self.send(frame::CLOSE, &1000_u16.to_be_bytes(), deadline).await;
             }
             // RFC 6455 §7.1.1: the server closes first, and the TIME_WAIT is then its own.
             let mut drained = 0;

@@ -13,19 +13,21 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::session::{Actor, Context, Deadlines, control, play, unix_now};
-use crate::case::{Body, Step};
+use crate::case::{self, Body, Expect, Step};
 use crate::catalogue::Catalogue;
-use crate::judge::{self, Learned, Run, Seen};
+use crate::judge::{self, Learned, Run, Seen, Weight};
 use crate::observation::{Observation, Trouble};
 use crate::outcome::{self, Outcome};
-use crate::plan::{Trial, class_of};
-use crate::profile::Echo;
+use crate::plan::{self, Selection, Trial, class_of};
+use crate::profile::{Echo, Profile, Shape};
 use crate::redact::Redactor;
 use crate::report::{Failure, Report, RunEvent, TrialReport};
 use crate::target::Target;
 use crate::token::Keyring;
 use crate::verdict::{Check, Grade};
 
+/// Marks the case that asks no more than a control does.
+const CONTROL_TAG: &str = "control";
 /// Trials between two controls (rule R17).
 const BATCH: usize = 25;
 
@@ -94,24 +96,27 @@ impl Played<'_> {
     }
 }
 
-/// Runs the trials and reports each as it ends.
+/// Runs the selected cases and tells each as it ends.
 pub async fn run(
-    trials: &[Trial<'_>],
-    target: &Target,
     catalogue: &Catalogue,
+    selection: &Selection,
+    target: &Target,
     options: &Options,
     events: &mut (dyn FnMut(RunEvent<'_>) + Send),
 ) -> Report {
     let begun = Instant::now();
     let redactor = Redactor::for_secret(&target.secret);
     let mut report = Report::new(target, options.seed);
-    events(RunEvent::Started { target: &report.target, trials: trials.iter().filter(|trial| trial.wanted).count() });
+    if !plan::trials(catalogue, &target.profile, selection).iter().any(|trial| trial.wanted) {
+        return report;
+    }
 
     let mut runner = Runner {
         target: Arc::new(target.clone()),
         keys: Arc::new(Keyring::new().with_secret(target.secret.expose())),
         learned: Arc::new(Learned {
             echo: target.profile.echo.clone(),
+            echo_is_promised: target.profile.echo.is_some(),
             speaks: target.profile.welcome.is_some() || target.profile.echo.is_some(),
             control: Duration::ZERO,
         }),
@@ -122,6 +127,11 @@ pub async fn run(
     };
 
     let first = runner.first_control().await;
+    // Cases that need an echo are also for a target that was seen to echo.
+    let target =
+        &Target { profile: Profile { echo: runner.learned.echo.clone(), ..target.profile.clone() }, ..target.clone() };
+    let trials = &plan::trials(catalogue, &target.profile, selection);
+    events(RunEvent::Started { target: &report.target, trials: trials.iter().filter(|trial| trial.wanted).count() });
     let mut played: Vec<Played<'_>> = Vec::new();
     match &first {
         Outcome::Admitted(_) => {
@@ -183,6 +193,13 @@ fn grade(
             Body::Across(_) if report.failure.is_some() => judge::not_run(head, report.failure.as_ref()),
             Body::Across(question) => judge::across(head, *question, view),
             Body::Steps(steps) => match played {
+                // This case is the control, and was played as such.
+                None if head.tags.iter().any(|tag| tag == CONTROL_TAG) && !view.controls.is_empty() => view
+                    .controls
+                    .iter()
+                    .take(1)
+                    .map(|outcome| judge::expected(Weight::of(head), Expect::Admitted, outcome))
+                    .collect(),
                 None => judge::not_run(head, report.failure.as_ref()),
                 Some(played) => {
                     let observation = &played.observations[index];
@@ -250,6 +267,7 @@ fn deadlines(target: &Target, options: &Options, control: Duration) -> Deadlines
     Deadlines {
         answer: scale(Duration::from_secs(5).max(control * 20)),
         settle: scale(settle.min(Duration::from_secs(5))),
+        refusal: scale(settle.clamp(Duration::from_secs(1), Duration::from_secs(5))),
         finish: scale(Duration::from_millis(250)),
     }
 }
@@ -304,9 +322,36 @@ impl Runner<'_> {
         outcome
     }
 
-    /// Looks whether an undeclared target repeats a text, so that cases about messages can be read.
+    /// Looks whether a target that declares no echo repeats a text, so that the cases about messages can be judged.
+    ///
+    /// It uses a connection of its own: a target may well drop a client that says what it does not understand.
     async fn learn_echo(&mut self) {
-        let _: Option<Echo> = None;
+        let carrier = self.target.profile.carriers[0].clone();
+        for (send, word) in [
+            ("{message}", "gatecrash-echo"),
+            ("{\"type\":\"message\",\"message\":\"{message}\"}", "gatecrash-json-echo"),
+        ] {
+            let actor = self.actor(&carrier);
+            let context =
+                Context { target: &self.target, keys: &self.keys, learned: &self.learned, deadlines: self.deadlines };
+            let steps = [
+                Step::Open(Box::default()),
+                Step::Send(case::Send::text(send.replace("{message}", word))),
+                Step::Await(case::Await::silence()),
+            ];
+            let observation = play(&context, &actor, &steps).await;
+            let shape = observation
+                .connections
+                .iter()
+                .flat_map(|connection| connection.messages())
+                .find_map(|message| Shape::around(&message.text(), word));
+            if let Some(reply) = shape {
+                let learned = Arc::make_mut(&mut self.learned);
+                learned.echo = Some(Echo { send: send.to_owned(), reply, broadcast: false });
+                learned.speaks = true;
+                return;
+            }
+        }
     }
 
     async fn play_all<'t>(

@@ -16,12 +16,7 @@ const RENDERED_ROLE_CHARS: usize = 64;
 
 impl Gate {
     /// Decides over claims whose signature held.
-    pub(super) fn judge(
-        &self,
-        token: Believed,
-        now: f64,
-        hints: &RequestHints,
-    ) -> Result<Bearer, Refusal> {
+    pub(super) fn judge(&self, token: Believed, now: f64, hints: &RequestHints) -> Result<Bearer, Refusal> {
         let expires_at = self.expires_at(&token, now, hints)?;
         self.check_not_before(&token.claims, now, hints)?;
         self.check_parties(&token.claims)?;
@@ -33,26 +28,15 @@ impl Gate {
             Some(roles) => Some(self.role(roles, &token, &identity, hints)?),
             None => None,
         };
-        Ok(Bearer {
-            identity,
-            role,
-            claims: Arc::new(token.claims),
-            expires_at,
-        })
+        Ok(Bearer { identity, role, claims: Arc::new(token.claims), expires_at })
     }
 
     pub(super) fn leeway(&self) -> f64 {
-        self.leeway_otherwise()
-            .unwrap_or_else(|| self.policy.leeway_s.min(MAX_LEEWAY_S) as f64)
+        self.leeway_otherwise().unwrap_or_else(|| self.policy.leeway_s.min(MAX_LEEWAY_S) as f64)
     }
 
     /// RFC 7519 §4.1.4: "on or after" `exp` the token is not accepted.
-    fn expires_at(
-        &self,
-        token: &Believed,
-        now: f64,
-        hints: &RequestHints,
-    ) -> Result<Option<f64>, Refusal> {
+    fn expires_at(&self, token: &Believed, now: f64, hints: &RequestHints) -> Result<Option<f64>, Refusal> {
         let exp = match token.claims.get("exp") {
             Some(exp) if self.overlooks_exp(exp, token, hints) => return Ok(None),
             Some(exp) => exp,
@@ -61,10 +45,8 @@ impl Gate {
             }
             None => return Ok(None),
         };
-        let exp = self
-            .exp_otherwise(exp)
-            .or_else(|| numeric_date(exp))
-            .ok_or(Refusal::BadClaims("exp is not a number"))?;
+        let exp =
+            self.exp_otherwise(exp).or_else(|| numeric_date(exp)).ok_or(Refusal::BadClaims("exp is not a number"))?;
         if self.dislikes_exp(exp) {
             return Err(Refusal::BadClaims("exp is not a whole number"));
         }
@@ -77,12 +59,7 @@ impl Gate {
     }
 
     /// RFC 7519 §4.1.5: before `nbf` the token is not accepted; at `nbf` it is.
-    fn check_not_before(
-        &self,
-        claims: &Object,
-        now: f64,
-        hints: &RequestHints,
-    ) -> Result<(), Refusal> {
+    fn check_not_before(&self, claims: &Object, now: f64, hints: &RequestHints) -> Result<(), Refusal> {
         let nbf = match claims.get("nbf") {
             Some(nbf) if !self.overlooks_nbf(nbf, hints) => nbf,
             _ => return Ok(()),
@@ -104,9 +81,7 @@ impl Gate {
         if let Some(audience) = &self.policy.audience {
             let meant = match claims.get("aud") {
                 Some(Value::String(aud)) => aud == audience,
-                Some(Value::Array(auds)) => {
-                    auds.iter().all(Value::is_string) && auds.iter().any(|aud| aud == audience)
-                }
+                Some(Value::Array(auds)) => auds.iter().all(Value::is_string) && auds.iter().any(|aud| aud == audience),
                 _ => false,
             };
             if !meant {
@@ -130,8 +105,7 @@ impl Gate {
                 None => "no identity",
             },
         };
-        self.identity_anyway(claim)
-            .ok_or(Refusal::BadClaims(refusal))
+        self.identity_anyway(claim).ok_or(Refusal::BadClaims(refusal))
     }
 
     /// The role, if it is one that is let in.
@@ -142,23 +116,18 @@ impl Gate {
         identity: &str,
         hints: &RequestHints,
     ) -> Result<String, Refusal> {
-        let claim = self
-            .role_otherwise(roles, token, identity, hints)
-            .or_else(|| token.claims.get(&roles.claim).cloned());
+        let claim =
+            self.role_otherwise(roles, token, identity, hints).or_else(|| token.claims.get(&roles.claim).cloned());
         let role = match &claim {
             Some(Value::String(role)) => Ok(role),
             Some(other) => Err(other),
             None => Ok(&roles.default),
         };
         match role {
-            Ok(role) if roles.allowed.contains(role) && !self.dislikes_role(role, token) => {
-                Ok(role.clone())
-            }
+            Ok(role) if roles.allowed.contains(role) && !self.dislikes_role(role, token) => Ok(role.clone()),
             refused => self
                 .role_anyway(roles, claim.as_ref(), &token.claims)
-                .ok_or_else(|| {
-                    Refusal::RoleNotAllowed(refused.map_or_else(rendered, String::clone))
-                }),
+                .ok_or_else(|| Refusal::RoleNotAllowed(refused.map_or_else(rendered, String::clone))),
         }
     }
 }
@@ -170,9 +139,5 @@ fn numeric_date(value: &Value) -> Option<f64> {
 
 /// The start of a value's JSON text.
 fn rendered(value: &Value) -> String {
-    value
-        .to_string()
-        .chars()
-        .take(RENDERED_ROLE_CHARS)
-        .collect()
+    value.to_string().chars().take(RENDERED_ROLE_CHARS).collect()
 }

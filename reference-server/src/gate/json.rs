@@ -24,11 +24,7 @@ pub(super) fn object(bytes: &[u8]) -> Result<Object, &'static str> {
 }
 
 fn reason(error: serde_json::Error) -> &'static str {
-    if error.is_data() {
-        "not a JSON object, or one with a repeated member"
-    } else {
-        "not JSON"
-    }
+    if error.is_data() { "not a JSON object, or one with a repeated member" } else { "not JSON" }
 }
 
 /// An object without repeated members.

@@ -64,12 +64,7 @@ pub(super) fn split(token: &[u8]) -> Result<Compact<'_>, &'static str> {
     for segment in [header, payload, signature] {
         check_tail(segment)?;
     }
-    Ok(Compact {
-        header,
-        payload: Cow::Borrowed(payload),
-        signature: Some(signature),
-        signed: &token[..second],
-    })
+    Ok(Compact { header, payload: Cow::Borrowed(payload), signature: Some(signature), signed: &token[..second] })
 }
 
 /// Refuses a segment that no bytes encode to: one character left over after the groups of four, or pad bits
@@ -82,18 +77,12 @@ fn check_tail(segment: &[u8]) -> Result<(), &'static str> {
         3 => 0b00_0011,
         _ => 0,
     };
-    if last & pad_bits == 0 {
-        Ok(())
-    } else {
-        Err("pad bits that are not zero")
-    }
+    if last & pad_bits == 0 { Ok(()) } else { Err("pad bits that are not zero") }
 }
 
 /// The bytes of one segment: no padding, no other alphabet, nothing skipped (RFC 7515 §2, §5.2).
 pub(super) fn decode(segment: &[u8]) -> Result<Vec<u8>, &'static str> {
-    URL_SAFE_NO_PAD
-        .decode(segment)
-        .map_err(|_| "a segment that is not base64url")
+    URL_SAFE_NO_PAD.decode(segment).map_err(|_| "a segment that is not base64url")
 }
 
 /// The segment that stands for these bytes.
@@ -119,11 +108,7 @@ mod tests {
                 }
                 let mut token = segment.clone();
                 token.extend_from_slice(b"..");
-                assert_eq!(
-                    split(&token).is_ok(),
-                    decode(&segment).is_ok(),
-                    "length {length}, last byte {last:#x}"
-                );
+                assert_eq!(split(&token).is_ok(), decode(&segment).is_ok(), "length {length}, last byte {last:#x}");
             }
         }
     }

@@ -27,10 +27,7 @@ pub(super) fn contains(text: &[u8], part: &str) -> bool {
 
 /// Without one pair of double quotes around it.
 pub(super) fn unquoted(token: &[u8]) -> &[u8] {
-    token
-        .strip_prefix(b"\"")
-        .and_then(|rest| rest.strip_suffix(b"\""))
-        .unwrap_or(token)
+    token.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(token)
 }
 
 /// Up to the first NUL.
@@ -42,11 +39,7 @@ pub(super) fn c_string(token: &[u8]) -> &[u8] {
 pub(super) fn from_json_serialization(token: &[u8]) -> Option<Vec<u8>> {
     let jws = json::object(token).ok()?;
     let member = |name| jws.get(name).and_then(Value::as_str);
-    let (header, payload, signature) = (
-        member("protected")?,
-        member("payload")?,
-        member("signature")?,
-    );
+    let (header, payload, signature) = (member("protected")?, member("payload")?, member("signature")?);
     Some(format!("{header}.{payload}.{signature}").into_bytes())
 }
 
@@ -60,21 +53,13 @@ pub(super) fn first_three(token: &[u8]) -> &[u8] {
 pub(super) fn two_segments(token: &[u8]) -> Result<Compact<'_>, &'static str> {
     let period = token.iter().position(|&byte| byte == b'.');
     let (header, rest) = token.split_at(period.ok_or("no period")?);
-    Ok(Compact {
-        header,
-        payload: Cow::Borrowed(&rest[1..]),
-        signature: None,
-        signed: token,
-    })
+    Ok(Compact { header, payload: Cow::Borrowed(&rest[1..]), signature: None, signed: token })
 }
 
 /// The first and the last segment, and as payload all that is between, periods and all.
 pub(super) fn first_and_last(token: &[u8]) -> Result<Compact<'_>, &'static str> {
     let is_period = |byte: &u8| *byte == b'.';
-    match (
-        token.iter().position(is_period),
-        token.iter().rposition(is_period),
-    ) {
+    match (token.iter().position(is_period), token.iter().rposition(is_period)) {
         (Some(first), Some(last)) if first < last => Ok(Compact {
             header: &token[..first],
             payload: Cow::Borrowed(&token[first + 1..last]),
@@ -102,11 +87,7 @@ pub(super) fn glued(token: &[u8]) -> Result<Compact<'_>, &'static str> {
 
 /// Three segments of any characters; it is left to the decoder what they are.
 pub(super) fn split(token: &[u8]) -> Result<Compact<'_>, &'static str> {
-    if periods(token) == 2 {
-        first_and_last(token)
-    } else {
-        Err("not three segments")
-    }
+    if periods(token) == 2 { first_and_last(token) } else { Err("not three segments") }
 }
 
 // The segments.
@@ -141,10 +122,7 @@ pub(super) fn without_foreign(segment: &[u8]) -> Vec<u8> {
 
 /// The segments' bytes, with nothing checked but that they are base64url.
 pub(super) fn decoded_parts(token: &[u8]) -> Option<Vec<Vec<u8>>> {
-    token
-        .split(|&byte| byte == b'.')
-        .map(|segment| jws::decode(segment).ok())
-        .collect()
+    token.split(|&byte| byte == b'.').map(|segment| jws::decode(segment).ok()).collect()
 }
 
 /// The claims of a token nobody verified.
@@ -210,18 +188,13 @@ pub(super) fn members(bytes: &[u8]) -> Result<Vec<(String, Value)>, &'static str
 
     let text = std::str::from_utf8(bytes).map_err(|_| "not UTF-8")?;
     let mut reader = serde_json::Deserializer::from_str(text);
-    let members = (&mut reader)
-        .deserialize_map(Members)
-        .map_err(|_| "not a JSON object")?;
+    let members = (&mut reader).deserialize_map(Members).map_err(|_| "not a JSON object")?;
     reader.end().map_err(|_| "more after the JSON object")?;
     Ok(members)
 }
 
 /// Of members that are repeated the first, their names compared after `same`.
-pub(super) fn first_wins(
-    bytes: &[u8],
-    same: impl Fn(String) -> String,
-) -> Result<Object, &'static str> {
+pub(super) fn first_wins(bytes: &[u8], same: impl Fn(String) -> String) -> Result<Object, &'static str> {
     let mut object = Object::new();
     for (name, value) in members(bytes)? {
         object.entry(same(name)).or_insert(value);

@@ -204,10 +204,7 @@ impl Gate {
         // another crate has turned on the second backend and nobody has chosen. Already chosen is fine.
         let _ = DEFAULT_PROVIDER.install_default();
         // RFC 8725 §3.5: anyone knows the empty key.
-        let usable = !policy.secret.is_empty()
-            && AlgorithmFamily::Hmac
-                .algorithms()
-                .contains(&policy.algorithm);
+        let usable = !policy.secret.is_empty() && AlgorithmFamily::Hmac.algorithms().contains(&policy.algorithm);
         Self {
             key: usable.then(|| DecodingKey::from_secret(&policy.secret)),
             // The names of the variants are the names of RFC 7518 §3.1.
@@ -224,12 +221,7 @@ impl Gate {
     }
 
     /// As [`Gate::admit`], for a request that says more than its token.
-    pub fn admit_with(
-        &self,
-        token: &[u8],
-        now: f64,
-        hints: &RequestHints,
-    ) -> Result<Bearer, Refusal> {
+    pub fn admit_with(&self, token: &[u8], now: f64, hints: &RequestHints) -> Result<Bearer, Refusal> {
         if !now.is_finite() {
             return Err(Refusal::Internal("the time is not a number"));
         }
@@ -264,18 +256,12 @@ impl Gate {
             return Ok(self.anonymous());
         }
         let claims = self.claims(&header.members, &payload)?;
-        let believed = Believed {
-            header: header.members,
-            payload,
-            claims,
-        };
+        let believed = Believed { header: header.members, payload, claims };
         self.judge(believed, now, hints)
     }
 
     fn split<'t>(&self, token: &'t [u8]) -> Result<Compact<'t>, Refusal> {
-        self.split_otherwise(token)
-            .unwrap_or_else(|| jws::split(token))
-            .map_err(Refusal::Malformed)
+        self.split_otherwise(token).unwrap_or_else(|| jws::split(token)).map_err(Refusal::Malformed)
     }
 
     fn decode(&self, segment: &[u8], part: Part) -> Result<Vec<u8>, Refusal> {
@@ -295,9 +281,7 @@ impl Gate {
             .map_err(Refusal::Malformed)?;
         // RFC 7515 §4.1.11: an extension that must be understood and is not, makes the JWS invalid, and this
         // gate understands none. RFC 7797 §7 keeps b64 out of JWTs.
-        if (members.contains_key("crit") || members.contains_key("b64"))
-            && !self.tolerates_extensions(&members)
-        {
+        if (members.contains_key("crit") || members.contains_key("b64")) && !self.tolerates_extensions(&members) {
             return Err(Refusal::Malformed("crit or b64"));
         }
         if is_nested(&members) && !self.has(Fault::TrustsNestedToken) {
@@ -318,22 +302,13 @@ impl Gate {
     /// §4.1.1).
     fn check(&self, header: &Header) -> Result<Check, Refusal> {
         match header.members.get("alg") {
-            Some(Value::String(alg)) if *alg == self.algorithm_name => {
-                Ok(Check::Mac(self.policy.algorithm))
-            }
-            _ => self
-                .check_anyway(header)
-                .ok_or(Refusal::BadSignature("alg is not the allowed one")),
+            Some(Value::String(alg)) if *alg == self.algorithm_name => Ok(Check::Mac(self.policy.algorithm)),
+            _ => self.check_anyway(header).ok_or(Refusal::BadSignature("alg is not the allowed one")),
         }
     }
 
     /// Refuses a signature that does not cover the text as received (RFC 7515 §5.2, step 8).
-    fn check_signature(
-        &self,
-        compact: &Compact<'_>,
-        header: &Header,
-        hints: &RequestHints,
-    ) -> Result<(), Refusal> {
+    fn check_signature(&self, compact: &Compact<'_>, header: &Header, hints: &RequestHints) -> Result<(), Refusal> {
         let Check::Mac(algorithm) = self.check(header)? else {
             return Ok(());
         };

@@ -21,12 +21,8 @@ fn b64(bytes: impl AsRef<[u8]>) -> String {
 }
 
 fn mac_with(secret: &[u8], algorithm: Algorithm, signed: &str) -> String {
-    jsonwebtoken::crypto::sign(
-        signed.as_bytes(),
-        &EncodingKey::from_secret(secret),
-        algorithm,
-    )
-    .expect("HMAC signs anything")
+    jsonwebtoken::crypto::sign(signed.as_bytes(), &EncodingKey::from_secret(secret), algorithm)
+        .expect("HMAC signs anything")
 }
 
 fn mac(signed: &str) -> String {
@@ -69,15 +65,11 @@ fn with_exp(exp: &str) -> String {
 }
 
 fn with_nbf(nbf: &str) -> String {
-    with_claims(format!(
-        r#"{{"sub":"alice","role":"admin","exp":1800000300,"nbf":{nbf}}}"#
-    ))
+    with_claims(format!(r#"{{"sub":"alice","role":"admin","exp":1800000300,"nbf":{nbf}}}"#))
 }
 
 fn with_role(role: &str) -> String {
-    with_claims(format!(
-        r#"{{"sub":"alice","role":{role},"exp":1800000300}}"#
-    ))
+    with_claims(format!(r#"{{"sub":"alice","role":{role},"exp":1800000300}}"#))
 }
 
 fn valid() -> String {
@@ -90,10 +82,7 @@ fn valid_signed() -> String {
 
 fn forged() -> String {
     let signed = valid_signed();
-    format!(
-        "{signed}.{}",
-        mac_with(b"mallory", Algorithm::HS256, &signed)
-    )
+    format!("{signed}.{}", mac_with(b"mallory", Algorithm::HS256, &signed))
 }
 
 /// The header and payload of [`valid`] under a signature of these bytes.
@@ -184,12 +173,8 @@ fn who_is_admitted() {
         with_nbf("-1"),
         with_role(r#""\u0061dmin""#),
         with_role(r#""dba""#),
-        with_claims(
-            r#"{"sub":"alice","role":"admin","exp":1800000300,"EXP":1,"iat":"x","aud":7,"iss":[]}"#,
-        ),
-        with_claims(format!(
-            r#"{{"sub":"alice","role":"admin","exp":1800000300,"name":"{long}"}}"#
-        )),
+        with_claims(r#"{"sub":"alice","role":"admin","exp":1800000300,"EXP":1,"iat":"x","aud":7,"iss":[]}"#),
+        with_claims(format!(r#"{{"sub":"alice","role":"admin","exp":1800000300,"name":"{long}"}}"#)),
     ] {
         assert_eq!(judged(&gate, &token), Admitted, "{token}");
     }
@@ -229,15 +214,9 @@ fn who_is_refused_and_as_what() {
         (with_header("null"), Malformed),
         (with_header(r#"["alg","HS256"]"#), Malformed),
         (with_header(r#"{"alg":"HS256","alg":"HS256"}"#), Malformed),
-        (
-            with_header(r#"{"alg":"HS256","x":{"a":1,"a":1}}"#),
-            Malformed,
-        ),
+        (with_header(r#"{"alg":"HS256","x":{"a":1,"a":1}}"#), Malformed),
         (with_header("\u{feff}{\"alg\":\"HS256\"}"), Malformed),
-        (
-            with_header(r#"{"alg":"HS256","crit":["exp"],"exp":1}"#),
-            Malformed,
-        ),
+        (with_header(r#"{"alg":"HS256","crit":["exp"],"exp":1}"#), Malformed),
         (with_header(r#"{"alg":"HS256","crit":[]}"#), Malformed),
         (with_header(r#"{"alg":"HS256","b64":true}"#), Malformed),
         (with_header(r#"{"alg":"HS256","cty":"jWt"}"#), Malformed),
@@ -249,10 +228,7 @@ fn who_is_refused_and_as_what() {
         (with_alg("null"), BadSignature),
         (with_signature(&short_mac), BadSignature),
         (with_claims("[]"), Malformed),
-        (
-            with_claims(r#"{"sub":"alice","sub":"alice","exp":1800000300}"#),
-            Malformed,
-        ),
+        (with_claims(r#"{"sub":"alice","sub":"alice","exp":1800000300}"#), Malformed),
         (with_exp("1e400"), Malformed),
         (with_exp(&"9".repeat(400)), Malformed),
         (with_exp("1800000000"), Expired),
@@ -266,22 +242,10 @@ fn who_is_refused_and_as_what() {
         (with_claims(r#"{"sub":"alice","role":"admin"}"#), BadClaims),
         (with_nbf("1800000000.5"), BadClaims),
         (with_nbf("null"), BadClaims),
-        (
-            with_claims(r#"{"role":"admin","exp":1800000300}"#),
-            BadClaims,
-        ),
-        (
-            with_claims(r#"{"sub":"","role":"admin","exp":1800000300}"#),
-            BadClaims,
-        ),
-        (
-            with_claims(r#"{"sub":7,"role":"admin","exp":1800000300}"#),
-            BadClaims,
-        ),
-        (
-            with_claims(r#"{"sub":"alice","exp":1800000300}"#),
-            RoleNotAllowed,
-        ),
+        (with_claims(r#"{"role":"admin","exp":1800000300}"#), BadClaims),
+        (with_claims(r#"{"sub":"","role":"admin","exp":1800000300}"#), BadClaims),
+        (with_claims(r#"{"sub":7,"role":"admin","exp":1800000300}"#), BadClaims),
+        (with_claims(r#"{"sub":"alice","exp":1800000300}"#), RoleNotAllowed),
         (with_role(r#""viewer""#), RoleNotAllowed),
         (with_role(r#"["admin"]"#), RoleNotAllowed),
         (with_role("null"), RoleNotAllowed),
@@ -295,24 +259,10 @@ fn a_refusal_names_the_role_but_not_at_any_length() {
     let gate = right();
     let long = "\u{e9}".repeat(5000);
     let gate_says = |role: &str| gate.admit(with_role(role).as_bytes(), NOW).err();
-    assert_eq!(
-        gate_says(r#""viewer""#),
-        Some(Refusal::RoleNotAllowed("viewer".to_owned()))
-    );
-    assert_eq!(
-        gate_says("[1]"),
-        Some(Refusal::RoleNotAllowed("[1]".to_owned()))
-    );
-    let wide = Gate::new(
-        Policy {
-            max_token_bytes: 1 << 20,
-            ..policy()
-        },
-        None,
-    );
-    let Err(Refusal::RoleNotAllowed(text)) =
-        wide.admit(with_role(&format!(r#"["{long}"]"#)).as_bytes(), NOW)
-    else {
+    assert_eq!(gate_says(r#""viewer""#), Some(Refusal::RoleNotAllowed("viewer".to_owned())));
+    assert_eq!(gate_says("[1]"), Some(Refusal::RoleNotAllowed("[1]".to_owned())));
+    let wide = Gate::new(Policy { max_token_bytes: 1 << 20, ..policy() }, None);
+    let Err(Refusal::RoleNotAllowed(text)) = wide.admit(with_role(&format!(r#"["{long}"]"#)).as_bytes(), NOW) else {
         panic!("an array is no role");
     };
     assert_eq!(text.chars().count(), 64);
@@ -320,34 +270,19 @@ fn a_refusal_names_the_role_but_not_at_any_length() {
 
 #[test]
 fn the_policy_is_held_to() {
-    let no_role = Policy {
-        roles: None,
-        ..policy()
-    };
+    let no_role = Policy { roles: None, ..policy() };
     let gate = |policy: Policy| Gate::new(policy, None);
 
-    let lasting = gate(Policy {
-        require_exp: false,
-        ..no_role.clone()
-    });
+    let lasting = gate(Policy { require_exp: false, ..no_role.clone() });
     assert_eq!(judged(&lasting, with_claims(r#"{"sub":"a"}"#)), Admitted);
-    assert_eq!(
-        judged(&lasting, with_claims(r#"{"sub":"a","exp":1}"#)),
-        Expired
-    );
+    assert_eq!(judged(&lasting, with_claims(r#"{"sub":"a","exp":1}"#)), Expired);
 
-    let late = gate(Policy {
-        leeway_s: 30,
-        ..no_role.clone()
-    });
+    let late = gate(Policy { leeway_s: 30, ..no_role.clone() });
     assert_eq!(judged(&late, with_exp("1799999971")), Admitted);
     assert_eq!(judged(&late, with_exp("1799999970")), Expired);
     assert_eq!(judged(&late, with_nbf("1800000030")), Admitted);
     assert_eq!(judged(&late, with_nbf("1800000031")), BadClaims);
-    let endless = gate(Policy {
-        leeway_s: u64::MAX,
-        ..no_role.clone()
-    });
+    let endless = gate(Policy { leeway_s: u64::MAX, ..no_role.clone() });
     assert_eq!(judged(&endless, with_exp("1799990000")), Expired);
 
     let named = gate(Policy {
@@ -376,58 +311,25 @@ fn the_policy_is_held_to() {
     let strictly = |typ: &str, aud: &str, iss: &str| {
         judged(
             &strict,
-            mint(
-                format!(r#"{{"alg":"HS256","typ":{typ}}}"#),
-                format!(r#"{{"sub":"a","aud":{aud},"iss":{iss}}}"#),
-            ),
+            mint(format!(r#"{{"alg":"HS256","typ":{typ}}}"#), format!(r#"{{"sub":"a","aud":{aud},"iss":{iss}}}"#)),
         )
     };
-    for typ in [
-        r#""at+jwt""#,
-        r#""AT+JWT""#,
-        r#""application/at+jwt""#,
-        r#""Application/at+jwt""#,
-    ] {
+    for typ in [r#""at+jwt""#, r#""AT+JWT""#, r#""application/at+jwt""#, r#""Application/at+jwt""#] {
         assert_eq!(strictly(typ, r#""ours""#, r#""us""#), Admitted, "{typ}");
     }
-    for typ in [
-        r#""JWT""#,
-        r#""at+jwt;x""#,
-        r#""application""#,
-        r#""x/at+jwt""#,
-        "null",
-    ] {
+    for typ in [r#""JWT""#, r#""at+jwt;x""#, r#""application""#, r#""x/at+jwt""#, "null"] {
         assert_eq!(strictly(typ, r#""ours""#, r#""us""#), Malformed, "{typ}");
     }
-    assert_eq!(
-        strictly(r#""at+jwt""#, r#"["x","ours"]"#, r#""us""#),
-        Admitted
-    );
-    for aud in [
-        "[]",
-        r#""""#,
-        r#"["x"]"#,
-        r#"["ours",1]"#,
-        r#"[["ours"]]"#,
-        r#"{"ours":1}"#,
-        r#""OURS""#,
-        "1",
-    ] {
+    assert_eq!(strictly(r#""at+jwt""#, r#"["x","ours"]"#, r#""us""#), Admitted);
+    for aud in ["[]", r#""""#, r#"["x"]"#, r#"["ours",1]"#, r#"[["ours"]]"#, r#"{"ours":1}"#, r#""OURS""#, "1"] {
         assert_eq!(strictly(r#""at+jwt""#, aud, r#""us""#), BadClaims, "{aud}");
     }
     for iss in [r#""them""#, r#"["us"]"#, r#""us/""#, "null"] {
-        assert_eq!(
-            strictly(r#""at+jwt""#, r#""ours""#, iss),
-            BadClaims,
-            "{iss}"
-        );
+        assert_eq!(strictly(r#""at+jwt""#, r#""ours""#, iss), BadClaims, "{iss}");
     }
 
     for (algorithm, name) in [(Algorithm::HS384, "HS384"), (Algorithm::HS512, "HS512")] {
-        let gate = gate(Policy {
-            algorithm,
-            ..policy()
-        });
+        let gate = gate(Policy { algorithm, ..policy() });
         let signed = signed_part(format!(r#"{{"alg":"{name}"}}"#), CLAIMS);
         let token = format!("{signed}.{}", mac_with(SECRET, algorithm, &signed));
         assert_eq!(judged(&gate, token), Admitted);
@@ -439,22 +341,10 @@ fn the_policy_is_held_to() {
 fn without_a_key_nobody_is_admitted() {
     let signed = valid_signed();
     let empty = format!("{signed}.{}", mac_with(b"", Algorithm::HS256, &signed));
-    let gate = Gate::new(
-        Policy {
-            secret: Vec::new(),
-            ..policy()
-        },
-        None,
-    );
+    let gate = Gate::new(Policy { secret: Vec::new(), ..policy() }, None);
     assert_eq!(judged(&gate, empty), BadSignature);
 
-    let rsa = Gate::new(
-        Policy {
-            algorithm: Algorithm::RS256,
-            ..policy()
-        },
-        None,
-    );
+    let rsa = Gate::new(Policy { algorithm: Algorithm::RS256, ..policy() }, None);
     assert_eq!(judged(&rsa, with_alg(r#""RS256""#)), BadSignature);
     for time in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
         assert_eq!(verdict(&right().admit(valid().as_bytes(), time)), Internal);
@@ -478,11 +368,7 @@ fn no_byte_of_a_token_can_be_changed() {
             }
             let mut changed = token.clone();
             changed[at] = byte;
-            assert_ne!(
-                judged(&gate, &changed),
-                Admitted,
-                "byte {at} set to {byte:#x}"
-            );
+            assert_ne!(judged(&gate, &changed), Admitted, "byte {at} set to {byte:#x}");
         }
         let mut shorter = token.clone();
         shorter.remove(at);
@@ -492,10 +378,7 @@ fn no_byte_of_a_token_can_be_changed() {
 
 #[test]
 fn depth_does_not_overflow_the_stack() {
-    let policy = Policy {
-        max_token_bytes: 1 << 20,
-        ..policy()
-    };
+    let policy = Policy { max_token_bytes: 1 << 20, ..policy() };
     let tokens = ["[", r#"{"a":"#].map(|open| {
         let deep = format!(r#"{{"alg":{}"#, open.repeat(100_000));
         [with_header(&deep), with_claims(&deep)]

@@ -19,43 +19,20 @@ use super::{Bearer, Believed, Check, Gate, Header, Part, Refusal, RequestHints, 
 use crate::fault::Fault;
 
 /// What developers let in while nobody looks.
-const BYPASS_WORDS: [&[u8]; 10] = [
-    b"null",
-    b"undefined",
-    b"None",
-    b"true",
-    b"0",
-    b"test",
-    b"admin",
-    b"dev",
-    b"guest",
-    b"[object Object]",
-];
+const BYPASS_WORDS: [&[u8]; 10] =
+    [b"null", b"undefined", b"None", b"true", b"0", b"test", b"admin", b"dev", b"guest", b"[object Object]"];
 
 /// The secrets of tutorials.
-const DEFAULT_SECRETS: [&str; 4] = [
-    "dev-secret-key",
-    "secret",
-    "changeme",
-    "your-256-bit-secret",
-];
+const DEFAULT_SECRETS: [&str; 4] = ["dev-secret-key", "secret", "changeme", "your-256-bit-secret"];
 
 /// The names of RFC 7518 §3.1 and RFC 8037 §3.1.
 const KNOWN_ALGORITHMS: [&str; 14] = [
-    "none", "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512",
-    "ES256", "ES384", "ES512", "EdDSA",
+    "none", "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512",
+    "EdDSA",
 ];
 
 /// Claims the four systems use beside the registered ones.
-const USUAL_CLAIMS: [&str; 7] = [
-    "user_id",
-    "username",
-    "email",
-    "name",
-    "role",
-    "plan",
-    "rate_limits",
-];
+const USUAL_CLAIMS: [&str; 7] = ["user_id", "username", "email", "name", "role", "plan", "rate_limits"];
 
 /// How many failures lock a subject out.
 const FAILURES_TO_LOCK: u32 = 10;
@@ -76,12 +53,7 @@ impl Gate {
             role = roles.allowed.first().cloned();
             claims.insert(roles.claim.clone(), role.clone().into());
         }
-        Bearer {
-            identity: "anonymous".to_owned(),
-            role,
-            claims: Arc::new(claims),
-            expires_at: None,
-        }
+        Bearer { identity: "anonymous".to_owned(), role, claims: Arc::new(claims), expires_at: None }
     }
 
     // The text of the token.
@@ -108,10 +80,7 @@ impl Gate {
         if self.has(Fault::OpaqueClaimsSegment)
             && let Ok(claims) = jws::decode(token).and_then(|bytes| json::object(&bytes))
         {
-            let unsigned = Believed {
-                claims,
-                ..Believed::default()
-            };
+            let unsigned = Believed { claims, ..Believed::default() };
             return Some(self.judge(unsigned, now, hints));
         }
         if self.has(Fault::DecryptsJwe)
@@ -149,10 +118,7 @@ impl Gate {
     }
 
     /// Cuts the token in another way than the right one.
-    pub(super) fn split_otherwise<'t>(
-        &self,
-        token: &'t [u8],
-    ) -> Option<Result<Compact<'t>, &'static str>> {
+    pub(super) fn split_otherwise<'t>(&self, token: &'t [u8]) -> Option<Result<Compact<'t>, &'static str>> {
         if self.has(Fault::MissingSignatureSegment) && lenient::periods(token) == 1 {
             return Some(lenient::two_segments(token));
         }
@@ -217,10 +183,7 @@ impl Gate {
     /// Refuses a header for its looks.
     pub(super) fn dislikes_header(&self, json: &[u8]) -> bool {
         if self.has(Fault::ConstantHeader) {
-            return !self
-                .usual_headers()
-                .iter()
-                .any(|usual| usual.as_bytes() == json);
+            return !self.usual_headers().iter().any(|usual| usual.as_bytes() == json);
         }
         if self.has(Fault::HeaderBySubstring) {
             return !lenient::contains(json, "\"alg\"");
@@ -231,10 +194,7 @@ impl Gate {
     /// The two ways to write the usual header.
     fn usual_headers(&self) -> [String; 2] {
         let alg = &self.algorithm_name;
-        [
-            format!(r#"{{"alg":"{alg}","typ":"JWT"}}"#),
-            format!(r#"{{"typ":"JWT","alg":"{alg}"}}"#),
-        ]
+        [format!(r#"{{"alg":"{alg}","typ":"JWT"}}"#), format!(r#"{{"typ":"JWT","alg":"{alg}"}}"#)]
     }
 
     /// Reads the header in another way than the right one.
@@ -246,10 +206,7 @@ impl Gate {
         if self.has(Fault::MissingHeaderDefaults) && json.is_empty() {
             return default();
         }
-        if self.has(Fault::HeaderNotJsonDefaults)
-            && !json.is_empty()
-            && !lenient::begins_object(json)
-        {
+        if self.has(Fault::HeaderNotJsonDefaults) && !json.is_empty() && !lenient::begins_object(json) {
             return default();
         }
         if self.has(Fault::LastAlgUnchecked) {
@@ -283,10 +240,7 @@ impl Gate {
         if self.has(Fault::CritAllowsClaimNames)
             && let Some(Value::Array(names)) = header.get("crit")
         {
-            let registered = |name: &Value| {
-                name.as_str()
-                    .is_some_and(|name| REGISTERED_CLAIMS.contains(&name))
-            };
+            let registered = |name: &Value| name.as_str().is_some_and(|name| REGISTERED_CLAIMS.contains(&name));
             return !header.contains_key("b64") && names.iter().all(registered);
         }
         self.honours_b64_false(header)
@@ -331,10 +285,7 @@ impl Gate {
         if self.has(Fault::AcceptsAlgNone) && name == "none" {
             return Some(Check::Nothing);
         }
-        if self.has(Fault::AcceptsAlgNoneAnyCase)
-            && name != "none"
-            && bare.eq_ignore_ascii_case("none")
-        {
+        if self.has(Fault::AcceptsAlgNoneAnyCase) && name != "none" && bare.eq_ignore_ascii_case("none") {
             return Some(Check::Nothing);
         }
         if self.has(Fault::FirstDuplicateWins) && name == "none" && self.last_alg_is_ours(header) {
@@ -346,9 +297,7 @@ impl Gate {
         }
         if self.has(Fault::UnknownAlgFallsThrough)
             && !bare.is_empty()
-            && !KNOWN_ALGORITHMS
-                .iter()
-                .any(|known| known.eq_ignore_ascii_case(bare))
+            && !KNOWN_ALGORITHMS.iter().any(|known| known.eq_ignore_ascii_case(bare))
         {
             return Some(ours);
         }
@@ -381,8 +330,7 @@ impl Gate {
         match alg {
             Value::Array(names) => names.iter().any(|name| *name == self.algorithm_name),
             Value::Object(names) => {
-                names.contains_key(&self.algorithm_name)
-                    || names.values().any(|name| *name == self.algorithm_name)
+                names.contains_key(&self.algorithm_name) || names.values().any(|name| *name == self.algorithm_name)
             }
             Value::Number(bits) => self.algorithm_name.ends_with(&bits.to_string()),
             other => *other == Value::Bool(true),
@@ -399,12 +347,7 @@ impl Gate {
     // The signature.
 
     /// Believes a signature that does not match.
-    pub(super) fn believes_anyway(
-        &self,
-        compact: &Compact<'_>,
-        signature: &[u8],
-        hints: &RequestHints,
-    ) -> bool {
+    pub(super) fn believes_anyway(&self, compact: &Compact<'_>, signature: &[u8], hints: &RequestHints) -> bool {
         if self.has(Fault::IgnoresSignature) {
             return true;
         }
@@ -431,8 +374,7 @@ impl Gate {
         }
         if self.has(Fault::ConstantSignaturePasses) {
             return signature.len() == self.mac_length()
-                && (signature.iter().all(|&byte| byte == 0x00)
-                    || signature.iter().all(|&byte| byte == 0xff));
+                && (signature.iter().all(|&byte| byte == 0x00) || signature.iter().all(|&byte| byte == 0xff));
         }
         if self.has(Fault::HashBySignatureLength) {
             let algorithm = match signature.len() {
@@ -454,12 +396,11 @@ impl Gate {
             return hmac(b"", self.policy.algorithm, compact.signed) == signature;
         }
         if self.has(Fault::DefaultSecretActive) {
-            return DEFAULT_SECRETS.iter().any(|secret| {
-                hmac(secret.as_bytes(), self.policy.algorithm, compact.signed) == signature
-            });
+            return DEFAULT_SECRETS
+                .iter()
+                .any(|secret| hmac(secret.as_bytes(), self.policy.algorithm, compact.signed) == signature);
         }
-        self.verdict_key(compact, signature)
-            .is_some_and(|key| self.memory().has(&key))
+        self.verdict_key(compact, signature).is_some_and(|key| self.memory().has(&key))
     }
 
     /// Remembers a signature that matched, where a fault will believe its like.
@@ -522,11 +463,7 @@ impl Gate {
             return None;
         }
         let claims = jws::decode(&compact.payload).and_then(|payload| json::object(&payload));
-        let unsigned = Believed {
-            header: header.members.clone(),
-            payload: Vec::new(),
-            claims: claims.ok()?,
-        };
+        let unsigned = Believed { header: header.members.clone(), payload: Vec::new(), claims: claims.ok()? };
         match self.judge(unsigned, now, hints) {
             Err(refusal @ (Refusal::Expired | Refusal::RoleNotAllowed(_))) => Some(refusal),
             _ => None,
@@ -534,11 +471,7 @@ impl Gate {
     }
 
     /// The payload's bytes where they are not the segment, decoded.
-    pub(super) fn payload_otherwise(
-        &self,
-        compact: &Compact<'_>,
-        header: &Object,
-    ) -> Option<Vec<u8>> {
+    pub(super) fn payload_otherwise(&self, compact: &Compact<'_>, header: &Object) -> Option<Vec<u8>> {
         if self.honours_b64_false(header) {
             return Some(compact.payload.to_vec());
         }
@@ -571,17 +504,10 @@ impl Gate {
     }
 
     /// Reads the claims in another way than the right one.
-    pub(super) fn claims_otherwise(
-        &self,
-        header: &Object,
-        payload: &[u8],
-    ) -> Option<Result<Object, &'static str>> {
+    pub(super) fn claims_otherwise(&self, header: &Object, payload: &[u8]) -> Option<Result<Object, &'static str>> {
         if self.has(Fault::FoldsClaimNames) {
             // A member repeated in the same spelling stays refused.
-            return Some(
-                json::object(payload)
-                    .and_then(|_| lenient::first_wins(payload, |name| self.folded(name))),
-            );
+            return Some(json::object(payload).and_then(|_| lenient::first_wins(payload, |name| self.folded(name))));
         }
         if self.has(Fault::RelaxedJson) {
             return Some(json::object(&lenient::plain_json(payload)));
@@ -621,12 +547,7 @@ impl Gate {
     }
 
     /// Takes an `exp` for none at all.
-    pub(super) fn overlooks_exp(
-        &self,
-        exp: &Value,
-        token: &Believed,
-        hints: &RequestHints,
-    ) -> bool {
+    pub(super) fn overlooks_exp(&self, exp: &Value, token: &Believed, hints: &RequestHints) -> bool {
         if self.has(Fault::IgnoresExp) {
             return true;
         }
@@ -752,12 +673,7 @@ impl Gate {
     }
 
     /// The role as which a bearer is let in who should not be.
-    pub(super) fn role_anyway(
-        &self,
-        roles: &RolePolicy,
-        role: Option<&Value>,
-        claims: &Object,
-    ) -> Option<String> {
+    pub(super) fn role_anyway(&self, roles: &RolePolicy, role: Option<&Value>, claims: &Object) -> Option<String> {
         let allowed = |wanted: &Value| {
             let wanted = wanted.as_str()?;
             roles.allowed.iter().find(|role| *role == wanted).cloned()
@@ -784,8 +700,7 @@ impl Gate {
         if self.has(Fault::FalsyRoleSkipsCheck) && name == Some("") {
             return first();
         }
-        if self.has(Fault::DenylistOfRoles) && !matches!(name, None | Some("viewer" | "read_only"))
-        {
+        if self.has(Fault::DenylistOfRoles) && !matches!(name, None | Some("viewer" | "read_only")) {
             return name.map(str::to_owned);
         }
         if self.has(Fault::FoldsRoleCase) {
@@ -824,9 +739,7 @@ impl Gate {
                 Value::String(names) => names.split(' ').find_map(|name| allowed(&name.into())),
                 _ => None,
             };
-            return ["roles", "scope", "permissions", "groups"]
-                .into_iter()
-                .find_map(named);
+            return ["roles", "scope", "permissions", "groups"].into_iter().find_map(named);
         }
         None
     }
@@ -863,11 +776,7 @@ impl Gate {
     }
 
     /// The identity is believed of a token that was not: whoever fails in somebody's name locks him out.
-    fn after_lock(
-        &self,
-        token: &[u8],
-        decision: Result<Bearer, Refusal>,
-    ) -> Result<Bearer, Refusal> {
+    fn after_lock(&self, token: &[u8], decision: Result<Bearer, Refusal>) -> Result<Bearer, Refusal> {
         match decision {
             Ok(bearer) if self.memory().failures(&bearer.identity) >= FAILURES_TO_LOCK => {
                 Err(Refusal::BadClaims("this identity failed too often"))
@@ -884,12 +793,7 @@ impl Gate {
     }
 
     /// Only what is no token at all is looked up, so that a token that has expired stays so.
-    fn after_folded_cache(
-        &self,
-        token: &[u8],
-        now: f64,
-        decision: Result<Bearer, Refusal>,
-    ) -> Result<Bearer, Refusal> {
+    fn after_folded_cache(&self, token: &[u8], now: f64, decision: Result<Bearer, Refusal>) -> Result<Bearer, Refusal> {
         let folded = token.to_ascii_lowercase();
         match decision {
             Ok(bearer) => {
@@ -898,9 +802,7 @@ impl Gate {
             }
             Err(refusal @ (Refusal::Malformed(_) | Refusal::BadSignature(_))) => {
                 let known = self.memory().bearer(&folded).cloned();
-                known
-                    .filter(|bearer| bearer.expires_at.is_none_or(|ends| now < ends))
-                    .ok_or(refusal)
+                known.filter(|bearer| bearer.expires_at.is_none_or(|ends| now < ends)).ok_or(refusal)
             }
             refused => refused,
         }

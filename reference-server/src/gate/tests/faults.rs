@@ -8,20 +8,14 @@ use super::*;
 /// Faults of the families judged here that are not the gate's, and why.
 const NOT_THE_GATES: &[(Fault, &str)] = &[
     (Fault::ServesAnonymous, "there is no token to judge"),
-    (
-        Fault::EmptyTokenIsGuest,
-        "the server knows a carrier that is there but empty",
-    ),
+    (Fault::EmptyTokenIsGuest, "the server knows a carrier that is there but empty"),
     (Fault::SecondConnectionKillsFirst, "of connections"),
     (Fault::FramesBeforeVerification, "of frames"),
     (Fault::TrustsIdentityHeaders, "there is no token to judge"),
     (Fault::TrustsForwardedFor, "there is no token to judge"),
     (Fault::DebugSwitch, "there is no token to judge"),
     (Fault::LongRoleBreaksClose, "of how the refusal is told"),
-    (
-        Fault::ReasonCutInsideCharacter,
-        "of how the refusal is told",
-    ),
+    (Fault::ReasonCutInsideCharacter, "of how the refusal is told"),
 ];
 
 /// Whether a fault of this place in the catalogue is judged here.
@@ -64,14 +58,7 @@ impl Row {
 }
 
 fn row(fault: Fault, token: impl AsRef<[u8]>, right: Verdict, wrong: Verdict) -> Row {
-    Row {
-        fault,
-        before: Vec::new(),
-        token: token.as_ref().to_vec(),
-        hints: RequestHints::default(),
-        right,
-        wrong,
-    }
+    Row { fault, before: Vec::new(), token: token.as_ref().to_vec(), hints: RequestHints::default(), right, wrong }
 }
 
 /// The fault lets in what the right gate refuses as `right`.
@@ -88,47 +75,25 @@ fn auth_rows() -> Vec<Row> {
     vec![
         keeps_out(Fault::RefusesEveryone, Malformed, valid()),
         keeps_out(Fault::ExpiryMargin, Expired, with_exp("1800000030")),
-        lets_in(
-            Fault::ContinuesAfterDecodeError,
-            Malformed,
-            "invalid-token-here",
-        ),
-        lets_in(
-            Fault::ContinuesAfterDecodeError,
-            Malformed,
-            "invalid_token_123",
-        ),
+        lets_in(Fault::ContinuesAfterDecodeError, Malformed, "invalid-token-here"),
+        lets_in(Fault::ContinuesAfterDecodeError, Malformed, "invalid_token_123"),
         lets_in(Fault::BypassWord, Malformed, "null"),
         lets_in(Fault::BypassWord, Malformed, "[object Object]"),
         keeps_out(Fault::OneShotToken, BadClaims, valid()).after([valid()]),
         keeps_out(Fault::FailuresLockTheSubject, BadClaims, valid()).after(std::iter::repeat_n(
-            format!(
-                "{}.AAAA",
-                signed_part(HEADER, r#"{"sub":"alice","exp":1800000301}"#)
-            ),
+            format!("{}.AAAA", signed_part(HEADER, r#"{"sub":"alice","exp":1800000301}"#)),
             10,
         )),
-        lets_in(
-            Fault::CaseFoldedTokenCache,
-            Malformed,
-            valid().to_uppercase(),
-        )
-        .after([valid()]),
+        lets_in(Fault::CaseFoldedTokenCache, Malformed, valid().to_uppercase()).after([valid()]),
         row(
             Fault::JudgesClaimsFirst,
-            format!(
-                "{}.AAAA",
-                signed_part(HEADER, r#"{"sub":"alice","role":"admin","exp":1}"#)
-            ),
+            format!("{}.AAAA", signed_part(HEADER, r#"{"sub":"alice","role":"admin","exp":1}"#)),
             BadSignature,
             Expired,
         ),
         row(
             Fault::JudgesClaimsFirst,
-            format!(
-                "{}.AAAA",
-                signed_part(HEADER, r#"{"sub":"a","role":"viewer","exp":1800000300}"#)
-            ),
+            format!("{}.AAAA", signed_part(HEADER, r#"{"sub":"a","role":"viewer","exp":1800000300}"#)),
             BadSignature,
             RoleNotAllowed,
         ),
@@ -148,140 +113,51 @@ fn enc_rows() -> Vec<Row> {
         })
         .expect("one in a few");
     let (odd_signed, odd_mac) = odd_signature.rsplit_once('.').expect("three segments");
-    let standard = format!(
-        "{odd_signed}.{}",
-        odd_mac.replace('-', "+").replace('_', "/")
-    );
-    let standard_payload = b64(r#"{"sub":"~~~???>>>","role":"dba","exp":1800000300}"#)
-        .replace('-', "+")
-        .replace('_', "/");
+    let standard = format!("{odd_signed}.{}", odd_mac.replace('-', "+").replace('_', "/"));
+    let standard_payload =
+        b64(r#"{"sub":"~~~???>>>","role":"dba","exp":1800000300}"#).replace('-', "+").replace('_', "/");
     assert!(standard_payload.contains(['+', '/']));
     let (p1, p2) = p.split_at(8);
     let json = format!(r#"{{"payload":"{p}","protected":"{h}","signature":"{s}"}}"#);
     vec![
         lets_in(Fault::MissingSignatureSegment, Malformed, &signed),
-        lets_in(
-            Fault::EmptySignatureSkipsCheck,
-            BadSignature,
-            format!("{signed}."),
-        ),
+        lets_in(Fault::EmptySignatureSkipsCheck, BadSignature, format!("{signed}.")),
         lets_in(Fault::OpaqueClaimsSegment, Malformed, &p),
         lets_in(Fault::IgnoresExtraSegments, Malformed, format!("{v}.foo")),
         lets_in(Fault::IgnoresExtraSegments, Malformed, format!("{v}.")),
         lets_in(Fault::DropsTrailingPeriod, Malformed, format!("{v}.")),
-        lets_in(
-            Fault::GluesMiddleSegments,
-            Malformed,
-            sealed(&format!("{h}.{p1}.{p2}")),
-        ),
+        lets_in(Fault::GluesMiddleSegments, Malformed, sealed(&format!("{h}.{p1}.{p2}"))),
         lets_in(Fault::StripsLeadingPeriod, Malformed, format!(".{v}")),
-        lets_in(
-            Fault::MissingHeaderDefaults,
-            Malformed,
-            sealed(&format!(".{p}")),
-        ),
-        lets_in(
-            Fault::EmptyPayloadIsAnonymous,
-            Malformed,
-            sealed(&format!("{h}.")),
-        ),
+        lets_in(Fault::MissingHeaderDefaults, Malformed, sealed(&format!(".{p}"))),
+        lets_in(Fault::EmptyPayloadIsAnonymous, Malformed, sealed(&format!("{h}."))),
         lets_in(Fault::AcceptsSignaturePadding, Malformed, format!("{v}=")),
-        lets_in(
-            Fault::AcceptsSegmentPadding,
-            Malformed,
-            sealed(&format!("{h}=.{p}==")),
-        ),
+        lets_in(Fault::AcceptsSegmentPadding, Malformed, sealed(&format!("{h}=.{p}=="))),
         lets_in(Fault::AcceptsStandardBase64, Malformed, standard),
-        lets_in(
-            Fault::AcceptsStandardBase64,
-            Malformed,
-            sealed(&format!("{h}.{standard_payload}")),
-        ),
-        lets_in(
-            Fault::SkipsWhitespace,
-            Malformed,
-            sealed(&format!("{h}. {p}")),
-        ),
-        lets_in(
-            Fault::SkipsWhitespace,
-            Malformed,
-            sealed(&format!("{h}\t.{p}")),
-        ),
-        lets_in(
-            Fault::SkipsWhitespace,
-            Malformed,
-            format!("{signed}.{}\r\n{}", &s[..20], &s[20..]),
-        ),
+        lets_in(Fault::AcceptsStandardBase64, Malformed, sealed(&format!("{h}.{standard_payload}"))),
+        lets_in(Fault::SkipsWhitespace, Malformed, sealed(&format!("{h}. {p}"))),
+        lets_in(Fault::SkipsWhitespace, Malformed, sealed(&format!("{h}\t.{p}"))),
+        lets_in(Fault::SkipsWhitespace, Malformed, format!("{signed}.{}\r\n{}", &s[..20], &s[20..])),
         lets_in(Fault::SkipsForeignCharacters, Malformed, format!("{v}!!")),
-        lets_in(
-            Fault::SkipsForeignCharacters,
-            Malformed,
-            sealed(&format!("{h}##.{p}")),
-        ),
+        lets_in(Fault::SkipsForeignCharacters, Malformed, sealed(&format!("{h}##.{p}"))),
         lets_in(Fault::DropsDanglingCharacter, Malformed, format!("{v}AA")),
         lets_in(Fault::TruncatesAtNul, Malformed, format!("{v}\0junk")),
-        row(
-            Fault::CrashesOnNonAscii,
-            format!("{v}\u{1f600}"),
-            Malformed,
-            Internal,
-        ),
+        row(Fault::CrashesOnNonAscii, format!("{v}\u{1f600}"), Malformed, Internal),
         lets_in(Fault::StripsQuotes, Malformed, format!("\"{v}\"")),
         lets_in(Fault::AcceptsJsonSerialization, Malformed, json),
-        lets_in(
-            Fault::HeaderNotJsonDefaults,
-            Malformed,
-            with_header("HS256"),
-        ),
-        lets_in(
-            Fault::HeaderNotJsonDefaults,
-            Malformed,
-            with_header(r#"["alg","HS256"]"#),
-        ),
+        lets_in(Fault::HeaderNotJsonDefaults, Malformed, with_header("HS256")),
+        lets_in(Fault::HeaderNotJsonDefaults, Malformed, with_header(r#"["alg","HS256"]"#)),
         lets_in(Fault::HeaderNotJsonDefaults, Malformed, with_header("null")),
         lets_in(Fault::OpaquePayload, Malformed, with_claims("hello")),
         lets_in(Fault::OpaquePayload, Malformed, with_claims("[1]")),
         lets_in(Fault::OpaquePayload, Malformed, with_claims("true")),
-        lets_in(
-            Fault::StopsAtFirstJsonValue,
-            Malformed,
-            with_claims(format!("{CLAIMS}X")),
-        ),
-        lets_in(
-            Fault::StopsAtFirstJsonValue,
-            Malformed,
-            with_header(r#"{"alg":"HS256"}{"alg":"none"}"#),
-        ),
-        lets_in(
-            Fault::LossyUtf8,
-            Malformed,
-            with_claims(b"{\"sub\":\"\xff\",\"role\":\"admin\",\"exp\":1800000300}"),
-        ),
-        lets_in(
-            Fault::LossyUtf8,
-            Malformed,
-            with_header(b"{\"alg\":\"HS256\",\"kid\":\"\xff\"}"),
-        ),
-        lets_in(
-            Fault::AcceptsUtf16,
-            Malformed,
-            with_claims(utf16_le(CLAIMS)),
-        ),
-        lets_in(
-            Fault::AcceptsUtf16,
-            Malformed,
-            with_claims(utf16_be(CLAIMS)),
-        ),
-        lets_in(
-            Fault::AcceptsUtf16,
-            Malformed,
-            with_claims(utf16_le(&format!("\u{feff}{CLAIMS}"))),
-        ),
-        lets_in(
-            Fault::AcceptsUtf16,
-            Malformed,
-            with_header(utf16_be(&format!("\u{feff}{HEADER}"))),
-        ),
+        lets_in(Fault::StopsAtFirstJsonValue, Malformed, with_claims(format!("{CLAIMS}X"))),
+        lets_in(Fault::StopsAtFirstJsonValue, Malformed, with_header(r#"{"alg":"HS256"}{"alg":"none"}"#)),
+        lets_in(Fault::LossyUtf8, Malformed, with_claims(b"{\"sub\":\"\xff\",\"role\":\"admin\",\"exp\":1800000300}")),
+        lets_in(Fault::LossyUtf8, Malformed, with_header(b"{\"alg\":\"HS256\",\"kid\":\"\xff\"}")),
+        lets_in(Fault::AcceptsUtf16, Malformed, with_claims(utf16_le(CLAIMS))),
+        lets_in(Fault::AcceptsUtf16, Malformed, with_claims(utf16_be(CLAIMS))),
+        lets_in(Fault::AcceptsUtf16, Malformed, with_claims(utf16_le(&format!("\u{feff}{CLAIMS}")))),
+        lets_in(Fault::AcceptsUtf16, Malformed, with_header(utf16_be(&format!("\u{feff}{HEADER}")))),
         lets_in(
             Fault::FirstDuplicateWins,
             Malformed,
@@ -295,82 +171,33 @@ fn enc_rows() -> Vec<Row> {
         lets_in(
             Fault::FirstDuplicateWins,
             Malformed,
-            format!(
-                "{}.",
-                signed_part(r#"{"alg":"none","alg":"HS256"}"#, CLAIMS)
-            ),
+            format!("{}.", signed_part(r#"{"alg":"none","alg":"HS256"}"#, CLAIMS)),
         ),
-        lets_in(
-            Fault::LastAlgUnchecked,
-            Malformed,
-            with_header(r#"{"alg":"HS256","alg":"none"}"#),
-        ),
-        keeps_out(
-            Fault::HeaderBySubstring,
-            Malformed,
-            with_header(r#"{"\u0061lg":"HS256","typ":"JWT"}"#),
-        ),
-        lets_in(
-            Fault::ExpBySubstring,
-            Expired,
-            with_claims(r#"{"sub":"a","role":"admin","\u0065xp":1}"#),
-        ),
+        lets_in(Fault::LastAlgUnchecked, Malformed, with_header(r#"{"alg":"HS256","alg":"none"}"#)),
+        keeps_out(Fault::HeaderBySubstring, Malformed, with_header(r#"{"\u0061lg":"HS256","typ":"JWT"}"#)),
+        lets_in(Fault::ExpBySubstring, Expired, with_claims(r#"{"sub":"a","role":"admin","\u0065xp":1}"#)),
         keeps_out(
             Fault::FoldsClaimNames,
             Expired,
             with_claims(r#"{"sub":"a","role":"admin","EXP":1,"Exp":1,"exp":1800000300}"#),
         ),
-        keeps_out(
-            Fault::ConstantHeader,
-            Malformed,
-            with_header(r#"{ "typ":"JWT","alg":"HS256"}"#),
-        ),
+        keeps_out(Fault::ConstantHeader, Malformed, with_header(r#"{ "typ":"JWT","alg":"HS256"}"#)),
         lets_in(
             Fault::RelaxedJson,
             Malformed,
             with_claims("{\"sub\":\"a//b\",/* c */\"role\":\"admin\", // d\n\"exp\":1800000300,}"),
         ),
-        row(
-            Fault::CrashesOnOddNumbers,
-            with_exp("NaN"),
-            Malformed,
-            Internal,
-        ),
-        row(
-            Fault::CrashesOnOddNumbers,
-            with_exp("-Infinity"),
-            Malformed,
-            Internal,
-        ),
-        row(
-            Fault::CrashesOnOddNumbers,
-            with_exp("1e400"),
-            Malformed,
-            Internal,
-        ),
-        row(
-            Fault::CrashesOnOddNumbers,
-            with_exp(&"9".repeat(400)),
-            Malformed,
-            Internal,
-        ),
-        keeps_out(
-            Fault::CrashesOnOddNumbers,
-            Internal,
-            with_exp("253402300800"),
-        ),
+        row(Fault::CrashesOnOddNumbers, with_exp("NaN"), Malformed, Internal),
+        row(Fault::CrashesOnOddNumbers, with_exp("-Infinity"), Malformed, Internal),
+        row(Fault::CrashesOnOddNumbers, with_exp("1e400"), Malformed, Internal),
+        row(Fault::CrashesOnOddNumbers, with_exp(&"9".repeat(400)), Malformed, Internal),
+        keeps_out(Fault::CrashesOnOddNumbers, Internal, with_exp("253402300800")),
         keeps_out(
             Fault::AsciiClaimsOnly,
             Malformed,
-            with_claims(
-                "{\"sub\":\"a\",\"role\":\"admin\",\"exp\":1800000300,\"name\":\"\u{1f600}\"}",
-            ),
+            with_claims("{\"sub\":\"a\",\"role\":\"admin\",\"exp\":1800000300,\"name\":\"\u{1f600}\"}"),
         ),
-        keeps_out(
-            Fault::ComparesRoleUnescaped,
-            RoleNotAllowed,
-            with_role(r#""\u0061dmin""#),
-        ),
+        keeps_out(Fault::ComparesRoleUnescaped, RoleNotAllowed, with_role(r#""\u0061dmin""#)),
     ]
 }
 
@@ -381,12 +208,7 @@ fn sig_rows() -> Vec<Row> {
     other_tail[31] ^= 1;
     let s = mac(&signed);
     let bob = signed_part(HEADER, r#"{"sub":"bob","role":"admin","exp":1800000300}"#);
-    let unsigned = |alg: &str| {
-        format!(
-            "{}.",
-            signed_part(format!(r#"{{"alg":{alg},"typ":"JWT"}}"#), CLAIMS)
-        )
-    };
+    let unsigned = |alg: &str| format!("{}.", signed_part(format!(r#"{{"alg":{alg},"typ":"JWT"}}"#), CLAIMS));
     let under = |secret: &[u8]| format!("{signed}.{}", mac_with(secret, Algorithm::HS256, &signed));
     let hs512 = |header: &str| {
         let signed = signed_part(header, CLAIMS);
@@ -394,180 +216,63 @@ fn sig_rows() -> Vec<Row> {
     };
     let hs384 = signed_part(r#"{"alg":"HS384"}"#, CLAIMS);
     let hs384 = format!("{hs384}.{}", mac_with(SECRET, Algorithm::HS384, &hs384));
-    let raw_signed = format!(
-        "{}.{CLAIMS}",
-        b64(r#"{"alg":"HS256","b64":false,"crit":["b64"]}"#)
-    );
-    let jwe = format!(
-        "{}..{}.{}.{}",
-        b64(r#"{"alg":"dir","enc":"A256GCM"}"#),
-        b64([7; 12]),
-        b64("ciphertext"),
-        b64([9; 16])
-    );
+    let raw_signed = format!("{}.{CLAIMS}", b64(r#"{"alg":"HS256","b64":false,"crit":["b64"]}"#));
+    let jwe =
+        format!("{}..{}.{}.{}", b64(r#"{"alg":"dir","enc":"A256GCM"}"#), b64([7; 12]), b64("ciphertext"), b64([9; 16]));
     let inner = format!("{}.", signed_part(r#"{"alg":"none"}"#, CLAIMS));
     let expired = r#"{"sub":"alice","role":"admin","exp":1}"#;
     vec![
         lets_in(Fault::IgnoresSignature, BadSignature, forged()),
-        lets_in(
-            Fault::ComparesSignaturePrefix,
-            BadSignature,
-            with_signature(&other_tail),
-        ),
-        lets_in(
-            Fault::PayloadOutsideSignature,
-            BadSignature,
-            format!("{bob}.{s}"),
-        )
-        .after([valid()]),
+        lets_in(Fault::ComparesSignaturePrefix, BadSignature, with_signature(&other_tail)),
+        lets_in(Fault::PayloadOutsideSignature, BadSignature, format!("{bob}.{s}")).after([valid()]),
         lets_in(
             Fault::HeaderOutsideSignature,
             BadSignature,
-            format!(
-                "{}.{}.{s}",
-                b64(r#"{"alg":"HS256","typ":"JWT","x":1}"#),
-                b64(CLAIMS)
-            ),
+            format!("{}.{}.{s}", b64(r#"{"alg":"HS256","typ":"JWT","x":1}"#), b64(CLAIMS)),
         ),
-        lets_in(
-            Fault::SignatureFromAnotherToken,
-            BadSignature,
-            format!("{bob}.{s}"),
-        )
-        .after([valid()]),
+        lets_in(Fault::SignatureFromAnotherToken, BadSignature, format!("{bob}.{s}")).after([valid()]),
         lets_in(Fault::CacheByHeaderAndPayload, BadSignature, forged()).after([valid()]),
         keeps_out(Fault::NegativeCacheByPayload, BadSignature, valid()).after([forged()]),
         lets_in(Fault::AcceptsAlgNone, BadSignature, unsigned(r#""none""#)),
         lets_in(Fault::AcceptsAlgNone, BadSignature, with_alg(r#""none""#)),
-        lets_in(
-            Fault::AcceptsAlgNone,
-            Malformed,
-            signed_part(r#"{"alg":"none"}"#, CLAIMS),
-        ),
-        lets_in(
-            Fault::AcceptsAlgNoneAnyCase,
-            BadSignature,
-            unsigned(r#""nOnE""#),
-        ),
-        lets_in(
-            Fault::AcceptsAlgNoneAnyCase,
-            BadSignature,
-            unsigned(r#""none ""#),
-        ),
-        lets_in(
-            Fault::AcceptsAlgNoneAnyCase,
-            BadSignature,
-            unsigned(r#""none\u0000""#),
-        ),
-        lets_in(
-            Fault::MissingAlgDefaults,
-            BadSignature,
-            with_header(r#"{"typ":"JWT"}"#),
-        ),
+        lets_in(Fault::AcceptsAlgNone, Malformed, signed_part(r#"{"alg":"none"}"#, CLAIMS)),
+        lets_in(Fault::AcceptsAlgNoneAnyCase, BadSignature, unsigned(r#""nOnE""#)),
+        lets_in(Fault::AcceptsAlgNoneAnyCase, BadSignature, unsigned(r#""none ""#)),
+        lets_in(Fault::AcceptsAlgNoneAnyCase, BadSignature, unsigned(r#""none\u0000""#)),
+        lets_in(Fault::MissingAlgDefaults, BadSignature, with_header(r#"{"typ":"JWT"}"#)),
         lets_in(Fault::FalsyAlgSkipsCheck, BadSignature, unsigned(r#""""#)),
         lets_in(Fault::FalsyAlgSkipsCheck, BadSignature, unsigned("null")),
         lets_in(Fault::AlgOfAnyType, BadSignature, with_alg("256")),
         lets_in(Fault::AlgOfAnyType, BadSignature, with_alg("true")),
         lets_in(Fault::AlgOfAnyType, BadSignature, with_alg(r#"["HS256"]"#)),
-        lets_in(
-            Fault::AlgOfAnyType,
-            BadSignature,
-            with_alg(r#"{"a":"HS256"}"#),
-        ),
-        lets_in(
-            Fault::UnknownAlgFallsThrough,
-            BadSignature,
-            with_alg(r#""HS999""#),
-        ),
-        lets_in(
-            Fault::UnknownAlgFallsThrough,
-            BadSignature,
-            with_alg(r#""A128GCM""#),
-        ),
+        lets_in(Fault::AlgOfAnyType, BadSignature, with_alg(r#"{"a":"HS256"}"#)),
+        lets_in(Fault::UnknownAlgFallsThrough, BadSignature, with_alg(r#""HS999""#)),
+        lets_in(Fault::UnknownAlgFallsThrough, BadSignature, with_alg(r#""A128GCM""#)),
         lets_in(Fault::FoldsAlgCase, BadSignature, with_alg(r#""hs256""#)),
         lets_in(Fault::TrimsAlg, BadSignature, with_alg(r#"" HS256 ""#)),
         lets_in(Fault::AllowsHmacFamily, BadSignature, hs384),
-        lets_in(
-            Fault::AllowsHmacFamily,
-            BadSignature,
-            hs512(r#"{"alg":"HS512"}"#),
-        ),
+        lets_in(Fault::AllowsHmacFamily, BadSignature, hs512(r#"{"alg":"HS512"}"#)),
         lets_in(Fault::HashBySignatureLength, BadSignature, hs512(HEADER)),
-        lets_in(
-            Fault::ComparesShorterLength,
-            BadSignature,
-            with_signature(&right_mac[..16]),
-        ),
-        lets_in(
-            Fault::ComparesShorterLength,
-            BadSignature,
-            with_signature(&right_mac[..1]),
-        ),
-        lets_in(
-            Fault::ComparesWithStartsWith,
-            BadSignature,
-            with_signature(&[&right_mac[..], &[0]].concat()),
-        ),
-        lets_in(
-            Fault::ConstantSignaturePasses,
-            BadSignature,
-            with_signature(&[0; 32]),
-        ),
-        lets_in(
-            Fault::ConstantSignaturePasses,
-            BadSignature,
-            with_signature(&[0xff; 32]),
-        ),
+        lets_in(Fault::ComparesShorterLength, BadSignature, with_signature(&right_mac[..16])),
+        lets_in(Fault::ComparesShorterLength, BadSignature, with_signature(&right_mac[..1])),
+        lets_in(Fault::ComparesWithStartsWith, BadSignature, with_signature(&[&right_mac[..], &[0]].concat())),
+        lets_in(Fault::ConstantSignaturePasses, BadSignature, with_signature(&[0; 32])),
+        lets_in(Fault::ConstantSignaturePasses, BadSignature, with_signature(&[0xff; 32])),
         lets_in(Fault::EmptySecretAccepted, BadSignature, under(b"")),
-        lets_in(
-            Fault::DefaultSecretActive,
-            BadSignature,
-            under(b"dev-secret-key"),
-        ),
-        lets_in(
-            Fault::DefaultSecretActive,
-            BadSignature,
-            under(b"your-256-bit-secret"),
-        ),
-        lets_in(
-            Fault::AsymmetricAlgUnchecked,
-            BadSignature,
-            with_alg(r#""RS256""#),
-        ),
-        lets_in(
-            Fault::AsymmetricAlgUnchecked,
-            BadSignature,
-            with_alg(r#""EdDSA""#),
-        ),
-        lets_in(
-            Fault::IgnoresCrit,
-            Malformed,
-            with_header(r#"{"alg":"HS256","crit":["gatecrash"],"gatecrash":1}"#),
-        ),
-        lets_in(
-            Fault::CritAllowsClaimNames,
-            Malformed,
-            with_header(r#"{"alg":"HS256","crit":["exp"],"exp":1}"#),
-        ),
+        lets_in(Fault::DefaultSecretActive, BadSignature, under(b"dev-secret-key")),
+        lets_in(Fault::DefaultSecretActive, BadSignature, under(b"your-256-bit-secret")),
+        lets_in(Fault::AsymmetricAlgUnchecked, BadSignature, with_alg(r#""RS256""#)),
+        lets_in(Fault::AsymmetricAlgUnchecked, BadSignature, with_alg(r#""EdDSA""#)),
+        lets_in(Fault::IgnoresCrit, Malformed, with_header(r#"{"alg":"HS256","crit":["gatecrash"],"gatecrash":1}"#)),
+        lets_in(Fault::CritAllowsClaimNames, Malformed, with_header(r#"{"alg":"HS256","crit":["exp"],"exp":1}"#)),
         lets_in(Fault::HonoursB64False, Malformed, sealed(&raw_signed)),
         lets_in(Fault::DecryptsJwe, Malformed, jwe),
-        lets_in(
-            Fault::TrustsNestedToken,
-            Malformed,
-            mint(r#"{"alg":"HS256","cty":"JWT"}"#, inner),
-        ),
-        keeps_out(
-            Fault::RefusesUnknownHeader,
-            Malformed,
-            with_header(r#"{"alg":"HS256","typ":"JWT","x-trace":"1"}"#),
-        ),
+        lets_in(Fault::TrustsNestedToken, Malformed, mint(r#"{"alg":"HS256","cty":"JWT"}"#, inner)),
+        keeps_out(Fault::RefusesUnknownHeader, Malformed, with_header(r#"{"alg":"HS256","typ":"JWT","x-trace":"1"}"#)),
         lets_in(
             Fault::HeaderOverridesClaims,
             Expired,
-            mint(
-                r#"{"alg":"HS256","exp":1800000300,"role":"admin"}"#,
-                expired,
-            ),
+            mint(r#"{"alg":"HS256","exp":1800000300,"role":"admin"}"#, expired),
         ),
     ]
 }
@@ -576,134 +281,53 @@ fn clm_rows() -> Vec<Row> {
     vec![
         lets_in(Fault::IgnoresExp, Expired, with_exp("1799996400")),
         lets_in(Fault::LeewayInMinutes, Expired, with_exp("1799999400")),
-        row(
-            Fault::LeewayInMinutes,
-            with_exp("1799996400"),
-            Expired,
-            Expired,
-        ),
+        row(Fault::LeewayInMinutes, with_exp("1799996400"), Expired, Expired),
         lets_in(Fault::HiddenLeeway, Expired, with_exp("1799999998")),
-        row(
-            Fault::HiddenLeeway,
-            with_exp("1799999940"),
-            Expired,
-            Expired,
-        ),
+        row(Fault::HiddenLeeway, with_exp("1799999940"), Expired, Expired),
         lets_in(Fault::ExpBoundary, Expired, with_exp("1800000000")),
         row(Fault::ExpBoundary, with_exp("1799999999"), Expired, Expired),
-        lets_in(
-            Fault::AcceptsMissingExp,
-            BadClaims,
-            with_claims(r#"{"sub":"a","role":"admin"}"#),
-        ),
-        lets_in(
-            Fault::CoercesExpString,
-            BadClaims,
-            with_exp(r#""1800000300""#),
-        ),
-        row(
-            Fault::CoercesExpString,
-            with_exp(r#""1""#),
-            BadClaims,
-            Expired,
-        ),
-        row(
-            Fault::CoercesExpString,
-            with_exp(r#""never""#),
-            BadClaims,
-            BadClaims,
-        ),
+        lets_in(Fault::AcceptsMissingExp, BadClaims, with_claims(r#"{"sub":"a","role":"admin"}"#)),
+        lets_in(Fault::CoercesExpString, BadClaims, with_exp(r#""1800000300""#)),
+        row(Fault::CoercesExpString, with_exp(r#""1""#), BadClaims, Expired),
+        row(Fault::CoercesExpString, with_exp(r#""never""#), BadClaims, BadClaims),
         lets_in(Fault::WrongExpTypeIsAbsent, BadClaims, with_exp(r#""1""#)),
-        lets_in(
-            Fault::WrongExpTypeIsAbsent,
-            BadClaims,
-            with_exp(r#""never""#),
-        ),
+        lets_in(Fault::WrongExpTypeIsAbsent, BadClaims, with_exp(r#""never""#)),
         lets_in(Fault::WrongExpTypeIsAbsent, BadClaims, with_exp("null")),
-        lets_in(
-            Fault::WrongExpTypeIsAbsent,
-            BadClaims,
-            with_exp("[1800000300]"),
-        ),
+        lets_in(Fault::WrongExpTypeIsAbsent, BadClaims, with_exp("[1800000300]")),
         lets_in(Fault::ExpUnsigned, Expired, with_exp("-1")),
         lets_in(Fault::FalsyExpSkipsCheck, Expired, with_exp("0")),
         lets_in(Fault::FalsyExpSkipsCheck, Expired, with_exp("0.0")),
-        keeps_out(
-            Fault::RefusesFractionalExp,
-            BadClaims,
-            with_exp("1800000300.5"),
-        ),
+        keeps_out(Fault::RefusesFractionalExp, BadClaims, with_exp("1800000300.5")),
         keeps_out(Fault::Exp32Bit, Expired, with_exp("2147487248")),
         keeps_out(Fault::Exp32Bit, Expired, with_exp("4294970896")),
         lets_in(Fault::IgnoresNbf, BadClaims, with_nbf("1800003600")),
         keeps_out(Fault::RefusesNbfNow, BadClaims, with_nbf("1800000000")),
-        lets_in(
-            Fault::NbfStringIsAbsent,
-            BadClaims,
-            with_nbf(r#""1800003600""#),
-        ),
-        lets_in(
-            Fault::ServesWithoutIdentity,
-            BadClaims,
-            with_claims(r#"{"role":"admin","exp":1800000300}"#),
-        ),
-        lets_in(
-            Fault::ServesEmptyIdentity,
-            BadClaims,
-            with_claims(r#"{"sub":"","role":"admin","exp":1800000300}"#),
-        ),
+        lets_in(Fault::NbfStringIsAbsent, BadClaims, with_nbf(r#""1800003600""#)),
+        lets_in(Fault::ServesWithoutIdentity, BadClaims, with_claims(r#"{"role":"admin","exp":1800000300}"#)),
+        lets_in(Fault::ServesEmptyIdentity, BadClaims, with_claims(r#"{"sub":"","role":"admin","exp":1800000300}"#)),
         keeps_out(
             Fault::RefusesUnknownClaim,
             BadClaims,
             with_claims(r#"{"sub":"a","role":"admin","exp":1800000300,"x":{"y":[]}}"#),
         ),
-        keeps_out(
-            Fault::RequiresTyp,
-            Malformed,
-            with_header(r#"{"alg":"HS256"}"#),
-        ),
-        keeps_out(
-            Fault::ExactTyp,
-            Malformed,
-            with_header(r#"{"alg":"HS256","typ":"jwt"}"#),
-        ),
-        lets_in(Fault::SecondCarrierUnverified, BadSignature, forged()).hinted(RequestHints {
-            second_carrier: true,
-            ..RequestHints::default()
-        }),
-        lets_in(Fault::SecondCarrierUnverified, Expired, with_exp("1")).hinted(RequestHints {
-            second_carrier: true,
-            ..RequestHints::default()
-        }),
-        row(
-            Fault::SecondCarrierUnverified,
-            forged(),
-            BadSignature,
-            BadSignature,
-        ),
+        keeps_out(Fault::RequiresTyp, Malformed, with_header(r#"{"alg":"HS256"}"#)),
+        keeps_out(Fault::ExactTyp, Malformed, with_header(r#"{"alg":"HS256","typ":"jwt"}"#)),
+        lets_in(Fault::SecondCarrierUnverified, BadSignature, forged())
+            .hinted(RequestHints { second_carrier: true, ..RequestHints::default() }),
+        lets_in(Fault::SecondCarrierUnverified, Expired, with_exp("1"))
+            .hinted(RequestHints { second_carrier: true, ..RequestHints::default() }),
+        row(Fault::SecondCarrierUnverified, forged(), BadSignature, BadSignature),
     ]
 }
 
 fn role_rows() -> Vec<Row> {
-    let with = |more: &str| {
-        with_claims(format!(
-            r#"{{"sub":"alice","role":"viewer","exp":1800000300,{more}}}"#
-        ))
-    };
+    let with = |more: &str| with_claims(format!(r#"{{"sub":"alice","role":"viewer","exp":1800000300,{more}}}"#));
     let lets = |fault, role: &str| lets_in(fault, RoleNotAllowed, with_role(role));
     vec![
-        keeps_out(
-            Fault::OnlyAdminAllowed,
-            RoleNotAllowed,
-            with_role(r#""dba""#),
-        ),
+        keeps_out(Fault::OnlyAdminAllowed, RoleNotAllowed, with_role(r#""dba""#)),
         lets(Fault::ViewerAllowed, r#""viewer""#),
         lets(Fault::ReadOnlyAllowed, r#""read_only""#),
-        lets_in(
-            Fault::DefaultRoleAdmin,
-            RoleNotAllowed,
-            with_claims(r#"{"sub":"a","exp":1800000300}"#),
-        ),
+        lets_in(Fault::DefaultRoleAdmin, RoleNotAllowed, with_claims(r#"{"sub":"a","exp":1800000300}"#)),
         lets(Fault::FalsyRoleSkipsCheck, r#""""#),
         lets(Fault::FalsyRoleSkipsCheck, "null"),
         lets(Fault::DenylistOfRoles, r#""superuser""#),
@@ -717,47 +341,23 @@ fn role_rows() -> Vec<Row> {
         lets(Fault::RoleTruthy, "1"),
         lets(Fault::RoleTruthy, "true"),
         lets(Fault::RoleTruthy, r#"{"admin":true}"#),
-        lets_in(
-            Fault::MergesRoleClaims,
-            RoleNotAllowed,
-            with(r#""roles":["admin"]"#),
-        ),
-        lets_in(
-            Fault::MergesRoleClaims,
-            RoleNotAllowed,
-            with(r#""is_admin":true"#),
-        ),
-        lets_in(
-            Fault::MergesRoleClaims,
-            RoleNotAllowed,
-            with(r#""scope":"read admin""#),
-        ),
-        lets_in(
-            Fault::MergesRoleClaims,
-            RoleNotAllowed,
-            with(r#""permissions":["*"]"#),
-        ),
-        lets(Fault::RoleFromRequest, r#""viewer""#).hinted(RequestHints {
-            role: Some("admin".to_owned()),
-            ..RequestHints::default()
-        }),
+        lets_in(Fault::MergesRoleClaims, RoleNotAllowed, with(r#""roles":["admin"]"#)),
+        lets_in(Fault::MergesRoleClaims, RoleNotAllowed, with(r#""is_admin":true"#)),
+        lets_in(Fault::MergesRoleClaims, RoleNotAllowed, with(r#""scope":"read admin""#)),
+        lets_in(Fault::MergesRoleClaims, RoleNotAllowed, with(r#""permissions":["*"]"#)),
+        lets(Fault::RoleFromRequest, r#""viewer""#)
+            .hinted(RequestHints { role: Some("admin".to_owned()), ..RequestHints::default() }),
         lets_in(
             Fault::RoleFromHeader,
             RoleNotAllowed,
-            mint(
-                r#"{"alg":"HS256","role":"admin"}"#,
-                r#"{"sub":"alice","role":"viewer","exp":1800000300}"#,
-            ),
+            mint(r#"{"alg":"HS256","role":"admin"}"#, r#"{"sub":"alice","role":"viewer","exp":1800000300}"#),
         ),
         lets(Fault::RoleCachedPerUser, r#""viewer""#).after([valid()]),
     ]
 }
 
 fn rows() -> Vec<Row> {
-    [auth_rows(), enc_rows(), sig_rows(), clm_rows(), role_rows()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [auth_rows(), enc_rows(), sig_rows(), clm_rows(), role_rows()].into_iter().flatten().collect()
 }
 
 #[test]
@@ -765,9 +365,7 @@ fn every_fault_of_the_gate_has_a_row() {
     let rows = rows();
     for &fault in Fault::ALL {
         let excused = NOT_THE_GATES.iter().any(|(other, _)| *other == fault);
-        let judged = rows
-            .iter()
-            .any(|row| row.fault == fault && row.right != row.wrong);
+        let judged = rows.iter().any(|row| row.fault == fault && row.right != row.wrong);
         assert_eq!(judged, is_judged_here(fault) && !excused, "{fault}");
     }
 }
@@ -777,12 +375,7 @@ fn each_fault_changes_the_decision_it_is_named_for() {
     for row in rows() {
         let token = String::from_utf8_lossy(&row.token);
         assert_eq!(row.verdict(None), row.right, "the right gate on {token}");
-        assert_eq!(
-            row.verdict(Some(row.fault)),
-            row.wrong,
-            "{} on {token}",
-            row.fault
-        );
+        assert_eq!(row.verdict(Some(row.fault)), row.wrong, "{} on {token}", row.fault);
     }
 }
 
@@ -795,10 +388,7 @@ fn a_fault_changes_no_other_decision() {
         (format!("{}.AA==B", valid_signed()), Malformed),
         (with_header(r#"{"alg":"HS256""#), Malformed),
         (with_claims(r#"{"sub":"alice""#), Malformed),
-        (
-            format!("{}.{}", signed_part(HEADER, CLAIMS), b64([1; 20])),
-            BadSignature,
-        ),
+        (format!("{}.{}", signed_part(HEADER, CLAIMS), b64([1; 20])), BadSignature),
     ];
     for &fault in Fault::ALL {
         let gate = Gate::new(policy(), Some(fault));
@@ -844,11 +434,7 @@ fn a_folded_cache_does_not_revive_what_has_expired() {
 const CONTAINS: &[(Fault, &[Fault])] = &[
     (
         Fault::ContinuesAfterDecodeError,
-        &[
-            Fault::BypassWord,
-            Fault::OpaqueClaimsSegment,
-            Fault::AcceptsJsonSerialization,
-        ],
+        &[Fault::BypassWord, Fault::OpaqueClaimsSegment, Fault::AcceptsJsonSerialization],
     ),
     (Fault::IgnoresExtraSegments, &[Fault::DropsTrailingPeriod]),
     (Fault::DropsTrailingPeriod, &[Fault::IgnoresExtraSegments]),
@@ -866,12 +452,7 @@ const CONTAINS: &[(Fault, &[Fault])] = &[
     (Fault::FirstDuplicateWins, &[Fault::LastAlgUnchecked]),
     (
         Fault::ConstantHeader,
-        &[
-            Fault::HeaderBySubstring,
-            Fault::RefusesUnknownHeader,
-            Fault::RequiresTyp,
-            Fault::ExactTyp,
-        ],
+        &[Fault::HeaderBySubstring, Fault::RefusesUnknownHeader, Fault::RequiresTyp, Fault::ExactTyp],
     ),
     (
         Fault::IgnoresSignature,
@@ -891,18 +472,9 @@ const CONTAINS: &[(Fault, &[Fault])] = &[
             Fault::SecondCarrierUnverified,
         ],
     ),
-    (
-        Fault::PayloadOutsideSignature,
-        &[Fault::SignatureFromAnotherToken],
-    ),
-    (
-        Fault::SignatureFromAnotherToken,
-        &[Fault::PayloadOutsideSignature],
-    ),
-    (
-        Fault::ComparesShorterLength,
-        &[Fault::ComparesWithStartsWith],
-    ),
+    (Fault::PayloadOutsideSignature, &[Fault::SignatureFromAnotherToken]),
+    (Fault::SignatureFromAnotherToken, &[Fault::PayloadOutsideSignature]),
+    (Fault::ComparesShorterLength, &[Fault::ComparesWithStartsWith]),
     (Fault::IgnoresCrit, &[Fault::CritAllowsClaimNames]),
     (Fault::HeaderOverridesClaims, &[Fault::RoleFromHeader]),
     (
@@ -920,10 +492,7 @@ const CONTAINS: &[(Fault, &[Fault])] = &[
             Fault::SecondCarrierUnverified,
         ],
     ),
-    (
-        Fault::LeewayInMinutes,
-        &[Fault::HiddenLeeway, Fault::ExpBoundary],
-    ),
+    (Fault::LeewayInMinutes, &[Fault::HiddenLeeway, Fault::ExpBoundary]),
     (Fault::HiddenLeeway, &[Fault::ExpBoundary]),
     (Fault::WrongExpTypeIsAbsent, &[Fault::CoercesExpString]),
     (Fault::Exp32Bit, &[Fault::CrashesOnOddNumbers]),
@@ -931,22 +500,12 @@ const CONTAINS: &[(Fault, &[Fault])] = &[
     (Fault::RefusesUnknownClaim, &[Fault::FoldsClaimNames]),
     (
         Fault::ViewerAllowed,
-        &[
-            Fault::MergesRoleClaims,
-            Fault::RoleFromRequest,
-            Fault::RoleFromHeader,
-            Fault::RoleCachedPerUser,
-        ],
+        &[Fault::MergesRoleClaims, Fault::RoleFromRequest, Fault::RoleFromHeader, Fault::RoleCachedPerUser],
     ),
     (Fault::ReadOnlyAllowed, &[Fault::DefaultRoleAdmin]),
     (
         Fault::DenylistOfRoles,
-        &[
-            Fault::FalsyRoleSkipsCheck,
-            Fault::FoldsRoleCase,
-            Fault::TrimsRole,
-            Fault::RoleBySubstring,
-        ],
+        &[Fault::FalsyRoleSkipsCheck, Fault::FoldsRoleCase, Fault::TrimsRole, Fault::RoleBySubstring],
     ),
     (Fault::RoleBySubstring, &[Fault::TrimsRole]),
 ];
@@ -968,10 +527,6 @@ fn no_fault_lets_in_or_keeps_out_for_another() {
             .collect();
         found.sort_unstable();
         found.dedup();
-        assert_eq!(
-            found,
-            expected.map_or(&[][..], |(_, inner)| inner),
-            "{fault}"
-        );
+        assert_eq!(found, expected.map_or(&[][..], |(_, inner)| inner), "{fault}");
     }
 }

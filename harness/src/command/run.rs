@@ -1,0 +1,449 @@
+//! `gatecrash run`: judges one server, or the bundled one in its four dialects.
+
+use std::fs;
+use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Instant;
+
+use crate::document::Diagnostics;
+use crate::profile::{Carrier, Profile, presets};
+use crate::report::terminal::{self, Style};
+use crate::report::{Exit, Report, RunEvent, Standard, Summary, json};
+use crate::run::Interrupt;
+use crate::verdict::Severity;
+use crate::{Suite, Target};
+use clap::Args;
+use gatecrash_reference_server::{Dialect, Fault, RefusalStyle};
+
+use super::bundled_server::BundledServer;
+use super::{complain, say};
+
+/// What `gatecrash run` is told.
+#[derive(Debug, Args)]
+pub(super) struct Run {
+    /// The endpoint, with {token} where the token goes: ws://HOST/ws/{token} or ws://HOST/ws?token={token}; without {token} it rides in `Authorization: Bearer`
+    url: Option<String>,
+    /// What the server promises: a preset (personal-assistant, shipvox, simutrador, omni2) or a YAML file
+    #[arg(long, value_name = "FILE|PRESET")]
+    profile: Option<String>,
+
+    /// Sign with the secret in this environment variable
+    #[arg(long, value_name = "NAME", group = "key", help_heading = "The secret")]
+    secret_env: Option<String>,
+    /// Sign with the bytes of this file
+    #[arg(long, value_name = "PATH", group = "key", help_heading = "The secret")]
+    secret_file: Option<String>,
+    /// Sign with this; others on this machine can see it
+    #[arg(long, value_name = "TEXT", group = "key", help_heading = "The secret")]
+    secret: Option<String>,
+    /// Where the token rides, when the URL does not say: path, query:NAME, header, header:NAME or cookie:NAME
+    #[arg(long, value_name = "PLACE")]
+    carrier: Option<CarrierArgument>,
+
+    /// Only these cases: a code, a family, a name, a tag or a trial (SIG-008@query); may be given again
+    #[arg(long = "case", value_name = "WORD", help_heading = "Which cases")]
+    cases: Vec<String>,
+    /// Also the cases that wait, open many connections or measure
+    #[arg(long, help_heading = "Which cases")]
+    all: bool,
+
+    /// Write a report: json=PATH; may be given again
+    #[arg(long = "report", value_name = "FORMAT=PATH", help_heading = "Reports")]
+    reports: Vec<ReportArgument>,
+    /// List every case, not only those that need attention
+    #[arg(long, short, help_heading = "Reports")]
+    verbose: bool,
+
+    /// Fail from this severity on: info, low, medium, high or critical
+    #[arg(long, default_value = "medium", value_name = "SEVERITY", value_parser = severity, help_heading = "What counts")]
+    fail_on: Severity,
+    /// Warnings fail the run too
+    #[arg(long, help_heading = "What counts")]
+    strict: bool,
+    /// Inconclusive cases do not fail the run
+    #[arg(long, help_heading = "What counts")]
+    allow_inconclusive: bool,
+
+    /// Sessions in flight at the same time
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: u16,
+    /// Everything random follows from it; give it again to make the same run
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Multiply every deadline, for a slow target
+    #[arg(long, default_value_t = 1.0, value_name = "FACTOR", value_parser = scale)]
+    timeout_scale: f64,
+
+    /// Without a URL: only these dialects of the bundled server; may be given again
+    #[arg(long, value_name = "NAME", conflicts_with = "url", help_heading = "The bundled server")]
+    dialect: Vec<Dialect>,
+    /// Without a URL: how the bundled server refuses
+    #[arg(
+        long,
+        value_name = "close|http",
+        conflicts_with = "url",
+        default_value = "close",
+        help_heading = "The bundled server"
+    )]
+    refusal: RefusalStyle,
+    /// Without a URL: the one way in which the bundled server is wrong
+    #[arg(long, value_name = "NAME", conflicts_with = "url", help_heading = "The bundled server")]
+    fault: Option<Fault>,
+}
+
+/// A carrier as it is written on the command line.
+#[derive(Debug, Clone)]
+struct CarrierArgument(Carrier);
+
+impl FromStr for CarrierArgument {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (kind, name) = text.split_once(':').unwrap_or((text, ""));
+        Ok(Self(match (kind, name) {
+            ("path", "") => Carrier::Path,
+            ("query", "") => Carrier::Query("token".to_owned()),
+            ("query", name) => Carrier::Query(name.to_owned()),
+            ("header", "") => Carrier::Authorization("Bearer".to_owned()),
+            ("header", name) => Carrier::Header(name.to_owned()),
+            ("cookie", name) if !name.is_empty() => Carrier::Cookie(name.to_owned()),
+            _ => return Err("write path, query:NAME, header, header:NAME or cookie:NAME".to_owned()),
+        }))
+    }
+}
+
+/// A report to be written.
+#[derive(Debug, Clone)]
+struct ReportArgument {
+    path: PathBuf,
+}
+
+impl FromStr for ReportArgument {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some(("json", path)) if !path.is_empty() => Ok(Self { path: PathBuf::from(path) }),
+            Some((format, _)) if format != "json" => {
+                Err(format!("no report format is called `{format}`; there is `json`"))
+            }
+            _ => Err("write json=PATH".to_owned()),
+        }
+    }
+}
+
+fn severity(text: &str) -> Result<Severity, String> {
+    match text {
+        "info" => Ok(Severity::Info),
+        "low" => Ok(Severity::Low),
+        "medium" => Ok(Severity::Medium),
+        "high" => Ok(Severity::High),
+        "critical" => Ok(Severity::Critical),
+        _ => Err("one of info, low, medium, high, critical".to_owned()),
+    }
+}
+
+fn scale(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(factor) if (0.1..=100.0).contains(&factor) => Ok(factor),
+        _ => Err("a number from 0.1 to 100".to_owned()),
+    }
+}
+
+/// Why nothing could be run.
+enum Problem {
+    Plain(String),
+    Document(Diagnostics),
+}
+
+/// Runs, tells and writes.
+pub(super) async fn run(arguments: Run) -> Exit {
+    let begun = Instant::now();
+    for report in &arguments.reports {
+        if let Err(error) = writable(&report.path) {
+            complain(&format!("cannot write the report `{}`: {error}", report.path.display()));
+            return Exit::Usage;
+        }
+    }
+    if arguments.secret.is_some() {
+        complain(
+            "the secret on the command line is visible to others on this machine; prefer --secret-env or --secret-file",
+        );
+    }
+    let suite = suite(&arguments);
+    stop_on_interrupt(suite.interrupt());
+
+    let reports = match external(&arguments) {
+        Ok(Some(target)) => judge(&suite, &[target]).await,
+        Ok(None) => bundled(&suite, &arguments).await,
+        Err(problem) => Err(problem),
+    };
+    let reports = match reports {
+        Ok(reports) => reports,
+        Err(Problem::Plain(message)) => {
+            complain(&message);
+            return Exit::Usage;
+        }
+        Err(Problem::Document(found)) => {
+            complain(&format!("\n{}", found.render(std::io::stderr().is_terminal())));
+            return Exit::Usage;
+        }
+    };
+
+    tell(&reports, &arguments, begun);
+    let standard = Standard {
+        fail_on: arguments.fail_on,
+        strict: arguments.strict,
+        allow_inconclusive: arguments.allow_inconclusive,
+    };
+    let mut exit = verdict(&reports, standard);
+    if exit == Exit::NothingSelected {
+        complain(&nothing_selected(&reports, &arguments));
+    }
+    for report in &arguments.reports {
+        if let Err(error) = write_whole(&report.path, json::write(&reports).as_bytes()) {
+            complain(&format!(
+                "cannot write the report `{}`: {error}; what it would say stands above",
+                report.path.display()
+            ));
+            if exit == Exit::Good {
+                exit = Exit::Usage;
+            }
+        }
+    }
+    exit
+}
+
+fn suite(arguments: &Run) -> Suite {
+    let mut suite = Suite::bundled().jobs(usize::from(arguments.jobs)).timeout_scale(arguments.timeout_scale);
+    if let Some(seed) = arguments.seed {
+        suite = suite.seed(seed);
+    }
+    if arguments.all {
+        suite = suite.all();
+    }
+    arguments.cases.iter().fold(suite, |suite, word| suite.select(word))
+}
+
+/// The target the arguments describe; none when they ask for the bundled server.
+fn external(arguments: &Run) -> Result<Option<Target>, Problem> {
+    if arguments.url.is_none() && arguments.profile.is_none() {
+        return match (&arguments.secret_env, &arguments.secret_file, &arguments.secret, &arguments.carrier) {
+            (None, None, None, None) => Ok(None),
+            _ => Err(Problem::Plain("a secret or a carrier is given, but no URL".to_owned())),
+        };
+    }
+    let mut profile = match &arguments.profile {
+        None => Profile::default(),
+        Some(name) => read_profile(name)?,
+    };
+    if let Some(url) = &arguments.url {
+        profile.url = Some(url.clone());
+    }
+    if let Some(CarrierArgument(carrier)) = &arguments.carrier {
+        profile.carriers = vec![carrier.clone()];
+    }
+    if let Some(name) = &arguments.secret_env {
+        profile.secret = Some(format!("env:{name}"));
+    } else if let Some(path) = &arguments.secret_file {
+        profile.secret = Some(format!("file:{path}"));
+    } else if let Some(text) = &arguments.secret {
+        profile.secret = Some(text.clone());
+    }
+    Target::from_profile(profile).map(Some).map_err(|error| Problem::Plain(error.to_string()))
+}
+
+fn read_profile(name: &str) -> Result<Profile, Problem> {
+    if let Some((_, text)) = presets().iter().find(|(known, _)| *known == name) {
+        return Profile::from_yaml(name, text).map_err(Problem::Document);
+    }
+    match fs::read_to_string(name) {
+        Ok(text) => Profile::from_yaml(name, &text).map_err(Problem::Document),
+        Err(error) => {
+            let known: Vec<&str> = presets().iter().map(|(known, _)| *known).collect();
+            Err(Problem::Plain(format!("cannot read the profile `{name}`: {error}; presets are {}", known.join(", "))))
+        }
+    }
+}
+
+async fn judge(suite: &Suite, targets: &[Target]) -> Result<Vec<Report>, Problem> {
+    let mut reports = Vec::new();
+    for target in targets {
+        let mut progress = Progress::new();
+        let report = suite.run_with(target, &mut |event| progress.tell(event)).await.map_err(Problem::Document)?;
+        reports.push(report);
+        if suite.interrupt().is_requested() {
+            break;
+        }
+    }
+    Ok(reports)
+}
+
+async fn bundled(suite: &Suite, arguments: &Run) -> Result<Vec<Report>, Problem> {
+    let dialects = if arguments.dialect.is_empty() { Dialect::ALL.to_vec() } else { arguments.dialect.clone() };
+    let mut reports = Vec::new();
+    for dialect in dialects {
+        let server = BundledServer::start(dialect, arguments.refusal, arguments.fault)
+            .map_err(|error| Problem::Plain(format!("cannot start the bundled server: {error}")))?;
+        reports.extend(judge(suite, std::slice::from_ref(&server.target)).await?);
+        if suite.interrupt().is_requested() {
+            break;
+        }
+    }
+    Ok(reports)
+}
+
+fn tell(reports: &[Report], arguments: &Run, begun: Instant) {
+    let style = Style {
+        color: anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never,
+        verbose: arguments.verbose,
+    };
+    for report in reports {
+        say(&terminal::write(report, style, &again(report, arguments)));
+    }
+    if reports.len() > 1 {
+        let total = reports.iter().map(Report::summary).fold(Summary::default(), Summary::and);
+        say(&format!("{}\n", terminal::summary_line("all", total, begun.elapsed(), style)));
+    }
+}
+
+/// The rest of a command line that makes a run again.
+fn again(report: &Report, arguments: &Run) -> String {
+    let mut words = String::new();
+    let mut add = |flag: &str, value: &str| {
+        words.push(' ');
+        words.push_str(flag);
+        if !flag.is_empty() && !value.is_empty() {
+            words.push(' ');
+        }
+        words.push_str(&quote(value));
+    };
+    if arguments.url.is_none() && arguments.profile.is_none() {
+        add("--dialect", &report.target);
+        if arguments.refusal == RefusalStyle::Http {
+            add("--refusal", "http");
+        }
+        if let Some(fault) = arguments.fault {
+            add("--fault", fault.name());
+        }
+        return words;
+    }
+    if let Some(profile) = &arguments.profile {
+        add("--profile", profile);
+    }
+    if let Some(name) = &arguments.secret_env {
+        add("--secret-env", name);
+    }
+    if let Some(path) = &arguments.secret_file {
+        add("--secret-file", path);
+    }
+    if arguments.url.is_some() {
+        words.push(' ');
+        words.push_str(&quote(&report.url));
+    }
+    words
+}
+
+fn quote(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&byte);
+    if !word.is_empty() && word.bytes().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+/// The exit code of several runs: the one that most needs attention.
+fn verdict(reports: &[Report], standard: Standard) -> Exit {
+    let order = |exit: &Exit| match exit {
+        Exit::Good => 0,
+        Exit::NothingSelected => 1,
+        Exit::Inconclusive => 2,
+        Exit::Failed => 3,
+        Exit::NoControl => 4,
+        Exit::OurFault => 5,
+        Exit::Interrupted => 6,
+        Exit::Usage => 7,
+    };
+    let exits: Vec<Exit> = reports.iter().map(|report| report.exit(standard)).collect();
+    // A word may select cases of one dialect only.
+    let selected = exits.iter().copied().filter(|exit| *exit != Exit::NothingSelected).max_by_key(order);
+    selected.unwrap_or(Exit::NothingSelected)
+}
+
+fn nothing_selected(reports: &[Report], arguments: &Run) -> String {
+    if reports.iter().any(|report| !report.trials.is_empty()) {
+        return "every selected case is not applicable to this target; --verbose tells why".to_owned();
+    }
+    format!("no case is selected by {}", arguments.cases.join(", "))
+}
+
+fn writable(path: &Path) -> std::io::Result<()> {
+    fs::OpenOptions::new().append(true).create(true).open(path).map(drop)
+}
+
+/// Writes a file as a whole or not at all.
+fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut name = path.file_name().map(ToOwned::to_owned).unwrap_or_default();
+    name.push(".part");
+    let part = path.with_file_name(name);
+    let is_plain = fs::metadata(path).map_or(true, |meta| meta.is_file());
+    if !is_plain {
+        // A device or a pipe has no neighbour to be renamed from.
+        return fs::OpenOptions::new().write(true).open(path)?.write_all(bytes);
+    }
+    let written = fs::write(&part, bytes).and_then(|()| fs::rename(&part, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&part);
+    }
+    written
+}
+
+fn stop_on_interrupt(interrupt: Interrupt) {
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            interrupt.request();
+        }
+        if tokio::signal::ctrl_c().await.is_ok() {
+            std::process::exit(i32::from(Exit::Interrupted as u8));
+        }
+    });
+}
+
+/// One line on a terminal that tells how far the run is.
+struct Progress {
+    shown: bool,
+    target: String,
+    total: usize,
+    done: usize,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self { shown: std::io::stderr().is_terminal(), target: String::new(), total: 0, done: 0 }
+    }
+
+    fn tell(&mut self, event: RunEvent<'_>) {
+        match event {
+            RunEvent::Started { target, trials } => {
+                target.clone_into(&mut self.target);
+                self.total = trials;
+            }
+            RunEvent::TrialEnded { .. } => self.done += 1,
+            RunEvent::Ended { .. } => {}
+        }
+        if !self.shown {
+            return;
+        }
+        let mut stderr = std::io::stderr().lock();
+        let _ = match event {
+            RunEvent::Ended { .. } => write!(stderr, "\r\u{1b}[K"),
+            RunEvent::TrialEnded { id } => {
+                write!(stderr, "\r\u{1b}[K{}: {}/{} {id}", self.target, self.done.min(self.total), self.total)
+            }
+            RunEvent::Started { .. } => write!(stderr, "\r\u{1b}[K{}: 0/{}", self.target, self.total),
+        };
+        let _ = stderr.flush();
+    }
+}

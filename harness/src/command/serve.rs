@@ -1,0 +1,94 @@
+//! `gatecrash serve`: the reference server in the foreground.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use crate::report::Exit;
+use clap::Args;
+use gatecrash_reference_server::{Config, Dialect, Fault, RefusalStyle, Server};
+use tracing_subscriber::EnvFilter;
+
+use super::{complain, say};
+
+/// What `gatecrash serve` is told.
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    /// Which of the four systems to speak like: personal-assistant, shipvox, simutrador or omni2
+    #[arg(long, default_value = "personal-assistant", value_name = "NAME")]
+    dialect: Dialect,
+    /// How to refuse: after the upgrade by a close code, or before it by HTTP 401 and 403
+    #[arg(long, default_value = "close", value_name = "close|http")]
+    refusal: RefusalStyle,
+    /// Be wrong in this one way, by the name of a weakness
+    #[arg(long, value_name = "NAME")]
+    fault: Option<Fault>,
+    /// The address to listen on
+    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), value_name = "IP")]
+    host: IpAddr,
+    /// The port to listen on; 0 takes a free one
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    /// Let a token pass this many seconds after its exp
+    #[arg(long, default_value_t = 0, value_name = "SECONDS")]
+    leeway: u64,
+    /// Write logs as JSON lines
+    #[arg(long)]
+    log_json: bool,
+}
+
+/// Serves until it is asked to stop.
+pub(super) async fn serve(arguments: Serve) -> Exit {
+    // Logs go to stderr: the first line of stdout is the address.
+    let filter = EnvFilter::try_from_env("GATECRASH_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if arguments.log_json {
+        builder.json().init()
+    } else {
+        builder.init()
+    }
+
+    let config = match Config::from_env(arguments.dialect) {
+        Ok(config) => config,
+        Err(error) => {
+            complain(&error.to_string());
+            return Exit::Usage;
+        }
+    };
+    let config = Config {
+        refusal: arguments.refusal,
+        fault: arguments.fault,
+        leeway_s: arguments.leeway,
+        listen: SocketAddr::new(arguments.host, arguments.port),
+        ..config
+    };
+    let listen = config.listen;
+    let server = match Server::bind(config).await {
+        Ok(server) => server,
+        Err(error) => {
+            complain(&format!("cannot listen on {listen}: {error}"));
+            return Exit::Usage;
+        }
+    };
+    if let Some(fault) = arguments.fault {
+        complain(&format!("this server is wrong on purpose: {fault}"));
+    }
+    say(&format!("listening on {}\n", server.url()));
+    server.run(stop_signal()).await;
+    Exit::Good
+}
+
+/// Ends when the process is asked to stop.
+async fn stop_signal() {
+    let interrupt = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = interrupt => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = interrupt.await;
+}

@@ -1,0 +1,230 @@
+//! Where in the request is the token?
+//!
+//! Each dialect declares its carriers and no other place is looked at: not cookies, not other parameters, not
+//! subprotocols. A token is taken from exactly one place or not at all; two candidates are refused rather than chosen
+//! between, because whoever stands before this server may choose differently. Pure. Says nothing about whether the
+//! token is any good.
+
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+
+use crate::dialect::Dialect;
+use crate::fault::Fault;
+use crate::faulty;
+
+/// What the declared carriers hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Carried {
+    /// No carrier at all.
+    Absent,
+    /// A carrier with nothing in it.
+    Empty,
+    /// One token, percent-decoded once.
+    Token(Vec<u8>),
+    /// Something that cannot be one token; the text says why, for the log.
+    Unusable(&'static str),
+    /// The extraction itself failed (only a fault does this).
+    Crashed(&'static str),
+}
+
+/// The parts of a request a carrier can be in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Places<'r> {
+    /// The path segment that carries the token, still encoded.
+    pub(crate) segment: Option<&'r str>,
+    /// The query, still encoded.
+    pub(crate) query: Option<&'r str>,
+    pub(crate) headers: &'r HeaderMap,
+}
+
+/// Finds the token.
+pub(crate) fn find(dialect: Dialect, places: Places<'_>, fault: Option<Fault>) -> Carried {
+    let url = if dialect.token_in_path() {
+        from_segment(places.segment, fault)
+    } else {
+        from_query(places.query.unwrap_or_default(), fault)
+    };
+    let found = if dialect.token_in_header() && fault != Some(Fault::HeaderCarrierMissing) {
+        one_of(url, from_authorization(places.headers, fault))
+    } else {
+        url
+    };
+    faulty::bend_carried(fault, dialect, places, found)
+}
+
+/// Both carriers used at once is one carrier too many.
+fn one_of(first: Carried, second: Carried) -> Carried {
+    match (first, second) {
+        (Carried::Crashed(why), _) => Carried::Crashed(why),
+        (only, Carried::Absent) | (Carried::Absent, only) => only,
+        (only, Carried::Empty) | (Carried::Empty, only) => only,
+        _ => Carried::Unusable("tokens in two carriers"),
+    }
+}
+
+fn from_segment(segment: Option<&str>, fault: Option<Fault>) -> Carried {
+    match segment {
+        None => Carried::Absent,
+        Some(segment) => decoded(segment, fault),
+    }
+}
+
+fn from_query(query: &str, fault: Option<Fault>) -> Carried {
+    // A name is compared decoded, as every form parser does; one that cannot be decoded is not ours.
+    let mut values = query.split('&').filter_map(|pair| {
+        let (name, value) = match pair.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (pair, None),
+        };
+        percent_decode(name).is_some_and(|name| name == b"token").then_some(value)
+    });
+    match (values.next(), values.next()) {
+        (None, _) => Carried::Absent,
+        (Some(None), _) if fault == Some(Fault::CrashesOnValuelessParameter) => {
+            Carried::Crashed("the parameter has no value")
+        }
+        (Some(value), None) => decoded(value.unwrap_or_default(), fault),
+        (Some(first), Some(_)) if fault == Some(Fault::FirstParameterWins) => decoded(first.unwrap_or_default(), fault),
+        (_, Some(second)) if fault == Some(Fault::LastParameterWins) => {
+            decoded(values.next_back().unwrap_or(second).unwrap_or_default(), fault)
+        }
+        (_, Some(_)) => Carried::Unusable("the parameter is repeated"),
+    }
+}
+
+fn from_authorization(headers: &HeaderMap, fault: Option<Fault>) -> Carried {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else {
+        return Carried::Absent;
+    };
+    if values.next().is_some() && fault != Some(Fault::TwoAuthorizationHeaders) {
+        return Carried::Unusable("two Authorization headers");
+    }
+    let value = value.as_bytes();
+    if fault == Some(Fault::AnyScheme) {
+        return token_or_empty(value.rsplit(|&byte| byte == b' ').next().unwrap_or_default());
+    }
+    if fault == Some(Fault::CaseSensitiveScheme) && !value.starts_with(b"Bearer ") {
+        return Carried::Absent;
+    }
+    bearer(value).map_or(Carried::Absent, token_or_empty)
+}
+
+/// The credentials of `Bearer`, whose name has no case (RFC 9110 §11.1) and ends at one or more spaces (§11.4).
+/// Another scheme carries no token of ours.
+pub(crate) fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, rest) = value.split_at_checked(6)?;
+    if !scheme.eq_ignore_ascii_case(b"bearer") || rest.first().is_some_and(|&byte| byte != b' ') {
+        return None;
+    }
+    Some(rest.trim_ascii_start())
+}
+
+pub(crate) fn token_or_empty(token: &[u8]) -> Carried {
+    if token.is_empty() { Carried::Empty } else { Carried::Token(token.to_vec()) }
+}
+
+/// Decodes once, strictly: a broken escape or what is no UTF-8 (RFC 3986 §2.1, §2.5) makes the token unusable.
+pub(crate) fn decoded(raw: &str, fault: Option<Fault>) -> Carried {
+    if fault == Some(Fault::RawQuery) {
+        return token_or_empty(raw.as_bytes());
+    }
+    let token = percent_decode(raw).filter(|bytes| str::from_utf8(bytes).is_ok());
+    match token {
+        Some(token) => token_or_empty(&token),
+        None if fault == Some(Fault::CrashesOnBadPercent) => Carried::Crashed("the percent-encoding is broken"),
+        None => Carried::Unusable("the percent-encoding is broken"),
+    }
+}
+
+/// `None` on `%` without two hexadecimal digits.
+pub(crate) fn percent_decode(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = text.bytes();
+    let mut out = Vec::with_capacity(text.len());
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            out.push(byte);
+            continue;
+        }
+        let mut digit = || bytes.next().and_then(|byte| char::from(byte).to_digit(16));
+        let (high, low) = (digit()?, digit()?);
+        out.push((high * 16 + low) as u8);
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    fn token(text: &str) -> Carried {
+        Carried::Token(text.as_bytes().to_vec())
+    }
+
+    fn query(query: &str) -> Carried {
+        let headers = HeaderMap::new();
+        find(Dialect::Shipvox, Places { segment: None, query: Some(query), headers: &headers }, None)
+    }
+
+    fn simutrador(query: Option<&str>, authorization: &[&str]) -> Carried {
+        let mut headers = HeaderMap::new();
+        for value in authorization {
+            headers.append(AUTHORIZATION, value.parse().unwrap());
+        }
+        find(Dialect::Simutrador, Places { segment: None, query, headers: &headers }, None)
+    }
+
+    #[test]
+    fn one_parameter_decoded_once() {
+        assert_eq!(query("token=a.b.c"), token("a.b.c"));
+        assert_eq!(query("x=1&token=a%2Eb&y"), token("a.b"));
+        assert_eq!(query("%74oken=a"), token("a"));
+        assert_eq!(query("token=a%252Eb"), token("a%2Eb"));
+        assert_eq!(query("token=%20a%0A"), token(" a\n"));
+        assert_eq!(query("token=a=b"), token("a=b"));
+        assert_eq!(query("token=a+b"), token("a+b"));
+    }
+
+    #[test]
+    fn absent_empty_and_unusable() {
+        assert_eq!(query(""), Carried::Absent);
+        assert_eq!(query("Token=a&token[]=b&=c&access_token=d"), Carried::Absent);
+        assert_eq!(query("token"), Carried::Empty);
+        assert_eq!(query("token="), Carried::Empty);
+        for bad in ["token=%zz", "token=%", "token=%f", "token=%ff%fe", "token=a&token=a", "token=&token=a"] {
+            assert!(matches!(query(bad), Carried::Unusable(_)), "{bad}");
+        }
+    }
+
+    #[test]
+    fn bearer_has_no_case_and_any_spaces() {
+        for value in ["Bearer a.b.c", "bearer a.b.c", "BEARER   a.b.c"] {
+            assert_eq!(simutrador(None, &[value]), token("a.b.c"), "{value}");
+        }
+        assert_eq!(simutrador(None, &["Bearer"]), Carried::Empty);
+        for other in ["Basic a.b.c", "a.b.c", "Bearera.b.c", "JWT a.b.c"] {
+            assert_eq!(simutrador(None, &[other]), Carried::Absent, "{other}");
+        }
+    }
+
+    #[test]
+    fn two_candidates_are_none() {
+        assert!(matches!(simutrador(Some("token=a"), &["Bearer a"]), Carried::Unusable(_)));
+        assert!(matches!(simutrador(None, &["Bearer a", "Bearer b"]), Carried::Unusable(_)));
+        assert_eq!(simutrador(Some("token=a"), &["Basic b"]), token("a"));
+        assert_eq!(simutrador(Some("token="), &["Bearer b"]), token("b"));
+    }
+
+    #[test]
+    fn the_path_carrier_reads_the_segment_only() {
+        let headers = HeaderMap::new();
+        let at = |segment| {
+            find(Dialect::PersonalAssistant, Places { segment, query: Some("token=q"), headers: &headers }, None)
+        };
+        assert_eq!(at(Some("a%2Eb")), token("a.b"));
+        assert_eq!(at(Some("")), Carried::Empty);
+        assert_eq!(at(None), Carried::Absent);
+    }
+}

@@ -1,0 +1,663 @@
+//! The faults that take more than a line.
+//!
+//! Each function is called at the seam its faults break and returns what it was given when none of them is on, so the
+//! right path can be read without opening this file. What a fault is good for is told in `scenarios/weaknesses.yaml`.
+//! The faults of the gate itself are the gate's.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::http::header::{AUTHORIZATION, COOKIE};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use bytes::Bytes;
+use futures_util::{FutureExt as _, StreamExt as _};
+use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use tokio_tungstenite::tungstenite::protocol::frame::{Frame, FrameHeader};
+
+use crate::admission::Admitted;
+use crate::app::App;
+use crate::carrier::{self, Carried, Places};
+use crate::dialect::{Dialect, Route};
+use crate::fault::Fault;
+use crate::gate::{Bearer, Refusal, RequestHints};
+use crate::refusal::{self, Closing, Denial, HttpRefusal, REASON_BYTES};
+
+/// What faults remember from one connection to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    /// dies-after-bad-token
+    dead: AtomicBool,
+    /// welcome-only-once
+    welcomed: AtomicBool,
+    /// shared-user-state
+    last_user: Mutex<String>,
+    /// poisons-broadcast: the connection whose bad message left the dead entry.
+    poison: Mutex<Option<u64>>,
+    /// constant-issued-token
+    issued: Mutex<Option<String>>,
+    /// validate-caches-caller
+    caller: Mutex<Option<Bearer>>,
+}
+
+fn held<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+// --- who is let in -------------------------------------------------------------------------------------------------
+
+/// Whom a fault admits without a token: somebody whose role and plan would be allowed everywhere.
+pub(crate) fn anonymous() -> Bearer {
+    let Value::Object(claims) = json!({
+        "user_id": "anonymous", "sub": "anonymous", "username": "anonymous",
+        "plan": "enterprise", "rate_limits": {},
+    }) else {
+        unreachable!("an object literal is an object")
+    };
+    Bearer {
+        identity: "anonymous".to_owned(),
+        role: Some("admin".to_owned()),
+        claims: Arc::new(claims),
+        expires_at: None,
+    }
+}
+
+fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find_map(|(n, value)| (n == name).then_some(value))
+}
+
+fn session_cookie(headers: &HeaderMap) -> Option<Carried> {
+    ["token", "access_token", "jwt", "session"]
+        .iter()
+        .find_map(|name| cookie(headers, name))
+        .map(|token| carrier::token_or_empty(token.as_bytes()))
+}
+
+fn parameter<'q>(query: Option<&'q str>, name: &str) -> Option<&'q str> {
+    query?.split('&').filter_map(|pair| pair.split_once('=')).find_map(|(n, value)| (n == name).then_some(value))
+}
+
+/// What the request itself says of its role and carrier. The right gate does not listen.
+pub(crate) fn hints(dialect: Dialect, places: Places<'_>) -> RequestHints {
+    let header = places.headers.get("x-user-role").and_then(|value| value.to_str().ok());
+    RequestHints {
+        role: parameter(places.query, "role").or(header).or_else(|| cookie(places.headers, "role")).map(str::to_owned),
+        second_carrier: dialect.token_in_header()
+            && places.headers.contains_key(AUTHORIZATION)
+            && parameter(places.query, "token").is_none_or(str::is_empty),
+    }
+}
+
+/// Changes what the carriers were found to hold.
+pub(crate) fn bend_carried(fault: Option<Fault>, dialect: Dialect, places: Places<'_>, found: Carried) -> Carried {
+    match (fault, found) {
+        (Some(Fault::CookieFallback), Carried::Absent | Carried::Empty) => {
+            session_cookie(places.headers).unwrap_or(Carried::Absent)
+        }
+        (Some(Fault::TrimsToken), Carried::Token(token)) => carrier::token_or_empty(token.trim_ascii()),
+        (Some(Fault::ShortTokenLimit), Carried::Token(token)) if token.len() > 2048 => {
+            Carried::Unusable("longer than 2 KiB")
+        }
+        (Some(Fault::DoubleDecodes), Carried::Token(token)) => match str::from_utf8(&token) {
+            Ok(text) if !dialect.token_in_header() || !places.headers.contains_key(AUTHORIZATION) => {
+                carrier::decoded(text, None)
+            }
+            _ => Carried::Token(token),
+        },
+        (_, found) => found,
+    }
+}
+
+/// Is a request without a token let in?
+pub(crate) fn waves_through(fault: Option<Fault>, dialect: Dialect, carried: &Carried, head: &Parts) -> bool {
+    let none = matches!(carried, Carried::Absent | Carried::Empty);
+    let has = |name: &str| head.headers.contains_key(name);
+    match fault {
+        // A path carrier cannot be absent without being empty.
+        Some(Fault::ServesAnonymous) => *carried == Carried::Absent || dialect.token_in_path() && none,
+        Some(Fault::EmptyTokenIsGuest) => *carried == Carried::Empty,
+        Some(Fault::OptionalPathToken) => dialect.token_in_path() && none,
+        Some(Fault::TrustsIdentityHeaders) => {
+            none && ["x-user-id", "x-user-username", "x-user-role", "x-forwarded-user", "remote-user"]
+                .into_iter()
+                .any(has)
+        }
+        Some(Fault::TrustsForwardedFor) => {
+            none && ["x-forwarded-for", "x-real-ip", "forwarded"]
+                .iter()
+                .filter_map(|name| head.headers.get(*name)?.to_str().ok())
+                .any(|value| value.contains("127.0.0.1"))
+        }
+        Some(Fault::DebugSwitch) => {
+            let query = head.uri.query();
+            none && (parameter(query, "debug") == Some("1")
+                || parameter(query, "auth") == Some("false")
+                || head.headers.get("x-debug").is_some_and(|value| value == "1")
+                || cookie(&head.headers, "debug") == Some("1"))
+        }
+        _ => false,
+    }
+}
+
+/// Tries the other places a token might be in, after the right one was refused.
+pub(crate) fn rescue(
+    app: &App,
+    head: &Parts,
+    places: Places<'_>,
+    hints: &RequestHints,
+    denial: Denial,
+) -> Result<Bearer, Denial> {
+    let authorizations =
+        || places.headers.get_all(AUTHORIZATION).iter().filter_map(|value| carrier::bearer(value.as_bytes()));
+    let query = || parameter(places.query, "token").map(|token| carrier::decoded(token, None));
+    let candidates: Vec<Carried> = match app.config.fault {
+        Some(Fault::CookieRescuesBadToken) => session_cookie(places.headers).into_iter().collect(),
+        Some(Fault::QueryRescuesPath) if app.config.dialect.token_in_path() => query().into_iter().collect(),
+        Some(Fault::EitherCarrierRescues) if app.config.dialect.token_in_header() => {
+            query().into_iter().chain(authorizations().map(carrier::token_or_empty)).collect()
+        }
+        Some(Fault::TwoAuthorizationHeaders) if app.config.dialect.token_in_header() => {
+            authorizations().map(carrier::token_or_empty).collect()
+        }
+        Some(Fault::GreedyPath) if app.config.dialect.token_in_path() => {
+            head.uri.path().split('/').map(|segment| carrier::decoded(segment, None)).collect()
+        }
+        _ => Vec::new(),
+    };
+    candidates
+        .into_iter()
+        .rev()
+        .find_map(|carried| match carried {
+            Carried::Token(token) => app.gate.admit_with(&token, app.now(), hints).ok(),
+            _ => None,
+        })
+        .ok_or(denial)
+}
+
+/// What a path is taken for by a fault of routing.
+pub(crate) enum Reroute<'p> {
+    /// The endpoint, with this segment.
+    Socket(Option<&'p str>),
+    /// The endpoint, open to anyone.
+    Anonymous,
+}
+
+/// Changes which resource a path names.
+pub(crate) fn reroute<'p>(
+    fault: Option<Fault>,
+    dialect: Dialect,
+    path: &'p str,
+    routed: &Route<'_>,
+) -> Option<Reroute<'p>> {
+    let known = [
+        "/health",
+        "/token",
+        "/test-token",
+        "/auth/token",
+        "/api/auth/login",
+        "/auth/validate",
+        "/auth/api/v1/auth/login",
+    ];
+    if *routed != Route::Http || known.contains(&path) {
+        return None;
+    }
+    match fault {
+        Some(Fault::GreedyPath) if dialect.token_in_path() && path.starts_with("/ws/") => {
+            Some(Reroute::Socket(path.rsplit('/').next()))
+        }
+        Some(Fault::PrefixPathBypass) if folds_to_endpoint(dialect, path) => Some(Reroute::Anonymous),
+        Some(Fault::AnonymousOnUnknownPath) if !folds_to_endpoint(dialect, path) => Some(Reroute::Anonymous),
+        _ => None,
+    }
+}
+
+/// Is `path` the endpoint once everything is folded that some proxy or framework folds?
+fn folds_to_endpoint(dialect: Dialect, path: &str) -> bool {
+    let decoded = carrier::percent_decode(path).unwrap_or_else(|| path.as_bytes().to_vec());
+    let text = String::from_utf8_lossy(&decoded).to_lowercase();
+    let text = text.split('\0').next().unwrap_or_default();
+    let mut segments: Vec<&str> = Vec::new();
+    for segment in text.split('/') {
+        let bare = segment.split(';').next().unwrap_or_default();
+        match bare.strip_suffix(".json").unwrap_or(bare) {
+            "" | "." => {}
+            ".." => {
+                segments.pop();
+            }
+            bare => segments.push(bare),
+        }
+    }
+    let folded = format!("/{}", segments.join("/"));
+    folded == dialect.endpoint() || dialect.token_in_path() && folded.starts_with("/ws/") && segments.len() == 2
+}
+
+/// Notes a verdict, for the faults that let one client's bad token hurt another.
+pub(crate) fn remember_verdict(app: &App, verdict: &Result<Bearer, Denial>) {
+    let Err(Denial::Token(refusal)) = verdict else {
+        if let (Ok(bearer), true) = (verdict, app.has(Fault::SharedUserState)) {
+            held(&app.memory.last_user).clone_from(&bearer.identity);
+        }
+        return;
+    };
+    if app.has(Fault::DiesAfterBadToken) && matches!(refusal, Refusal::BadSignature(_)) {
+        app.memory.dead.store(true, Ordering::Relaxed);
+    }
+    if app.has(Fault::WorkerRestart) && *refusal != Refusal::Missing {
+        app.hub.drop_everyone();
+    }
+}
+
+/// Does every handshake end in 503 from now on?
+pub(crate) fn is_dead(app: &App) -> bool {
+    app.memory.dead.load(Ordering::Relaxed)
+}
+
+// --- how it is told ------------------------------------------------------------------------------------------------
+
+/// How a refusal after the upgrade is told in the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Told {
+    Close(Closing),
+    /// The connection is dropped without a Close.
+    Drop,
+}
+
+fn is_crash(fault: Option<Fault>, denial: &Denial) -> bool {
+    match denial {
+        Denial::Token(Refusal::Internal(_)) => true,
+        Denial::Token(Refusal::Missing | Refusal::RoleNotAllowed(_)) => false,
+        Denial::Token(_) => fault == Some(Fault::CrashesInsteadOfRefusing),
+        _ => false,
+    }
+}
+
+/// As another refusal would be told.
+fn swapped(fault: Option<Fault>, denial: &Denial) -> Option<Denial> {
+    match (fault?, denial) {
+        (Fault::MissingReportedAsInvalid, Denial::Token(Refusal::Missing)) => {
+            Some(Denial::Token(Refusal::Malformed("missing")))
+        }
+        _ => None,
+    }
+}
+
+/// The Close of a refusal, bent.
+pub(crate) fn closing(app: &App, denial: &Denial, token: &[u8]) -> Told {
+    let (fault, dialect) = (app.config.fault, app.config.dialect);
+    if is_crash(fault, denial) {
+        return Told::Drop;
+    }
+    let denial = &swapped(fault, denial).unwrap_or_else(|| denial.clone());
+    let mut closing = refusal::closing(dialect, denial);
+    let Some(fault) = fault else {
+        return Told::Close(closing);
+    };
+    let simutrador = dialect == Dialect::Simutrador;
+    let text = |text: &str| refusal::cut(text).as_bytes().to_vec();
+    match (fault, denial) {
+        (Fault::InvalidReportedAsInternal, Denial::Token(Refusal::Malformed(_))) => {
+            closing = Closing::new(if simutrador { 4000 } else { 1011 }, "Authentication error");
+        }
+        (Fault::ForgedReportedAsExpired, Denial::Token(Refusal::BadSignature(_))) if simutrador => {
+            closing = refusal::closing(dialect, &Denial::Token(Refusal::Expired));
+        }
+        (Fault::ForgedReportedAsExpired, Denial::Token(Refusal::BadSignature(_))) => {
+            closing = Closing::new(1003, "Expired");
+        }
+        (Fault::ExpiredReportedAsInvalid, Denial::Token(Refusal::Expired)) if simutrador => {
+            closing = refusal::closing(dialect, &Denial::Token(Refusal::Malformed("expired")));
+        }
+        (Fault::ExpiredReportedAsInvalid, Denial::Token(Refusal::Expired)) => closing.code = 1000,
+        (Fault::RoleReportedAsUnauthenticated, Denial::Token(Refusal::RoleNotAllowed(_))) => closing.code = 3000,
+        (Fault::LongRoleBreaksClose, Denial::Token(Refusal::RoleNotAllowed(_)))
+            if refusal::reason(dialect, denial).len() > REASON_BYTES =>
+        {
+            return Told::Drop;
+        }
+        (Fault::ReasonCutInsideCharacter, _) => {
+            closing.reason = refusal::reason(dialect, denial).into_bytes();
+            closing.reason.truncate(REASON_BYTES);
+        }
+        (Fault::IllegalCloseCode, _) => closing.code = 1006,
+        (Fault::NormalClosureRefusal, _) => closing.code = 1000,
+        (Fault::OverlongCloseReason, _) => {
+            closing.reason.resize(REASON_BYTES - 1, b'.');
+            closing.reason.push(0xc3); // the first half of a two-byte character
+        }
+        (Fault::WrongReason, _) => closing.reason = b"nope".to_vec(),
+        (Fault::ReflectsToken, _) if !token.is_empty() => {
+            // The end of the token, so that the signature is in what fits.
+            let tail = &token[token.len().saturating_sub(100)..];
+            closing.reason = text(&format!("Bad token: {}", String::from_utf8_lossy(tail)));
+        }
+        (Fault::LeaksSecret, _) => {
+            closing.reason = text(&format!("Key was {}", secret(app)));
+        }
+        (Fault::StackTrace, _) => closing.reason = text(STACK_TRACE),
+        _ => {}
+    }
+    Told::Close(closing)
+}
+
+/// The secret as text, for a fault that tells it.
+fn secret(app: &App) -> String {
+    let secret = &app.config.secret;
+    str::from_utf8(secret).map_or_else(|_| crate::app::hex(secret), str::to_owned)
+}
+
+const STACK_TRACE: &str = "Traceback (most recent call last): File \"/srv/app/auth.py\", line 42, in verify_token: jwt.exceptions.DecodeError";
+
+/// The HTTP answer of a refusal, bent.
+pub(crate) fn http(app: &App, denial: &Denial, token: &[u8]) -> HttpRefusal {
+    let (fault, dialect) = (app.config.fault, app.config.dialect);
+    if is_crash(fault, denial) {
+        return refusal::http(dialect, &Denial::Token(Refusal::Internal("crashed")));
+    }
+    let denial = &swapped(fault, denial).unwrap_or_else(|| denial.clone());
+    let mut answer = refusal::http(dialect, denial);
+    match (fault, denial) {
+        (Some(Fault::CloseBeforeAccept), _) => {
+            answer =
+                HttpRefusal { status: StatusCode::FORBIDDEN, challenge: None, retry: false, detail: String::new() };
+        }
+        (Some(Fault::InvalidReportedAsInternal), Denial::Token(Refusal::Malformed(_))) => {
+            answer.status = StatusCode::INTERNAL_SERVER_ERROR;
+        }
+        (Some(Fault::ForgedReportedAsExpired), Denial::Token(Refusal::BadSignature(_)))
+        | (Some(Fault::ExpiredReportedAsInvalid), Denial::Token(Refusal::Expired)) => {
+            answer.status = StatusCode::FORBIDDEN;
+        }
+        (Some(Fault::RoleReportedAsUnauthenticated), Denial::Token(Refusal::RoleNotAllowed(_))) => {
+            answer.status = StatusCode::UNAUTHORIZED;
+        }
+        (Some(Fault::RefusesWith200), _) => answer.status = StatusCode::OK,
+        (Some(Fault::Unchallenged401), _) => answer.challenge = None,
+        (Some(Fault::WrongReason), _) => answer.detail = "nope".to_owned(),
+        (Some(Fault::ReflectsToken), _) if !token.is_empty() => {
+            answer.detail = format!("Bad token: {}", String::from_utf8_lossy(token));
+        }
+        (Some(Fault::LeaksSecret), _) => {
+            answer.detail = format!("Key was {}", secret(app));
+        }
+        (Some(Fault::StackTrace), _) => answer.detail = STACK_TRACE.to_owned(),
+        _ => {}
+    }
+    answer
+}
+
+/// Does this fault need the refusal after the upgrade, or before it, whatever the configured style?
+pub(crate) fn refuses_by_close(fault: Option<Fault>, configured: bool) -> bool {
+    match fault {
+        Some(Fault::FramesBeforeVerification) => true,
+        Some(Fault::CloseBeforeAccept) => false,
+        _ => configured,
+    }
+}
+
+// --- messages ------------------------------------------------------------------------------------------------------
+
+/// Cuts every text in `value` at its first NUL.
+pub(crate) fn truncate_at_nul(value: &mut Value) {
+    match value {
+        Value::String(text) => text.truncate(text.find('\0').unwrap_or(text.len())),
+        Value::Array(values) => values.iter_mut().for_each(truncate_at_nul),
+        Value::Object(members) => members.values_mut().for_each(truncate_at_nul),
+        _ => {}
+    }
+}
+
+/// Is this the second welcome of the process, under the fault that gives one only?
+pub(crate) fn was_welcomed(app: &App) -> bool {
+    app.has(Fault::WelcomeOnlyOnce) && app.memory.welcomed.swap(true, Ordering::Relaxed)
+}
+
+/// Under shared-user-state, the name of whoever connected last.
+pub(crate) fn shared_user(app: &App) -> Option<String> {
+    app.has(Fault::SharedUserState).then(|| held(&app.memory.last_user).clone())
+}
+
+/// poisons-broadcast: remembers a message that left a dead entry behind.
+pub(crate) fn poison(app: &App, culprit: u64, text: &str) {
+    let bad = !matches!(serde_json::from_str(text), Ok(Value::Object(_)));
+    if app.has(Fault::PoisonsBroadcast) && bad {
+        *held(&app.memory.poison) = Some(culprit);
+    }
+}
+
+/// poisons-broadcast: does the dead entry kill this sender, who did not leave it?
+pub(crate) fn dies_of_poison(app: &App, sender: u64) -> bool {
+    held(&app.memory.poison).take_if(|culprit| *culprit != sender).is_some()
+}
+
+/// masks-server-frames
+pub(crate) fn masked(message: Message) -> Message {
+    let Message::Text(text) = message else {
+        return message;
+    };
+    let header = FrameHeader { opcode: OpCode::Data(Data::Text), mask: Some([1, 2, 3, 4]), ..FrameHeader::default() };
+    Message::Frame(Frame::from_payload(header, Bytes::from(text)))
+}
+
+/// The faults that mistreat a burst see all of it at once; without them messages are answered one by one.
+pub(crate) async fn gather<S>(fault: Option<Fault>, socket: &mut WebSocketStream<S>, first: Message) -> Vec<Message>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut batch = vec![first];
+    if !matches!(fault, Some(Fault::ReordersBurst | Fault::DropsInBurst | Fault::DoublesInBurst)) {
+        return batch;
+    }
+    // Long enough for the rest of a burst to arrive.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    while batch.len() < 256
+        && let Some(Some(Ok(message))) = socket.next().now_or_never()
+    {
+        let last = message.is_close();
+        batch.push(message);
+        if last {
+            break;
+        }
+    }
+    if batch.len() < 20 {
+        return batch;
+    }
+    match fault {
+        Some(Fault::ReordersBurst) => batch.chunks_exact_mut(10).for_each(|ten| ten.swap(8, 9)),
+        Some(Fault::DropsInBurst) => {
+            let mut at = 0;
+            batch.retain(|_| {
+                at += 1;
+                at % 17 != 0
+            });
+        }
+        _ => {
+            let twice = batch[10].clone();
+            batch.insert(10, twice);
+        }
+    }
+    batch
+}
+
+// --- login ---------------------------------------------------------------------------------------------------------
+
+/// constant-issued-token: the first token issued, ever after.
+pub(crate) fn constant(app: &App, token: String) -> String {
+    if !app.has(Fault::ConstantIssuedToken) {
+        return token;
+    }
+    held(&app.memory.issued).get_or_insert(token).clone()
+}
+
+/// validate-caches-caller: the caller before this one.
+pub(crate) fn previous_caller(app: &App, bearer: Bearer) -> Bearer {
+    if !app.has(Fault::ValidateCachesCaller) {
+        return bearer;
+    }
+    held(&app.memory.caller).replace(bearer.clone()).unwrap_or(bearer)
+}
+
+// --- bytes ---------------------------------------------------------------------------------------------------------
+
+/// Does this fault mistreat the bytes between the socket and the WebSocket?
+pub(crate) fn bends_stream(fault: Option<Fault>) -> bool {
+    matches!(fault, Some(Fault::OneFramePerRead | Fault::ProcessesAfterClose))
+}
+
+/// Puts a pump between the socket and the WebSocket that mistreats what comes in.
+pub(crate) fn pumped(fault: Option<Fault>, stream: TcpStream, early: Vec<u8>) -> DuplexStream {
+    let (ours, theirs) = tokio::io::duplex(64 * 1024);
+    tokio::spawn(async move {
+        let (mut from_client, mut to_client) = stream.into_split();
+        let (mut from_server, mut to_server) = tokio::io::split(ours);
+        let inbound = async {
+            if fault == Some(Fault::OneFramePerRead) {
+                first_frames(&mut from_client, &mut to_server, early).await
+            } else {
+                close_last(&mut from_client, &mut to_server, early).await
+            }
+        };
+        tokio::select! {
+            _ = tokio::io::copy(&mut from_server, &mut to_client) => {}
+            // The client is gone: what was answered still goes out.
+            _ = inbound => {
+                let _ = to_server.shutdown().await;
+                let _ = tokio::time::timeout(Duration::from_secs(2), tokio::io::copy(&mut from_server, &mut to_client)).await;
+            }
+        }
+        let _ = to_client.shutdown().await;
+    });
+    theirs
+}
+
+/// one-frame-per-read: whatever came with a frame is thrown away.
+async fn first_frames(
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+    mut buffer: Vec<u8>,
+) -> std::io::Result<()> {
+    loop {
+        if let Some(length) = frame_length(&buffer).filter(|length| *length <= buffer.len()) {
+            to.write_all(&buffer[..length]).await?;
+            buffer.clear();
+        }
+        if from.read_buf(&mut buffer).await? == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// processes-after-close: a Close is passed on only after the frame that follows it, if one does.
+async fn close_last(
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+    mut buffer: Vec<u8>,
+) -> std::io::Result<()> {
+    let mut close: Option<Vec<u8>> = None;
+    loop {
+        while let Some(length) = frame_length(&buffer).filter(|length| *length <= buffer.len()) {
+            let frame: Vec<u8> = buffer.drain(..length).collect();
+            if frame[0] & 0x0f == 8 && close.is_none() {
+                close = Some(frame);
+                continue;
+            }
+            to.write_all(&frame).await?;
+            if let Some(close) = close.take() {
+                // The answer goes out first.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                to.write_all(&close).await?;
+            }
+        }
+        let read = if close.is_some() {
+            tokio::time::timeout(Duration::from_millis(100), from.read_buf(&mut buffer)).await
+        } else {
+            Ok(from.read_buf(&mut buffer).await)
+        };
+        match (read, close.take()) {
+            (Ok(Ok(n)), still_held) if n > 0 => close = still_held,
+            (_, Some(close)) => to.write_all(&close).await?,
+            (Ok(Err(error)), None) => return Err(error),
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// The length of the frame at the start of `bytes`, once its header is there (RFC 6455 §5.2).
+fn frame_length(bytes: &[u8]) -> Option<usize> {
+    let second = *bytes.get(1)?;
+    let mask = if second & 0x80 == 0 { 0 } else { 4 };
+    let (extended, payload) = match second & 0x7f {
+        126 => (2, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),
+        127 => (8, usize::try_from(u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)).ok()?),
+        short => (0, usize::from(short)),
+    };
+    payload.checked_add(2 + extended + mask)
+}
+
+// --- refused, and yet ----------------------------------------------------------------------------------------------
+
+/// What a fault says on a socket that is about to be refused.
+pub(crate) async fn before_refusal<S>(app: &App, socket: &mut WebSocketStream<S>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    use futures_util::SinkExt as _;
+    let talk = crate::talk::Talk::new(app.config.dialect, None, &anonymous(), app.now());
+    let said = match app.config.fault {
+        Some(Fault::WelcomeBeforeVerification) => {
+            Some(talk.welcome(app.now()).unwrap_or_else(|| json!({"type": "hello"}).to_string()))
+        }
+        Some(Fault::FramesBeforeVerification) => {
+            match tokio::time::timeout(Duration::from_millis(100), socket.next()).await {
+                Ok(Some(Ok(Message::Text(text)))) => match talk.text(&text, app.now(), [1; 16]) {
+                    crate::talk::Answer::Reply(text) | crate::talk::Answer::Broadcast(text) => Some(text),
+                    _ => None,
+                },
+                _ => None,
+            }
+        }
+        _ => None,
+    };
+    if let Some(text) = said {
+        let _ = socket.send(Message::text(text)).await;
+    }
+}
+
+/// Under broadcast-skips-sender, the one who hears nothing: only among others, or nothing at all would work.
+pub(crate) fn left_out(app: &App, admitted: &Admitted) -> Option<u64> {
+    (app.has(Fault::BroadcastSkipsSender) && app.hub.len() >= 3).then(|| admitted.seat.id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn path_variants_fold() {
+        for variant in ["/ws/", "//ws", "/./ws", "/x/../ws", "/WS", "/ws%2f", "/ws;x", "/ws.json", "/ws%00", "/%77s"] {
+            assert!(folds_to_endpoint(Dialect::Shipvox, variant), "{variant}");
+        }
+        for other in ["/", "/health", "/wsx", "/ws/x"] {
+            assert!(!folds_to_endpoint(Dialect::Shipvox, other), "{other}");
+        }
+    }
+
+    #[test]
+    fn frames_are_measured() {
+        assert_eq!(frame_length(&[0x81]), None);
+        assert_eq!(frame_length(&[0x81, 0x85]), Some(11));
+        assert_eq!(frame_length(&[0x81, 0xfe, 1]), None);
+        assert_eq!(frame_length(&[0x81, 0xfe, 1, 0]), Some(264));
+    }
+}

@@ -1,0 +1,520 @@
+//! The socket after the upgrade.
+//!
+//! Reads, has `talk` answer, writes, keeps the deadlines, closes. Answers are written as long as more messages are
+//! already there and flushed once; a client that does not take what is written to it is dropped, so nobody is waited
+//! for without end. What a message means is `talk`'s business, who may connect was decided before.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, OpCode};
+use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame, FrameHeader};
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
+
+use crate::admission::Admitted;
+use crate::app::{App, random_16};
+use crate::config::Limits;
+use crate::dialect::Dialect;
+use crate::fault::Fault;
+use crate::faulty::{self, Told};
+use crate::gate::Refusal;
+use crate::refusal::{self, Closing, Denial};
+use crate::talk::{self, Answer, Talk};
+
+/// One turn of reading ends after this many bytes, so that one busy client leaves room for the others.
+const TURN_BYTES: usize = 64 * 1024;
+
+/// A deadline further away than this is none (and would overflow the timer).
+const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Longest wait for the client to hang up once everything is said.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// How a session ends.
+#[derive(Debug)]
+enum Ending {
+    /// The client said Close; the reply is queued.
+    ClosedByClient,
+    /// We say Close.
+    Close(Closing),
+    /// The client broke the protocol: say so and hang up, nothing it sends counts any more (RFC 6455 §7.1.7).
+    Violation(Closing),
+    /// Hang up without a word.
+    Drop(&'static str),
+}
+
+/// Small buffers, for memory and because tungstenite clears the read buffer on every read; bounded in everything.
+pub(crate) fn websocket_config(limits: &Limits) -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(4096)
+        .write_buffer_size(4096)
+        // A stamped message can be a little larger than the one that came in, and one more may wait behind it.
+        .max_write_buffer_size(4 * limits.message_bytes + 64 * 1024)
+        .max_message_size(Some(limits.message_bytes))
+        .max_frame_size(Some(limits.message_bytes))
+}
+
+/// Makes a WebSocket of an upgraded stream and what hyper had read of it beyond the head.
+pub(crate) async fn websocket<S>(stream: S, early: Vec<u8>, limits: &Limits) -> WebSocketStream<S>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    WebSocketStream::from_partially_read(stream, early, Role::Server, Some(websocket_config(limits))).await
+}
+
+/// Serves an admitted client until one side has had enough.
+pub(crate) async fn serve<S>(app: &App, mut socket: WebSocketStream<S>, admitted: Admitted, peer: SocketAddr)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let began = Instant::now();
+    let identity = admitted.bearer.identity.clone();
+    let mut session = Session::new(app, admitted);
+    let ending = session.run(&mut socket).await.unwrap_or_else(|ending| ending);
+    // The seat is free before the goodbye: a slow goodbye must not count as a connection.
+    drop(session);
+    tracing::info!(%peer, ?identity, %ending, seconds = began.elapsed().as_secs_f64(), "disconnected");
+    let limits = &app.config.limits;
+    match ending {
+        Ending::ClosedByClient => {
+            if app.has(Fault::NoCloseReply) {
+                return;
+            }
+            let _ = timeout(limits.close, socket.flush()).await;
+            hang_up(socket.into_inner()).await;
+        }
+        Ending::Close(closing) => close(socket, closing, limits).await,
+        Ending::Violation(closing) => {
+            let _ = timeout(limits.close, socket.send(close_message(closing))).await;
+            hang_up(socket.into_inner()).await;
+        }
+        Ending::Drop(_) => {}
+    }
+}
+
+/// Tells a refusal on a socket that was upgraded for nothing else. Nothing the client sends is looked at.
+pub(crate) async fn refuse<S>(app: &App, mut socket: WebSocketStream<S>, denial: &Denial, token: &[u8])
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    faulty::before_refusal(app, &mut socket).await;
+    match faulty::closing(app, denial, token) {
+        Told::Close(closing) => close(socket, closing, &app.config.limits).await,
+        Told::Drop => {}
+    }
+}
+
+/// Says Close, waits for the other half (RFC 6455 §7.1.2), hangs up.
+async fn close<S>(mut socket: WebSocketStream<S>, closing: Closing, limits: &Limits)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let answered = async {
+        socket.send(close_message(closing)).await?;
+        while let Some(message) = socket.next().await {
+            if message?.is_close() {
+                break;
+            }
+        }
+        Ok(())
+    };
+    let _: Result<Result<(), Error>, _> = timeout(limits.close, answered).await;
+    hang_up(socket.into_inner()).await;
+}
+
+/// Ends the TCP connection from this side first, then waits a little for the client to do the same: closing with
+/// unread bytes would reset the connection and could take the Close with it (RFC 6455 §7.1.1).
+pub(crate) async fn hang_up(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let drained = async {
+        stream.shutdown().await?;
+        let mut sink = [0; 4096];
+        // Bounded in bytes too: a client that keeps talking is cut off.
+        for _ in 0..256 {
+            if stream.read(&mut sink).await? == 0 {
+                break;
+            }
+        }
+        std::io::Result::Ok(())
+    };
+    let _: Result<std::io::Result<()>, _> = timeout(LINGER, drained).await;
+}
+
+/// As bytes where a fault wants a reason that is no text.
+fn close_message(closing: Closing) -> Message {
+    if let Ok(reason) = str::from_utf8(&closing.reason) {
+        return Message::Close(Some(CloseFrame { code: closing.code.into(), reason: reason.into() }));
+    }
+    let mut payload = closing.code.to_be_bytes().to_vec();
+    payload.extend_from_slice(&closing.reason);
+    let header = FrameHeader { opcode: OpCode::Control(Control::Close), ..FrameHeader::default() };
+    Message::Frame(Frame::from_payload(header, Bytes::from(payload)))
+}
+
+/// One admitted client.
+struct Session<'a> {
+    app: &'a App,
+    admitted: Admitted,
+    talk: Talk,
+    deadlines: Deadlines,
+    /// Texts answered, for a fault that counts.
+    answered: u64,
+}
+
+impl<'a> Session<'a> {
+    fn new(app: &'a App, admitted: Admitted) -> Self {
+        Self {
+            app,
+            talk: Talk::new(app.config.dialect, app.config.fault, &admitted.bearer, app.now()),
+            deadlines: Deadlines::new(app, admitted.bearer.expires_at),
+            admitted,
+            answered: 0,
+        }
+    }
+
+    /// Runs until there is an ending; the error of every step is one, too.
+    async fn run<S>(&mut self, socket: &mut WebSocketStream<S>) -> Result<Ending, Ending>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        if let Some(welcome) = self.talk.welcome(self.app.now())
+            && !faulty::was_welcomed(self.app)
+        {
+            self.feed(socket, welcome.into()).await?;
+            self.flush(socket).await?;
+        }
+        let stopped = self.app.stopped();
+        tokio::pin!(stopped);
+        let timer = sleep_until(self.deadlines.next());
+        tokio::pin!(timer);
+        loop {
+            tokio::select! {
+                () = &mut stopped => {
+                    return Ok(Ending::Close(Closing::new(1001, "Server shutting down")));
+                }
+                heard = self.admitted.seat.next() => {
+                    let heard = heard.ok_or(Ending::Drop("dropped from the registry: too slow, or replaced"))?;
+                    self.feed(socket, heard).await?;
+                    self.relay(socket).await?;
+                    self.flush(socket).await?;
+                }
+                inbound = socket.next() => {
+                    self.turn(socket, inbound).await?;
+                    self.flush(socket).await?;
+                }
+                () = &mut timer => {
+                    if let Some(ending) = self.deadlines.due(Instant::now(), self.app) {
+                        return Ok(ending);
+                    }
+                    if self.deadlines.ping_due() {
+                        self.send(socket, Message::Ping(Bytes::new())).await?;
+                        self.flush(socket).await?;
+                    }
+                    timer.as_mut().reset(self.deadlines.next());
+                }
+            }
+        }
+    }
+
+    /// Answers everything that has arrived already, in order. Each message is answered before the next is read,
+    /// because nothing can be said any more once a Close was read.
+    async fn turn<S>(
+        &mut self,
+        socket: &mut WebSocketStream<S>,
+        first: Option<Result<Message, Error>>,
+    ) -> Result<(), Ending>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.deadlines.heard = Instant::now();
+        let mut next = Some(first);
+        let mut bytes = 0;
+        while let Some(inbound) = next {
+            let message = match inbound {
+                Some(Ok(message)) => message,
+                Some(Err(error)) => return Err(ending_of(&error)),
+                None => return Err(Ending::Drop("the stream ended")),
+            };
+            bytes += message.len();
+            for message in faulty::gather(self.app.config.fault, socket, message).await {
+                self.message(socket, message).await?;
+            }
+            next = if bytes < TURN_BYTES { socket.next().now_or_never() } else { None };
+        }
+        Ok(())
+    }
+
+    async fn message<S>(&mut self, socket: &mut WebSocketStream<S>, message: Message) -> Result<(), Ending>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let answer = match message {
+            Message::Text(text) => self.text(&text),
+            Message::Binary(_) => self.talk.binary(),
+            Message::Close(_) => return Err(Ending::ClosedByClient),
+            // tungstenite answers pings itself; pongs were heard, and that is all.
+            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => return Ok(()),
+        };
+        self.deadlines.active = Instant::now();
+        match answer {
+            Answer::Quiet => Ok(()),
+            Answer::Reply(text) => self.feed(socket, text.into()).await,
+            Answer::Broadcast(text) => {
+                let dropped = self.app.hub.broadcast_but(&text.into(), faulty::left_out(self.app, &self.admitted));
+                if dropped > 0 {
+                    tracing::warn!(dropped, "slow readers dropped");
+                }
+                if faulty::dies_of_poison(self.app, self.admitted.seat.id()) {
+                    return Err(Ending::Drop("poisoned"));
+                }
+                // The sender hears itself before it says more, so its own queue cannot run full.
+                self.relay(socket).await
+            }
+            Answer::Close(code, reason) => Err(Ending::Close(Closing::new(code, reason))),
+            Answer::Drop => Err(Ending::Drop("a fault")),
+        }
+    }
+
+    fn text(&mut self, text: &str) -> Answer {
+        let (app, bearer) = (self.app, &self.admitted.bearer);
+        if let Some(plan) = app.plan_of(bearer)
+            && !app.hub.spend(&bearer.identity, plan.messages, plan.window)
+        {
+            return Answer::Reply(talk::rate_limited());
+        }
+        if app.has(Fault::StopsAfterOneMessage) && self.answered > 0 {
+            return Answer::Quiet;
+        }
+        if app.has(Fault::TextLimitOffByOne) && text.len() == 65_536 {
+            return Answer::Close(1009, "Message too big");
+        }
+        self.answered += 1;
+        faulty::poison(app, self.admitted.seat.id(), text);
+        if let Some(name) = faulty::shared_user(app) {
+            self.talk.call_user(name);
+        }
+        let id = if app.config.dialect == Dialect::Shipvox { random_16() } else { [0; 16] };
+        self.talk.text(text, app.now(), id)
+    }
+
+    /// Writes the broadcasts that are waiting.
+    async fn relay<S>(&mut self, socket: &mut WebSocketStream<S>) -> Result<(), Ending>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        while let Some(heard) = self.admitted.seat.waiting() {
+            self.feed(socket, heard).await?;
+        }
+        Ok(())
+    }
+
+    async fn feed<S>(&self, socket: &mut WebSocketStream<S>, text: Utf8Bytes) -> Result<(), Ending>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.send(socket, Message::Text(text)).await
+    }
+
+    /// Writes into the buffer, without a flush.
+    async fn send<S>(&self, socket: &mut WebSocketStream<S>, message: Message) -> Result<(), Ending>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let message = if self.app.has(Fault::MasksServerFrames) { faulty::masked(message) } else { message };
+        match timeout(self.app.config.limits.write, socket.feed(message)).await {
+            Ok(written) => written.map_err(|error| ending_of(&error)),
+            Err(_) => Err(Ending::Drop("the client does not read")),
+        }
+    }
+
+    async fn flush<S>(&self, socket: &mut WebSocketStream<S>) -> Result<(), Ending>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        match timeout(self.app.config.limits.write, socket.flush()).await {
+            Ok(flushed) => flushed.map_err(|error| ending_of(&error)),
+            Err(_) => Err(Ending::Drop("the client does not read")),
+        }
+    }
+}
+
+/// What a broken stream deserves (RFC 6455 §7.4.1). tungstenite says no Close of its own.
+fn ending_of(error: &Error) -> Ending {
+    let violation = |code, reason: &str| Ending::Violation(Closing::new(code, reason));
+    match error {
+        Error::Protocol(
+            tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake
+            | tokio_tungstenite::tungstenite::error::ProtocolError::SendAfterClosing,
+        ) => Ending::Drop("the client is gone"),
+        Error::Protocol(_) => violation(1002, "Protocol error"),
+        Error::Utf8(_) => violation(1007, "Invalid UTF-8"),
+        Error::Capacity(_) => violation(1009, "Message too big"),
+        _ => Ending::Drop("the connection broke"),
+    }
+}
+
+/// When a connection ends by itself.
+struct Deadlines {
+    expiry: Option<Instant>,
+    session: Option<Instant>,
+    idle: Option<Duration>,
+    ping_every: Duration,
+    next_ping: Instant,
+    /// The last time anything came.
+    heard: Instant,
+    /// The last time a message came.
+    active: Instant,
+}
+
+impl Deadlines {
+    fn new(app: &App, expires_at: Option<f64>) -> Self {
+        let (now, limits) = (Instant::now(), &app.config.limits);
+        let left = expires_at.map(|at| at - app.now());
+        Self {
+            // A token that should not have been let in (only a fault does) has no end here either: it is served.
+            expiry: left
+                .filter(|left| app.config.close_at_expiry && *left > 0.0 && *left < FAR.as_secs_f64())
+                .map(|left| now + Duration::from_secs_f64(left)),
+            session: limits.session.map(|session| now + session.min(FAR)),
+            idle: limits.idle,
+            ping_every: limits.ping_every,
+            next_ping: now + limits.ping_every,
+            heard: now,
+            active: now,
+        }
+    }
+
+    fn next(&self) -> Instant {
+        [self.expiry, self.session, self.idle.map(|idle| self.active + idle)]
+            .into_iter()
+            .flatten()
+            .fold(self.next_ping, Instant::min)
+    }
+
+    fn due(&self, now: Instant, app: &App) -> Option<Ending> {
+        let passed = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
+        if passed(self.expiry) {
+            let expired = refusal::closing(app.config.dialect, &Denial::Token(Refusal::Expired));
+            return Some(Ending::Close(expired));
+        }
+        if passed(self.session) {
+            return Some(Ending::Close(Closing::new(1001, "Maximum connection time reached")));
+        }
+        if passed(self.idle.map(|idle| self.active + idle)) {
+            return Some(Ending::Close(Closing::new(1001, "Idle for too long")));
+        }
+        passed(Some(self.heard + 3 * self.ping_every)).then_some(Ending::Drop("no answer to pings"))
+    }
+
+    fn ping_due(&mut self) -> bool {
+        let due = self.next_ping <= Instant::now();
+        if due {
+            self.next_ping = Instant::now() + self.ping_every;
+        }
+        due
+    }
+}
+
+impl std::fmt::Display for Ending {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text: Cow<'_, str> = match self {
+            Ending::ClosedByClient => "closed by the client".into(),
+            Ending::Close(closing) | Ending::Violation(closing) => {
+                format!("{} {}", closing.code, String::from_utf8_lossy(&closing.reason)).into()
+            }
+            Ending::Drop(why) => (*why).into(),
+        };
+        f.write_str(&text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use tokio::io::{DuplexStream, duplex};
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::config::Config;
+    use crate::gate::Bearer;
+
+    /// A session over an in-memory pipe, and the client's end of it.
+    struct Pipe {
+        client: WebSocketStream<DuplexStream>,
+        began: Instant,
+        /// Dropping it would stop the server.
+        _stop: watch::Sender<bool>,
+    }
+
+    async fn pipe(dialect: Dialect, expires_in: Option<f64>) -> Pipe {
+        let mut config = Config::new(dialect, "secret");
+        config.clock = Clock::following_tokio(1_000_000.0);
+        config.users = Some(Vec::new());
+        let (stop, stopped) = watch::channel(false);
+        let app = App::new(config, stopped).unwrap();
+        let expires_at = expires_in.map(|seconds| app.now() + seconds);
+        let bearer = Bearer { expires_at, ..faulty::anonymous() };
+        let seat = app.hub.enter("alice", 1).unwrap();
+        let (server, client) = duplex(4096);
+        let began = Instant::now();
+        tokio::spawn(async move {
+            let socket = websocket(server, Vec::new(), &app.config.limits).await;
+            serve(&app, socket, Admitted { bearer, seat }, "127.0.0.1:1".parse().unwrap()).await;
+        });
+        let client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
+        Pipe { client, began, _stop: stop }
+    }
+
+    impl Pipe {
+        /// Reads, and so answers pings, until the server closes: the code, and after how many seconds.
+        async fn closed(&mut self) -> (u16, u64) {
+            loop {
+                match self.client.next().await.unwrap().unwrap() {
+                    Message::Close(Some(frame)) => return (frame.code.into(), self.began.elapsed().as_secs()),
+                    _ => continue,
+                }
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_token_ends_the_session_and_talk_does_not_help() {
+        let mut pipe = pipe(Dialect::Simutrador, Some(250.0)).await;
+        pipe.client.send(Message::text(r#"{"type":"ping"}"#)).await.unwrap();
+        assert_eq!(pipe.closed().await, (4003, 250));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_far_end_is_no_end() {
+        let mut pipe = pipe(Dialect::Omni2, Some(1e15)).await;
+        assert_eq!(pipe.closed().await, (1001, 3600));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_ends_the_session_and_a_message_defers_it() {
+        let mut pipe = pipe(Dialect::Simutrador, None).await;
+        tokio::time::sleep(Duration::from_secs(50)).await;
+        pipe.client.send(Message::text("{}")).await.unwrap();
+        assert_eq!(pipe.closed().await, (1001, 350));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dead_client_is_dropped() {
+        let mut pipe = pipe(Dialect::PersonalAssistant, None).await;
+        // Nothing is read, so no ping is answered.
+        tokio::time::sleep(Duration::from_secs(61)).await;
+        let mut last = None;
+        while let Some(message) = pipe.client.next().await {
+            last = Some(message);
+        }
+        assert!(last.unwrap().is_err(), "dropped without a Close");
+    }
+}
