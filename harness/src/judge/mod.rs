@@ -109,7 +109,7 @@ pub fn session(
         }
         let Some(connection) = observation.connections.get(mark.connection) else { continue };
         match step {
-            Step::Open(open) => checks.extend(opened(weight, open, connection, learned)),
+            Step::Open(open) => checks.extend(opened(weight, open, connection, mark, learned)),
             Step::Hear(hear) => checks.push(heard(weight, hear, mark, observation, learned)),
             Step::Alive(alive) => checks.push(lives(weight, alive, mark, connection, learned)),
             Step::Await(wait) => checks.push(awaited(weight, wait, mark, connection, profile)),
@@ -121,8 +121,8 @@ pub fn session(
 }
 
 /// Grades one opening.
-fn opened(weight: Weight, open: &Open, connection: &Connection, learned: &Learned) -> Vec<Check> {
-    let outcome = outcome::of(connection, learned.speaks);
+fn opened(weight: Weight, open: &Open, connection: &Connection, mark: &Mark, learned: &Learned) -> Vec<Check> {
+    let outcome = outcome::of(&connection.events[..mark.to], learned.speaks);
     let mut checks = vec![expected(weight, open.expect, &outcome)];
     if let Some(wanted) = &open.answer {
         checks.extend(answer::head(weight, wanted, connection));
