@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::case::{Alive, Await, Awaited, CaseText, Expect, Hear, Lint, Open, Step};
-use crate::observation::{Connection, Mark, Observation, Trouble, What};
+use crate::observation::{Connection, Mark, Message, Observation, Trouble, What};
 use crate::outcome::{self, Outcome};
 use crate::profile::{Echo, Profile};
 use crate::report::Failure;
@@ -205,13 +205,15 @@ pub fn said_on(marks: &[Mark], connection: usize) -> Vec<String> {
 ///
 /// Where the echo does not say which message it answers, each answer is an empty text.
 pub fn answers(connection: &Connection, from: usize, learned: &Learned) -> Vec<String> {
-    let Some(echo) = &learned.echo else { return Vec::new() };
-    connection
-        .messages()
-        .iter()
-        .filter(|message| message.event >= from && message.opcode == frame::TEXT)
-        .filter_map(|message| echo.reply.answered(&message.text()))
-        .collect()
+    let messages = connection.messages();
+    let late = messages.iter().filter(|message| message.event >= from);
+    late.filter_map(|message| answer(message, learned)).collect()
+}
+
+/// The message that this one answers, if it is an answer.
+pub fn answer(message: &Message, learned: &Learned) -> Option<String> {
+    let echo = learned.echo.as_ref().filter(|_| message.opcode == frame::TEXT)?;
+    echo.reply.answered(&message.text())
 }
 
 /// Every message said was answered once, in order, and nothing else was.

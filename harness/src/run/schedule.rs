@@ -265,7 +265,9 @@ fn deadlines(target: &Target, options: &Options, control: Duration) -> Deadlines
     let scale = |time: Duration| time.mul_f64(options.timeout_scale.clamp(0.01, 1_000.0));
     let settle = Duration::from_millis(target.profile.settle_ms.unwrap_or(250)).max(control * 4);
     Deadlines {
-        answer: scale(Duration::from_secs(5).max(control * 20)),
+        dial: scale(Duration::from_secs(5)),
+        // However slow the control was, a run against a target that trickles must come to an end.
+        answer: scale((control * 20).clamp(Duration::from_secs(5), Duration::from_secs(30))),
         settle: scale(settle.min(Duration::from_secs(5))),
         refusal: scale(settle.clamp(Duration::from_secs(1), Duration::from_secs(5))),
         finish: scale(Duration::from_millis(250)),
