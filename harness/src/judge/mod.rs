@@ -150,10 +150,17 @@ pub fn not_run(head: &CaseText, why: Option<&Failure>) -> Vec<Check> {
     let why = match why {
         Some(Failure::Unreachable(_)) => "not run: the target cannot be reached",
         Some(Failure::FirstControl(_)) => "not run: the valid token was not admitted",
+        Some(Failure::NoToken(_)) => "not run: no valid token can be made",
         Some(Failure::Interrupted) => "not run: interrupted",
-        None => "not run: a control failed before it",
+        Some(Failure::ControlLost(_)) | None => "not run: a control failed before it",
     };
     vec![Weight::of(head).check(Grade::Inconclusive, "the case is played", why)]
+}
+
+/// The check of a case on which the harness itself failed.
+pub fn panicked(head: &CaseText, why: &str) -> Vec<Check> {
+    let observed = format!("gatecrash panicked, which is a bug in gatecrash: {why}");
+    vec![Weight::of(head).check(Grade::Error, "the case is played", observed)]
 }
 
 /// What an expectation says in words.

@@ -611,21 +611,12 @@ fn request(host: String, declared: &HttpEndpoint, http: &Http, bearer: Option<&T
     opening
 }
 
-/// A control: the valid token on the first carrier, nothing else.
-pub(super) async fn control(context: &Context<'_>, actor: &Actor) -> Connection {
+/// A control: the valid token on the first carrier, nothing else. Fails when the profile gives no such token.
+pub(super) async fn control(context: &Context<'_>, actor: &Actor) -> Result<Connection, String> {
     let open = Open { name: "control".to_owned(), ..Open::default() };
     let observation = play(context, actor, &[Step::Open(Box::new(open))]).await;
     let trouble = observation.marks.into_iter().find_map(|mark| mark.trouble).map(|trouble| match trouble {
         Trouble::NotApplicable(why) | Trouble::Fault(why) => why,
     });
-    observation.connections.into_iter().next().unwrap_or_else(|| Connection {
-        name: "control".to_owned(),
-        sent: Vec::new(),
-        key: None,
-        token: None,
-        events: vec![crate::observation::Event {
-            at: Duration::ZERO,
-            what: What::End(crate::observation::End::NoConnection(trouble.unwrap_or_default())),
-        }],
-    })
+    observation.connections.into_iter().next().ok_or_else(|| trouble.unwrap_or_default())
 }
