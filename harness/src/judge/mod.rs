@@ -20,7 +20,6 @@ use crate::report::Failure;
 use crate::target::Target;
 use crate::verdict::{Basis, Check, Grade, Level, Severity};
 use crate::wire::frame;
-use crate::wire::opening::accept_for;
 
 /// What the first control taught about a target. Facts that help to look, never expectations.
 #[derive(Debug, Clone, Default)]
@@ -126,21 +125,6 @@ fn opened(weight: Weight, open: &Open, connection: &Connection, mark: &Mark, lea
     let mut checks = vec![expected(weight, open.expect, &outcome)];
     if let Some(wanted) = &open.answer {
         checks.extend(answer::head(weight, wanted, connection));
-    }
-    // A 101 with a wrong accept value is no upgrade for any client (RFC 6455 §4.1).
-    if let (Some(head), Some(key)) = (connection.head(), &connection.key)
-        && head.status == 101
-        && open.expect == Expect::Admitted
-    {
-        let right = accept_for(key.as_bytes());
-        let given = head.header("sec-websocket-accept").unwrap_or_default();
-        if given != right {
-            checks.push(weight.check(
-                weight.broken(),
-                format!("101 with Sec-WebSocket-Accept: {right}"),
-                format!("101 with Sec-WebSocket-Accept: {}", given.escape_debug()),
-            ));
-        }
     }
     checks
 }

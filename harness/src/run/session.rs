@@ -413,7 +413,8 @@ async fn observe_opening(live: &mut Live, context: &Context<'_>, expect: Expect,
         return;
     }
     let welcomed = context.target.profile.welcome.is_some();
-    if expect == Expect::Admitted {
+    // Where both are right, whatever comes first decides.
+    if matches!(expect, Expect::Admitted | Expect::Either) {
         if !welcomed {
             send_probe(live, context, word, answer_by).await;
         }
