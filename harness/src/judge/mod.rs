@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::case::{Alive, Await, Awaited, CaseText, Expect, Hear, Lint, Open, Step};
-use crate::observation::{Connection, Mark, Observation, Trouble, What};
+use crate::observation::{Connection, Mark, Message, Observation, Trouble, What};
 use crate::outcome::{self, Outcome};
 use crate::profile::{Echo, Profile};
 use crate::report::Failure;
@@ -150,10 +150,17 @@ pub fn not_run(head: &CaseText, why: Option<&Failure>) -> Vec<Check> {
     let why = match why {
         Some(Failure::Unreachable(_)) => "not run: the target cannot be reached",
         Some(Failure::FirstControl(_)) => "not run: the valid token was not admitted",
+        Some(Failure::NoToken(_)) => "not run: no valid token can be made",
         Some(Failure::Interrupted) => "not run: interrupted",
-        None => "not run: a control failed before it",
+        Some(Failure::ControlLost(_)) | None => "not run: a control failed before it",
     };
     vec![Weight::of(head).check(Grade::Inconclusive, "the case is played", why)]
+}
+
+/// The check of a case on which the harness itself failed.
+pub fn panicked(head: &CaseText, why: &str) -> Vec<Check> {
+    let observed = format!("gatecrash panicked, which is a bug in gatecrash: {why}");
+    vec![Weight::of(head).check(Grade::Error, "the case is played", observed)]
 }
 
 /// What an expectation says in words.
@@ -205,13 +212,15 @@ pub fn said_on(marks: &[Mark], connection: usize) -> Vec<String> {
 ///
 /// Where the echo does not say which message it answers, each answer is an empty text.
 pub fn answers(connection: &Connection, from: usize, learned: &Learned) -> Vec<String> {
-    let Some(echo) = &learned.echo else { return Vec::new() };
-    connection
-        .messages()
-        .iter()
-        .filter(|message| message.event >= from && message.opcode == frame::TEXT)
-        .filter_map(|message| echo.reply.answered(&message.text()))
-        .collect()
+    let messages = connection.messages();
+    let late = messages.iter().filter(|message| message.event >= from);
+    late.filter_map(|message| answer(message, learned)).collect()
+}
+
+/// The message that this one answers, if it is an answer.
+pub fn answer(message: &Message, learned: &Learned) -> Option<String> {
+    let echo = learned.echo.as_ref().filter(|_| message.opcode == frame::TEXT)?;
+    echo.reply.answered(&message.text())
 }
 
 /// Every message said was answered once, in order, and nothing else was.

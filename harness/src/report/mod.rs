@@ -41,8 +41,12 @@ pub enum RunEvent<'a> {
 pub enum Failure {
     /// No connection could be made; the text is the system's.
     Unreachable(String),
+    /// The profile gives no valid token to try; the text says why.
+    NoToken(String),
     /// The valid token was not admitted; the text says what came instead.
     FirstControl(String),
+    /// The valid token was admitted at first, and later no more; the text says what came instead, and after what.
+    ControlLost(String),
     /// It was asked to stop.
     Interrupted,
 }
@@ -249,8 +253,10 @@ impl Report {
     pub fn exit(&self, standard: Standard) -> Exit {
         match &self.failure {
             Some(Failure::Unreachable(_) | Failure::FirstControl(_)) => return Exit::NoControl,
+            Some(Failure::NoToken(_)) => return Exit::Usage,
             Some(Failure::Interrupted) => return Exit::Interrupted,
-            None => {}
+            // What was proved before still counts; the rest is inconclusive.
+            Some(Failure::ControlLost(_)) | None => {}
         }
         let fails = |trial: &TrialReport| match trial.verdict {
             Verdict::Fail => trial.severity >= standard.fail_on,
