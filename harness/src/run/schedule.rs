@@ -160,7 +160,9 @@ pub async fn run(
         controls: &runner.controls,
         profile: &target.profile,
         redactor: &redactor,
-        refusal_budget: runner.scaled(Duration::from_millis(target.profile.refusal_budget_ms.unwrap_or(1_000))),
+        // A promise, not a deadline: a hurried run does not tighten it.
+        refusal_budget: Duration::from_millis(target.profile.refusal_budget_ms.unwrap_or(1_000))
+            .mul_f64(options.timeout_scale.max(1.0)),
     };
     for trial in trials.iter().filter(|trial| trial.wanted) {
         let ended = played.iter().find(|played| std::ptr::eq(played.trial, trial));
