@@ -109,7 +109,7 @@ pub fn session(
         }
         let Some(connection) = observation.connections.get(mark.connection) else { continue };
         match step {
-            Step::Open(open) => checks.extend(opened(weight, open, connection, learned)),
+            Step::Open(open) => checks.extend(opened(weight, open, connection, mark, learned)),
             Step::Hear(hear) => checks.push(heard(weight, hear, mark, observation, learned)),
             Step::Alive(alive) => checks.push(lives(weight, alive, mark, connection, learned)),
             Step::Await(wait) => checks.push(awaited(weight, wait, mark, connection, profile)),
@@ -121,8 +121,8 @@ pub fn session(
 }
 
 /// Grades one opening.
-fn opened(weight: Weight, open: &Open, connection: &Connection, learned: &Learned) -> Vec<Check> {
-    let outcome = outcome::of(connection, learned.speaks);
+fn opened(weight: Weight, open: &Open, connection: &Connection, mark: &Mark, learned: &Learned) -> Vec<Check> {
+    let outcome = outcome::of(mark.until(connection), learned.speaks);
     let mut checks = vec![expected(weight, open.expect, &outcome)];
     if let Some(wanted) = &open.answer {
         checks.extend(answer::head(weight, wanted, connection));
@@ -326,7 +326,7 @@ fn lives(weight: Weight, alive: &Alive, mark: &Mark, connection: &Connection, le
     let answered = if learned.echo.is_some() {
         !answers(connection, mark.from, learned).is_empty()
     } else {
-        connection.events[mark.from..mark.to]
+        mark.part(connection)
             .iter()
             .any(|event| matches!(&event.what, What::Frame(frame) if frame.opcode == frame::PONG))
     };
@@ -335,7 +335,7 @@ fn lives(weight: Weight, alive: &Alive, mark: &Mark, connection: &Connection, le
 
 /// What came in during a step, in words.
 fn since(connection: &Connection, mark: &Mark) -> String {
-    let part = &connection.events[mark.from.min(mark.to)..mark.to];
+    let part = mark.part(connection);
     let mut words = Vec::new();
     for event in part {
         match &event.what {
@@ -363,7 +363,7 @@ fn since(connection: &Connection, mark: &Mark) -> String {
 
 fn awaited(weight: Weight, wait: &Await, mark: &Mark, connection: &Connection, profile: &Profile) -> Check {
     let weight = weight.at(wait.level);
-    let part = &connection.events[mark.from.min(mark.to)..mark.to];
+    let part = mark.part(connection);
     let closed = part.iter().any(|event| matches!(&event.what, What::Frame(frame) if frame.opcode == frame::CLOSE));
     let over = part.iter().any(|event| matches!(&event.what, What::End(_)));
     let spoke = part.iter().any(|event| matches!(&event.what, What::Frame(frame) if frame.is_data()));

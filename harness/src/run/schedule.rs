@@ -19,7 +19,7 @@ use super::session::{Actor, Context, Deadlines, control, play, unix_now};
 use crate::case::{self, Body, Expect, Step};
 use crate::catalogue::Catalogue;
 use crate::judge::{self, Learned, Run, Seen, Weight};
-use crate::observation::{Observation, Trouble};
+use crate::observation::{Mark, Observation, Trouble};
 use crate::outcome::{self, Outcome};
 use crate::plan::{self, Selection, Trial, class_of};
 use crate::profile::{Echo, Profile, Shape};
@@ -254,10 +254,13 @@ fn grade(
     checks
 }
 
-/// The outcome of every opening of every trial, in order.
+/// The outcome of every opening of every trial, by trial, variant and step.
 fn outcomes(played: &[Played<'_>], speaks: bool) -> Vec<Vec<Vec<Outcome>>> {
     let of = |observation: &Observation| {
-        observation.connections.iter().map(|connection| outcome::of(connection, speaks)).collect()
+        let events = |mark: &Mark| {
+            observation.connections.get(mark.connection).map_or(&[][..], |connection| mark.until(connection))
+        };
+        observation.marks.iter().map(|mark| outcome::of(events(mark), speaks)).collect()
     };
     played.iter().map(|played| played.observations.iter().map(of).collect()).collect()
 }
@@ -266,23 +269,17 @@ fn outcomes(played: &[Played<'_>], speaks: bool) -> Vec<Vec<Vec<Outcome>>> {
 fn seen<'a>(played: &'a [Played<'a>], outcomes: &'a [Vec<Vec<Outcome>>]) -> Vec<Seen<'a>> {
     let mut all = Vec::new();
     for (played, outcomes) in played.iter().zip(outcomes).filter(|(played, _)| played.valid) {
-        for ((variant, observation), outcomes) in
-            played.trial.case.variants.iter().zip(&played.observations).zip(outcomes)
-        {
+        let case = played.trial.case;
+        for ((variant, observation), outcomes) in case.variants.iter().zip(&played.observations).zip(outcomes) {
             let Body::Steps(steps) = &variant.body else { continue };
-            for mark in &observation.marks {
-                let (Some(Step::Open(open)), Some(connection), Some(outcome)) =
-                    (steps.get(mark.step), observation.connections.get(mark.connection), outcomes.get(mark.connection))
+            for (mark, outcome) in observation.marks.iter().zip(outcomes) {
+                let (Some(Step::Open(open)), Some(connection)) =
+                    (steps.get(mark.step), observation.connections.get(mark.connection))
                 else {
                     continue;
                 };
-                all.push(Seen {
-                    code: &played.trial.case.head.code,
-                    class: class_of(played.trial.case, open.class),
-                    expect: open.expect,
-                    outcome,
-                    connection,
-                });
+                let class = class_of(case, open.class);
+                all.push(Seen { code: &case.head.code, class, expect: open.expect, outcome, connection });
             }
         }
     }
@@ -343,7 +340,7 @@ impl Runner<'_> {
             Context { target: &self.target, keys: &self.keys, learned: &self.learned, deadlines: self.deadlines };
         let begun = Instant::now();
         let connection = control(&context, &actor).await?;
-        let outcome = outcome::of(&connection, self.learned.speaks);
+        let outcome = outcome::of(&connection.events, self.learned.speaks);
         if self.controls.is_empty() {
             let control = connection.events.last().map_or(begun.elapsed(), |event| event.at);
             Arc::make_mut(&mut self.learned).control = control;
