@@ -401,36 +401,17 @@ impl Runner<'_> {
         };
         let (alone, together): (Vec<_>, Vec<_>) =
             trials.iter().filter(runnable).partition(|trial| trial.case.head.alone);
-        let batches = together.chunks(BATCH).map(<[_]>::to_vec).chain(alone.chunks(1).map(<[_]>::to_vec));
-        let mut all = Vec::new();
-        let mut lost = None;
-        for batch in batches {
-            let jobs = if batch.len() == 1 { 1 } else { self.options.jobs.max(1) };
-            let mut played = self.play_batch(&batch, jobs, ended).await;
-            if self.options.interrupt.is_requested() {
-                // No control stands behind the last batch.
-                played.iter_mut().for_each(|played| played.valid = false);
-                all.extend(played);
-                break;
+        let mut played = Vec::new();
+        let mut lost = self.play_group(&together, self.options.jobs.max(1), &mut played, ended).await;
+        for trial in alone {
+            if lost.is_none() && !self.options.interrupt.is_requested() {
+                lost = self.play_group(&[trial], 1, &mut played, ended).await;
             }
-            let outcome = self.unless_interrupted(Self::closing_control).await;
-            let valid = matches!(outcome, Some(Ok(Outcome::Admitted(_))));
-            played.iter_mut().for_each(|played| played.valid = valid);
-            let since: Vec<String> = played.iter().map(|played| played.trial.id()).collect();
-            all.extend(played);
-            let observed = match outcome {
-                Some(Ok(Outcome::Admitted(_))) => continue,
-                Some(Ok(outcome)) => outcome.to_string(),
-                Some(Err(why)) => why,
-                None => break,
-            };
-            lost = Some(format!("{observed}; played since the last good control: {}", since.join(", ")));
-            break;
         }
-        (all, lost)
+        (played, lost)
     }
 
-    /// A control after a batch. One that fails is tried again, because a limiter or a restart may be over soon.
+    /// A control after some trials. One that fails is tried again, because a limiter or a restart may be over soon.
     async fn closing_control(&mut self) -> Result<Outcome, String> {
         let mut outcome = self.control().await;
         for pause in [50, 200, 750] {
@@ -443,20 +424,26 @@ impl Runner<'_> {
         outcome
     }
 
-    async fn play_batch<'t>(
+    /// Plays trials side by side, with a control after every [`BATCH`] that ended and after the last.
+    ///
+    /// A control speaks for the trials that ended before it began; those that are still in flight wait for the next.
+    /// When one fails nothing more is begun, and what was observed instead is given back.
+    async fn play_group<'t>(
         &mut self,
-        batch: &[&'t Trial<'t>],
+        group: &[&'t Trial<'t>],
         jobs: usize,
+        played: &mut Vec<Played<'t>>,
         ended: &mut (dyn FnMut(&Trial<'_>) + Send),
-    ) -> Vec<Played<'t>> {
+    ) -> Option<String> {
         let mut waiting: Vec<(usize, Session)> = Vec::new();
-        for (index, trial) in batch.iter().enumerate().rev() {
+        for (index, trial) in group.iter().enumerate().rev() {
             let actor = self.actor(&trial.carrier);
             waiting.push((index, self.session(index, trial, actor)));
         }
         let mut flying = JoinSet::new();
         let mut tasks = HashMap::new();
-        let mut played = Vec::new();
+        let mut fresh: Vec<Played<'t>> = Vec::new();
+        let mut lost = None;
         loop {
             while flying.len() < jobs
                 && !self.options.interrupt.is_requested()
@@ -475,25 +462,52 @@ impl Runner<'_> {
             match next {
                 None => break,
                 Some(Ok((index, observations, took))) => {
-                    ended(batch[index]);
-                    played.push(Played { trial: batch[index], observations, took, valid: true, panicked: None });
+                    ended(group[index]);
+                    fresh.push(Played { trial: group[index], observations, took, valid: false, panicked: None });
                 }
                 // A panic is ours: it is reported where it happened, and the other cases keep their verdicts.
                 Some(Err(error)) => {
                     let index = tasks.get(&error.id()).copied();
                     if let (Ok(payload), Some(index)) = (error.try_into_panic(), index) {
-                        played.push(Played {
-                            trial: batch[index],
+                        let panicked = Some(panic_text(payload.as_ref()));
+                        let took = Duration::ZERO;
+                        fresh.push(Played {
+                            trial: group[index],
                             observations: Vec::new(),
-                            took: Duration::ZERO,
-                            valid: true,
-                            panicked: Some(panic_text(payload.as_ref())),
+                            took,
+                            valid: false,
+                            panicked,
                         });
                     }
                 }
             }
+            if fresh.len() >= BATCH && lost.is_none() {
+                lost = self.vouch(&mut fresh, played).await;
+                if lost.is_some() {
+                    waiting.clear();
+                }
+            }
         }
-        played
+        if !fresh.is_empty() && lost.is_none() {
+            lost = self.vouch(&mut fresh, played).await;
+        }
+        played.extend(fresh);
+        lost
+    }
+
+    /// Makes a control; when it is admitted the `fresh` trials are valid. Otherwise says what came instead.
+    async fn vouch<'t>(&mut self, fresh: &mut Vec<Played<'t>>, played: &mut Vec<Played<'t>>) -> Option<String> {
+        let outcome = self.unless_interrupted(Self::closing_control).await;
+        let valid = matches!(outcome, Some(Ok(Outcome::Admitted(_))));
+        fresh.iter_mut().for_each(|played| played.valid = valid);
+        let since: Vec<String> = fresh.iter().map(|played| played.trial.id()).collect();
+        played.append(fresh);
+        let observed = match outcome {
+            None | Some(Ok(Outcome::Admitted(_))) => return None,
+            Some(Ok(outcome)) => outcome.to_string(),
+            Some(Err(why)) => why,
+        };
+        Some(format!("{observed}; played since the last good control: {}", since.join(", ")))
     }
 
     fn session(&self, index: usize, trial: &Trial<'_>, actor: Actor) -> Session {

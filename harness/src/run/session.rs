@@ -306,7 +306,7 @@ impl Session<'_> {
                     count += answers.more(log);
                     count >= heard.len()
                 };
-                if read_until(live, answer_by, all).await {
+                if read_until(live, answer_by, all).await && !has_close(&live.log) {
                     // What is sent twice comes before the pong to a ping that is sent now.
                     let settle_by = Instant::now() + deadlines.settle;
                     live.send(frame::PING, b"flush", settle_by).await;
