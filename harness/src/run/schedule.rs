@@ -484,7 +484,9 @@ impl Runner<'_> {
             if fresh.len() >= BATCH && lost.is_none() {
                 lost = self.vouch(&mut fresh, played).await;
                 if lost.is_some() {
+                    // Nothing will vouch for what is still in flight.
                     waiting.clear();
+                    flying.abort_all();
                 }
             }
         }
