@@ -159,6 +159,18 @@ pub struct Mark {
     pub trouble: Option<Trouble>,
 }
 
+impl Mark {
+    /// What happened on its connection during the step.
+    pub fn part<'a>(&self, connection: &'a Connection) -> &'a [Event] {
+        self.until(connection).get(self.from..).unwrap_or_default()
+    }
+
+    /// What happened on its connection until the step ended.
+    pub fn until<'a>(&self, connection: &'a Connection) -> &'a [Event] {
+        &connection.events[..self.to.min(connection.events.len())]
+    }
+}
+
 /// Why a step could not be done; never a fault of the target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trouble {

@@ -121,7 +121,7 @@ pub fn session(
 
 /// Grades one opening.
 fn opened(weight: Weight, open: &Open, connection: &Connection, mark: &Mark, learned: &Learned) -> Vec<Check> {
-    let outcome = outcome::of(&connection.events[..mark.to], learned.speaks);
+    let outcome = outcome::of(mark.until(connection), learned.speaks);
     let mut checks = vec![expected(weight, open.expect, &outcome)];
     if let Some(wanted) = &open.answer {
         checks.extend(answer::head(weight, wanted, connection));
@@ -310,7 +310,7 @@ fn lives(weight: Weight, alive: &Alive, mark: &Mark, connection: &Connection, le
     let answered = if learned.echo.is_some() {
         !answers(connection, mark.from, learned).is_empty()
     } else {
-        connection.events[mark.from..mark.to]
+        mark.part(connection)
             .iter()
             .any(|event| matches!(&event.what, What::Frame(frame) if frame.opcode == frame::PONG))
     };
@@ -319,7 +319,7 @@ fn lives(weight: Weight, alive: &Alive, mark: &Mark, connection: &Connection, le
 
 /// What came in during a step, in words.
 fn since(connection: &Connection, mark: &Mark) -> String {
-    let part = &connection.events[mark.from.min(mark.to)..mark.to];
+    let part = mark.part(connection);
     let mut words = Vec::new();
     for event in part {
         match &event.what {
@@ -347,7 +347,7 @@ fn since(connection: &Connection, mark: &Mark) -> String {
 
 fn awaited(weight: Weight, wait: &Await, mark: &Mark, connection: &Connection, profile: &Profile) -> Check {
     let weight = weight.at(wait.level);
-    let part = &connection.events[mark.from.min(mark.to)..mark.to];
+    let part = mark.part(connection);
     let closed = part.iter().any(|event| matches!(&event.what, What::Frame(frame) if frame.opcode == frame::CLOSE));
     let over = part.iter().any(|event| matches!(&event.what, What::End(_)));
     let spoke = part.iter().any(|event| matches!(&event.what, What::Frame(frame) if frame.is_data()));

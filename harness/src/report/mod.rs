@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::case::Case;
 use crate::catalogue::Catalogue;
+use crate::document::printable;
 use crate::plan::Trial;
 use crate::redact::Redactor;
 use crate::target::Target;
@@ -114,13 +115,13 @@ impl TrialReport {
             id: trial.id(),
             code: head.code.clone(),
             name: head.name.clone(),
-            title: head.title.clone(),
+            title: printable(&head.title),
             level: head.level,
             basis: head.level.into(),
             severity: head.severity,
-            source: catalogue.places(head),
+            source: catalogue.places(head).iter().map(|place| printable(place)).collect(),
             weakness: head.weakness.clone(),
-            mend: weakness.map(|weakness| weakness.mend.clone()),
+            mend: weakness.map(|weakness| printable(&weakness.mend)),
             verdict: Verdict::of(&[]),
             expected: String::new(),
             observed: String::new(),
@@ -139,6 +140,7 @@ impl TrialReport {
     pub fn checks(&mut self, checks: Vec<Check>, redactor: &Redactor) {
         self.checks = checks;
         for check in &mut self.checks {
+            check.label = redactor.clean(&check.label);
             check.expected = redactor.clean(&check.expected);
             check.observed = redactor.clean(&check.observed);
         }
@@ -209,9 +211,10 @@ impl Summary {
 impl Report {
     /// A report of nothing yet.
     pub fn new(target: &Target, seed: u64) -> Self {
+        let redactor = Redactor::for_secret(&target.secret);
         Self {
-            target: target.profile.name.clone(),
-            url: target.endpoint.to_string(),
+            target: redactor.clean(&target.profile.name),
+            url: redactor.clean(&target.endpoint.to_string()),
             seed,
             failure: None,
             trials: Vec::new(),

@@ -18,7 +18,7 @@ const MAX_SENT_EVIDENCE_BYTES: usize = 1024;
 /// The largest head that is waited for; clients in use stop at a quarter of it.
 const MAX_HEAD_BYTES: usize = 1 << 20;
 /// The most events of one connection that are kept: a flood of empty frames must end like any other flood.
-const MAX_EVENTS: usize = 10_000;
+const MAX_EVENTS: usize = 5_000;
 /// The most events and bytes that are kept of what a server goes on to say after the harness has closed.
 const MAX_LATE: (usize, usize) = (256, 64 << 10);
 /// The most bytes that are taken in at once, so that what waits to be read stays small.

@@ -73,6 +73,15 @@ impl Interrupt {
         self.flag.load(Ordering::SeqCst)
     }
 
+    /// Does something, unless the run is asked to end meanwhile.
+    async fn unless<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.requested() => None,
+            done = work => Some(done),
+        }
+    }
+
     async fn requested(&self) {
         let notified = self.notify.notified();
         if !self.is_requested() {
@@ -131,7 +140,7 @@ pub async fn run(
         actors: 0,
     };
 
-    let first = runner.unless_interrupted(Runner::first_control).await;
+    let first = options.interrupt.unless(runner.first_control()).await;
     // Cases that need an echo are also for a target that was seen to echo.
     let target =
         &Target { profile: Profile { echo: runner.learned.echo.clone(), ..target.profile.clone() }, ..target.clone() };
@@ -260,7 +269,7 @@ fn grade(
 fn outcomes(played: &[Played<'_>], speaks: bool) -> Vec<Vec<Vec<Outcome>>> {
     let of = |observation: &Observation| {
         let events = |mark: &Mark| {
-            observation.connections.get(mark.connection).map_or(&[][..], |connection| &connection.events[..mark.to])
+            observation.connections.get(mark.connection).map_or(&[][..], |connection| mark.until(connection))
         };
         observation.marks.iter().map(|mark| outcome::of(events(mark), speaks)).collect()
     };
@@ -323,16 +332,6 @@ impl Runner<'_> {
         let seed = mix(self.options.seed, self.actors);
         let user = self.target.profile.user.clone().unwrap_or_else(|| format!("gatecrash-{:06x}", seed & 0xFF_FFFF));
         Actor { user, seed, carrier: carrier.clone() }
-    }
-
-    /// Does something, unless the run is asked to end meanwhile.
-    async fn unless_interrupted<T>(&mut self, work: impl AsyncFnOnce(&mut Self) -> T) -> Option<T> {
-        let interrupt = self.options.interrupt.clone();
-        tokio::select! {
-            biased;
-            () = interrupt.requested() => None,
-            done = work(self) => Some(done),
-        }
     }
 
     async fn control(&mut self) -> Result<Outcome, String> {
@@ -486,7 +485,9 @@ impl Runner<'_> {
             if fresh.len() >= BATCH && lost.is_none() {
                 lost = self.vouch(&mut fresh, played).await;
                 if lost.is_some() {
+                    // Nothing will vouch for what is still in flight.
                     waiting.clear();
+                    flying.abort_all();
                 }
             }
         }
@@ -499,7 +500,7 @@ impl Runner<'_> {
 
     /// Makes a control; when it is admitted the `fresh` trials are valid. Otherwise says what came instead.
     async fn vouch<'t>(&mut self, fresh: &mut Vec<Played<'t>>, played: &mut Vec<Played<'t>>) -> Option<String> {
-        let outcome = self.unless_interrupted(Self::closing_control).await;
+        let outcome = self.options.interrupt.unless(self.closing_control()).await;
         let valid = matches!(outcome, Some(Ok(Outcome::Admitted(_))));
         fresh.iter_mut().for_each(|played| played.valid = valid);
         let since: Vec<String> = fresh.iter().map(|played| played.trial.id()).collect();
