@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::document::printable;
 use crate::profile::{Carrier, Profile};
 use crate::secret::{self, SecretBytes, SecretError};
 
@@ -105,7 +106,8 @@ impl Target {
 impl Endpoint {
     /// Reads a URL.
     pub fn parse(url: &str) -> Result<Self, TargetError> {
-        let wrong = |why: &str| TargetError::Url(format!("`{}` is no usable URL: {why}", crate::redact::jwts(url)));
+        let wrong =
+            |why: &str| TargetError::Url(format!("`{}` is no usable URL: {why}", printable(&crate::redact::jwts(url))));
         if crate::redact::jwts(url) != url {
             return Err(wrong("a token stands in it; write {token} in its place, and gatecrash makes the tokens"));
         }

@@ -240,7 +240,7 @@ async fn reports(arguments: &Run) -> Result<Vec<Report>, Problem> {
     let catalogue = Catalogue::bundled().map_err(Problem::Bundled)?;
     let unknown: Vec<&String> = arguments.cases.iter().filter(|word| !is_known(word, &catalogue)).collect();
     for word in &unknown {
-        complain(&format!("no case is selected by `{word}`{}", hint(word, &catalogue)));
+        complain(&format!("no case is selected by `{}`{}", printable(word), hint(word, &catalogue)));
     }
     let suite = suite(arguments, catalogue);
     let nothing = !arguments.cases.is_empty() && unknown.len() == arguments.cases.len();
