@@ -337,7 +337,7 @@ fn bad_opening(bad: &BadOpening, peer: SocketAddr) -> Response {
 }
 
 /// A refusal before the upgrade.
-fn refused(app: &App, denial: &crate::refusal::Denial, token: &[u8]) -> Response {
+fn refused(app: &App, denial: &Denial, token: &[u8]) -> Response {
     let told = faulty::http(app, denial, token);
     let mut response =
         if told.detail.is_empty() { http::empty(told.status) } else { detail(told.status, &told.detail) };

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::connection::{Live, Step as Looked};
@@ -69,7 +69,7 @@ pub(super) async fn play(context: &Context<'_>, actor: &Actor, steps: &[Step]) -
         live.finish(finish).await;
         connections.push(live.log);
     }
-    Observation { connections, marks: session.marks }
+    Observation { began: session.now, connections, marks: session.marks }
 }
 
 /// Seconds since 1970.
@@ -245,7 +245,7 @@ impl Session<'_> {
         let live = &mut self.live[connection];
         let mut together = Vec::new();
         for message in said {
-            let text = echo.compose(message);
+            let text = with_members(echo.compose(message), &say.with);
             let mask = if say.how == How::ZeroMask { [0; 4] } else { live.mask() };
             let bytes = match say.how {
                 How::Fragments => fragments(text.as_bytes(), mask),
@@ -479,6 +479,17 @@ async fn prove(live: &mut Live, context: &Context<'_>, deadline: Instant, speaks
                 return;
             }
         }
+    }
+}
+
+/// A message in JSON with further members; any other message as it is.
+fn with_members(text: String, with: &Map<String, Value>) -> String {
+    match serde_json::from_str::<Map<String, Value>>(&text) {
+        Ok(mut members) if !with.is_empty() => {
+            members.extend(with.clone());
+            Value::Object(members).to_string()
+        }
+        _ => text,
     }
 }
 
