@@ -139,6 +139,50 @@ fn mark() -> impl Strategy<Value = Mark> {
 }
 
 fn observation() -> impl Strategy<Value = Observation> {
+    prop_oneof![any_observation(), talk()]
+}
+
+/// A session as it is played: the probe, some messages, and their echoes, of which one may be missing or come twice.
+fn talk() -> impl Strategy<Value = Observation> {
+    (0..3_usize, prop::option::of((any::<Index>(), any::<bool>()))).prop_map(|(count, slip)| {
+        let head = Head { minor_version: 1, status: 101, reason: String::new(), headers: Vec::new() };
+        let sent = |opcode, word: &str| What::Sent { opcode: Some(opcode), payload: word.as_bytes().to_vec() };
+        let came = |opcode, word: &str| {
+            What::Frame(Frame { fin: true, rsv: 0, opcode, masked: false, payload: word.as_bytes().to_vec() })
+        };
+        let mut what = vec![What::Head(head), sent(TEXT, WORDS[0]), sent(PING, WORDS[0])];
+        what.extend([came(TEXT, WORDS[0]), came(PONG, WORDS[0])]);
+        let (opened, said) = (what.len(), vec!["gc00000007-3".to_owned(), "gc00000007-4".to_owned()]);
+        let said: Vec<String> = said.into_iter().take(count).collect();
+        what.extend(said.iter().map(|word| sent(TEXT, word)));
+        let spoken = what.len();
+        what.extend(said.iter().map(|word| came(TEXT, word)));
+        match slip {
+            None => {}
+            Some((place, true)) => drop(what.remove(place.index(what.len()))),
+            Some((place, false)) => {
+                let place = place.index(what.len());
+                what.insert(place, what[place].clone());
+            }
+        }
+        let heard = what.len();
+        let events = what.into_iter().map(|what| Event { at: Duration::ZERO, what }).collect();
+        let mark = |step, from, to, said| Mark { step, connection: 0, from, to, said, trouble: None };
+        // The steps of `steps`: admitted, refused, say, hear.
+        let steps = steps();
+        let place = |wanted: fn(&Step) -> bool| steps.iter().position(wanted).expect("a step of this kind");
+        let marks = vec![
+            mark(0, 0, opened, Vec::new()),
+            mark(1, 0, opened, Vec::new()),
+            mark(place(|step| matches!(step, Step::Say(_))), opened, spoken, said),
+            mark(place(|step| matches!(step, Step::Hear(_))), spoken, heard, Vec::new()),
+        ];
+        let main = Connection { name: "main".to_owned(), sent: Vec::new(), key: None, token: None, events };
+        Observation { connections: vec![main], marks, ..Observation::default() }
+    })
+}
+
+fn any_observation() -> impl Strategy<Value = Observation> {
     (prop::collection::vec(connection(), 0..3), prop::collection::vec(mark(), 0..6))
         .prop_map(|(connections, marks)| Observation { connections, marks, ..Observation::default() })
 }

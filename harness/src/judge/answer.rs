@@ -228,8 +228,8 @@ fn issued(
         Issued::Discreet => {
             // By name only: a value that equals the password of a test account may well be its user name.
             let tells = claims.keys().find(|name| INDISCREET.contains(&name.as_str()));
-            let observed =
-                tells.map_or_else(|| format!("{} claims, none of them", claims.len()), |name| format!("a claim {name}"));
+            let observed = tells
+                .map_or_else(|| format!("{} claims, none of them", claims.len()), |name| format!("a claim {name}"));
             weight.holds(tells.is_none(), "no password, hash or key among the claims", observed)
         }
         Issued::Differs => {
