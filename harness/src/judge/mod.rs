@@ -15,7 +15,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::case::{Alive, Await, Awaited, CaseText, Expect, Hear, Lint, Open, Stamp, Step};
-use crate::observation::{Connection, Mark, Message, Observation, Trouble, What};
+use crate::observation::{Connection, Event, Mark, Message, Observation, Trouble, What};
 use crate::outcome::{self, Outcome};
 use crate::profile::{Echo, Profile};
 use crate::report::Failure;
@@ -229,6 +229,9 @@ fn heard(
     let Some(echo) = &learned.echo else {
         return vec![weight.check(Grade::Inconclusive, "an echo", "this target is not known to answer messages")];
     };
+    if said.is_empty() && !watched(connection, mark) {
+        return vec![weight.check(Grade::Inconclusive, "no answer", "nothing was observed")];
+    }
     let expected = format!("{} answer(s), in order, none lost, none doubled, none from elsewhere", said.len());
     let mut given = answers(connection, 0, learned);
     // The probe that proved the session, and the messages of others where all hear all, are no part of this.
@@ -326,7 +329,8 @@ pub const WORD_PREFIX: &str = "gc";
 fn probes(connection: &Connection, echo: &Echo) -> Vec<String> {
     let mut probes = Vec::new();
     let mut sent = connection.events.iter().filter_map(|event| match &event.what {
-        What::Sent { opcode: Some(opcode), payload } => Some((*opcode, payload)),
+        // A ping of the server may be answered between the two.
+        What::Sent { opcode: Some(opcode), payload } if *opcode != frame::PONG => Some((*opcode, payload)),
         _ => None,
     });
     let mut before: Option<&Vec<u8>> = None;
@@ -392,6 +396,22 @@ fn lives(weight: Weight, alive: &Alive, mark: &Mark, connection: &Connection, le
     weight.holds(answered, "the session is still served", since(connection, mark))
 }
 
+/// Whether something shows that nobody spoke: an event of the step, or an end before it. Nothing seen is no silence,
+/// and neither what we said ourselves nor a ping, which may come at any time, shows anything.
+fn watched(connection: &Connection, mark: &Mark) -> bool {
+    let ends = |event: &Event| match &event.what {
+        What::End(_) => true,
+        What::Frame(frame) => frame.opcode == frame::CLOSE,
+        _ => false,
+    };
+    let shows = |event: &Event| match &event.what {
+        What::Sent { .. } => false,
+        What::Frame(frame) => frame.opcode != frame::PING,
+        _ => true,
+    };
+    mark.part(connection).iter().any(shows) || mark.until(connection).iter().any(ends)
+}
+
 /// What came in during a step, in words.
 fn since(connection: &Connection, mark: &Mark) -> String {
     let part = mark.part(connection);
@@ -428,6 +448,9 @@ fn awaited(weight: Weight, wait: &Await, mark: &Mark, connection: &Connection, p
     let spoke = part.iter().any(|event| matches!(&event.what, What::Frame(frame) if frame.is_data()));
     let observed = since(connection, mark);
     match &wait.what {
+        Awaited::NoAbruptEnd | Awaited::Nothing if !watched(connection, mark) => {
+            weight.check(Grade::Inconclusive, "an observation", "nothing was observed")
+        }
         Awaited::Welcome => {
             let Some(shape) = &profile.welcome else {
                 return weight.check(Grade::Error, "a declared welcome", "the profile declares none");
