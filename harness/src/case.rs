@@ -165,6 +165,8 @@ pub enum Need {
     Validate,
     /// The key is a shared secret.
     Hmac,
+    /// The target runs on this machine, so that the two clocks are one.
+    SameHost,
 }
 
 /// A token's place in the request, where it is not the declared one.
@@ -422,6 +424,20 @@ pub struct Send {
     /// Frames in any shape.
     #[serde(default)]
     pub frames: Vec<FrameText>,
+}
+
+impl Send {
+    /// One text on the connection that is meant when none is named.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self { on: main_name(), texts: vec![text.into()], frames: Vec::new() }
+    }
+}
+
+impl Await {
+    /// Listens for the settle time and asks for nothing.
+    pub fn silence() -> Self {
+        Self { on: main_name(), what: Awaited::Nothing, level: None }
+    }
 }
 
 /// A frame in any shape.

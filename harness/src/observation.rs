@@ -84,6 +84,13 @@ pub enum End {
     TooMuch,
 }
 
+/// What happened until the harness itself began to close.
+pub fn before_our_close(events: &[Event]) -> &[Event] {
+    let ours = |event: &Event| matches!(event.what, What::Sent { opcode: Some(crate::wire::frame::CLOSE), .. });
+    let end = events.iter().position(ours).unwrap_or(events.len());
+    &events[..end]
+}
+
 /// A whole message of the application.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
@@ -130,13 +137,18 @@ pub enum Trouble {
     Fault(String),
 }
 
+/// The head of the final answer, if one came; interim answers (RFC 9110 §15.2) are passed over.
+pub fn head(events: &[Event]) -> Option<&Head> {
+    events.iter().find_map(|event| match &event.what {
+        What::Head(head) if head.status == 101 || head.status >= 200 => Some(head),
+        _ => None,
+    })
+}
+
 impl Connection {
-    /// The head of the answer, if one came.
+    /// The head of the final answer, if one came.
     pub fn head(&self) -> Option<&Head> {
-        self.events.iter().find_map(|event| match &event.what {
-            What::Head(head) => Some(head),
-            _ => None,
-        })
+        head(&self.events)
     }
 
     /// The body of an answer other than 101.
@@ -160,17 +172,10 @@ impl Connection {
 
     /// The close frame by which the server began to close, if it did. The answer to our own is not meant.
     pub fn close(&self) -> Option<&Frame> {
-        self.before_our_close().iter().find_map(|event| match &event.what {
+        before_our_close(&self.events).iter().find_map(|event| match &event.what {
             What::Frame(frame) if frame.opcode == crate::wire::frame::CLOSE => Some(frame),
             _ => None,
         })
-    }
-
-    /// What happened until the harness itself began to close.
-    pub fn before_our_close(&self) -> &[Event] {
-        let ours = |event: &Event| matches!(event.what, What::Sent { opcode: Some(crate::wire::frame::CLOSE), .. });
-        let end = self.events.iter().position(ours).unwrap_or(self.events.len());
-        &self.events[..end]
     }
 
     /// The whole messages of the application, in order: when they were complete, their opcode and payload.

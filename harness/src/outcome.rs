@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use crate::observation::{Connection, End, What};
+use crate::observation::{End, Event, What, before_our_close, head};
 use crate::wire::frame;
 
 /// What one attempt came to.
@@ -115,16 +115,16 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Reads the outcome off a connection.
+/// Reads the outcome off what happened on a connection, up to the end of the attempt.
 ///
 /// `speaks` tells whether this target is known to send or echo application messages to an admitted client. Where it
 /// is, a socket that only answers pings is in limbo; where it is not, a pong and no close is the best proof there is.
-pub fn of(connection: &Connection, speaks: bool) -> Outcome {
-    let Some(head) = connection.head() else {
-        return without_head(connection);
+pub fn of(events: &[Event], speaks: bool) -> Outcome {
+    let Some(head) = head(events) else {
+        return without_head(events);
     };
     match head.status {
-        101 => after_upgrade(connection, speaks),
+        101 => after_upgrade(events, speaks),
         429 | 503 => Outcome::Throttled(format!("HTTP {}", head.status)),
         status @ 400..=499 => Outcome::RefusedHttp(status),
         status @ 500..=599 => Outcome::ServerError(format!("HTTP {status}")),
@@ -132,8 +132,8 @@ pub fn of(connection: &Connection, speaks: bool) -> Outcome {
     }
 }
 
-fn without_head(connection: &Connection) -> Outcome {
-    for event in &connection.events {
+fn without_head(events: &[Event]) -> Outcome {
+    for event in events {
         match &event.what {
             What::Garbage(what) => return Outcome::NotHttp(what.clone()),
             What::End(End::NoConnection(why)) => return Outcome::Unreachable(why.clone()),
@@ -144,10 +144,10 @@ fn without_head(connection: &Connection) -> Outcome {
     Outcome::Hang
 }
 
-fn after_upgrade(connection: &Connection, speaks: bool) -> Outcome {
+fn after_upgrade(events: &[Event], speaks: bool) -> Outcome {
     let mut messages = 0_usize;
     let mut pongs = 0_usize;
-    for event in connection.before_our_close() {
+    for event in before_our_close(events) {
         match &event.what {
             What::Frame(frame) if frame.opcode == frame::CLOSE => {
                 return match frame.close_code() {

@@ -103,7 +103,7 @@ impl Support {
 /// Why the profile cannot have this case, if it cannot.
 fn unmet(case: &Case, profile: &Profile) -> Option<String> {
     if let Some(need) = case.head.needs.iter().find(|need| !declares(profile, **need)) {
-        return Some(format!("the profile does not declare {}", wording(*need)));
+        return Some(format!("it needs {}, which the profile does not declare", wording(*need)));
     }
     if let Some(need) = case.head.unless.iter().find(|need| declares(profile, **need)) {
         return Some(format!("the profile declares {}", wording(*need)));
@@ -149,6 +149,10 @@ pub fn declares(profile: &Profile, need: Need) -> bool {
         Need::Login => profile.http.contains_key("login"),
         Need::TestToken => profile.http.contains_key("test_token"),
         Need::Validate => profile.http.contains_key("validate"),
+        Need::SameHost => {
+            let endpoint = profile.url.as_deref().map(crate::target::Endpoint::parse);
+            matches!(endpoint, Some(Ok(endpoint)) if endpoint.is_local())
+        }
         Need::Hmac => profile.algorithm.as_deref().is_none_or(|algorithm| algorithm.starts_with("HS")),
     }
 }
@@ -186,6 +190,7 @@ fn wording(need: Need) -> String {
         Need::TestToken => "`http.test_token`",
         Need::Validate => "`http.validate`",
         Need::Hmac => "an HMAC key",
+        Need::SameHost => "a target on this machine",
     };
     words.to_owned()
 }

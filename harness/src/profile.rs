@@ -245,9 +245,34 @@ impl Shape {
         }
     }
 
+    /// The shape of a `text` that repeats `message`, if it does.
+    pub fn around(text: &str, message: &str) -> Option<Self> {
+        if let Ok(Value::Object(object)) = serde_json::from_str(text) {
+            let pointer = pointer_to(&Value::Object(object), message)?;
+            return Some(Self::Json(BTreeMap::from([(pointer, Value::from("{message}"))])));
+        }
+        text.contains(message).then(|| Self::Text(text.replacen(message, "{message}", 1)))
+    }
+
     /// Whether `text` has this shape, whatever message it repeats.
     pub fn fits(&self, text: &str) -> bool {
         self.answered(text).is_some()
+    }
+}
+
+/// The JSON Pointer (RFC 6901) to a string that equals `text`.
+fn pointer_to(value: &Value, text: &str) -> Option<String> {
+    match value {
+        Value::String(found) => (found == text).then(String::new),
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .find_map(|(index, item)| pointer_to(item, text).map(|rest| format!("/{index}{rest}"))),
+        Value::Object(members) => members.iter().find_map(|(name, member)| {
+            let name = name.replace('~', "~0").replace('/', "~1");
+            pointer_to(member, text).map(|rest| format!("/{name}{rest}"))
+        }),
+        Value::Null | Value::Bool(_) | Value::Number(_) => None,
     }
 }
 

@@ -1,5 +1,7 @@
 //! The front door of the library: a suite of cases, run against a target.
 
+use std::collections::BTreeSet;
+
 use crate::catalogue::Catalogue;
 use crate::document::Diagnostics;
 use crate::plan::{self, Selection};
@@ -75,6 +77,34 @@ impl Suite {
         self.options.interrupt.clone()
     }
 
+    /// Whether one of these cases is selected and applies to the target.
+    ///
+    /// # Errors
+    ///
+    /// Only what is wrong with the cases themselves.
+    pub fn applies(&self, target: &Target, codes: &BTreeSet<&str>) -> Result<bool, Diagnostics> {
+        let catalogue = self.catalogue.as_ref().map_err(Clone::clone)?;
+        let trials = plan::trials(catalogue, &target.profile, &self.selection);
+        Ok(trials
+            .iter()
+            .any(|trial| trial.wanted && trial.skip.is_none() && codes.contains(trial.case.head.code.as_str())))
+    }
+
+    /// The identities of the trials that a run against this target makes, and the names of their cases.
+    ///
+    /// # Errors
+    ///
+    /// Only what is wrong with the cases themselves.
+    pub fn trials(&self, target: &Target) -> Result<Vec<(String, String)>, Diagnostics> {
+        let catalogue = self.catalogue.as_ref().map_err(Clone::clone)?;
+        let trials = plan::trials(catalogue, &target.profile, &self.selection);
+        Ok(trials
+            .iter()
+            .filter(|trial| trial.wanted && trial.skip.is_none())
+            .map(|trial| (trial.id(), trial.case.head.name.clone()))
+            .collect())
+    }
+
     /// Runs the cases. What the target does wrong is in the report, never an error.
     ///
     /// # Errors
@@ -95,10 +125,6 @@ impl Suite {
         events: &mut (dyn FnMut(RunEvent<'_>) + Send),
     ) -> Result<Report, Diagnostics> {
         let catalogue = self.catalogue.as_ref().map_err(Clone::clone)?;
-        let trials = plan::trials(catalogue, &target.profile, &self.selection);
-        if !trials.iter().any(|trial| trial.wanted) {
-            return Ok(Report::new(target, self.options.seed));
-        }
-        Ok(run::run(&trials, target, catalogue, &self.options, events).await)
+        Ok(run::run(catalogue, &self.selection, target, &self.options, events).await)
     }
 }

@@ -76,6 +76,11 @@ impl Target {
             ));
         };
         let endpoint = Endpoint::parse(url)?;
+        if endpoint.tls {
+            return Err(TargetError::Url(
+                "wss is not supported yet: point at the plain port behind the TLS proxy".to_owned(),
+            ));
+        }
         let secret = secret::read(notation).map_err(TargetError::Secret)?;
         if secret.expose().is_empty() {
             return Err(TargetError::Url("the secret is empty: anyone could sign with it".to_owned()));

@@ -343,12 +343,18 @@ pub(crate) fn closing(app: &App, denial: &Denial, token: &[u8]) -> Told {
             closing.reason = text(&format!("Bad token: {}", String::from_utf8_lossy(tail)));
         }
         (Fault::LeaksSecret, _) => {
-            closing.reason = text(&format!("Key was {}", String::from_utf8_lossy(&app.config.secret)));
+            closing.reason = text(&format!("Key was {}", secret(app)));
         }
         (Fault::StackTrace, _) => closing.reason = text(STACK_TRACE),
         _ => {}
     }
     Told::Close(closing)
+}
+
+/// The secret as text, for a fault that tells it.
+fn secret(app: &App) -> String {
+    let secret = &app.config.secret;
+    str::from_utf8(secret).map_or_else(|_| crate::app::hex(secret), str::to_owned)
 }
 
 const STACK_TRACE: &str = "Traceback (most recent call last): File \"/srv/app/auth.py\", line 42, in verify_token: jwt.exceptions.DecodeError";
@@ -383,7 +389,7 @@ pub(crate) fn http(app: &App, denial: &Denial, token: &[u8]) -> HttpRefusal {
             answer.detail = format!("Bad token: {}", String::from_utf8_lossy(token));
         }
         (Some(Fault::LeaksSecret), _) => {
-            answer.detail = format!("Key was {}", String::from_utf8_lossy(&app.config.secret));
+            answer.detail = format!("Key was {}", secret(app));
         }
         (Some(Fault::StackTrace), _) => answer.detail = STACK_TRACE.to_owned(),
         _ => {}

@@ -1,7 +1,7 @@
 //! Is this a WebSocket opening handshake? (RFC 6455 §4.2.1)
 //!
-//! hyper has already parsed the head and refused what is no HTTP at all; it lets through a missing or doubled Host,
-//! both length headers at once, any method and HTTP/1.0, so these are judged here. Pure: a request head in, the value
+//! hyper has already parsed the head and refused what is no HTTP at all; it lets through a missing or doubled Host, a
+//! body, any method and HTTP/1.0, so these are judged here. Pure: a request head in, the value
 //! of Sec-WebSocket-Accept or a refusal out. Says nothing about tokens, which are looked at only after this.
 
 use axum::http::header::{
@@ -59,10 +59,6 @@ pub(crate) fn check_any(head: &Parts) -> Result<(), BadOpening> {
     let hosts = headers.get_all(HOST).iter().count();
     if hosts > 1 || (hosts == 0 && head.version >= Version::HTTP_11) {
         return Err(BadOpening::bad_request("exactly one Host is needed"));
-    }
-    // RFC 9112 §6.1: both is a sign of smuggling.
-    if headers.contains_key(CONTENT_LENGTH) && headers.contains_key(TRANSFER_ENCODING) {
-        return Err(BadOpening::bad_request("Content-Length and Transfer-Encoding at once"));
     }
     Ok(())
 }

@@ -7,7 +7,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -41,6 +41,9 @@ use crate::session;
 
 /// Connections the kernel may hold for us.
 const BACKLOG: u32 = 1024;
+
+/// Connections too many that are told so at once; the others are just closed.
+const DOORSTEP: usize = 64;
 
 /// A server that listens and is ready to run.
 #[derive(Debug)]
@@ -94,6 +97,7 @@ impl Server {
         let Self { listener, app, stop, address } = self;
         let router = http::router(Arc::clone(&app));
         let seats = Arc::new(Semaphore::new(app.config.limits.connections));
+        let doorstep = Arc::new(Semaphore::new(DOORSTEP));
         let mut tasks = JoinSet::new();
         if let Some(every) = app.config.status_every.filter(|_| app.config.dialect == Dialect::Omni2) {
             tasks.spawn(status_broadcasts(Arc::clone(&app), every));
@@ -103,7 +107,12 @@ impl Server {
         loop {
             let accepted = tokio::select! {
                 () = &mut shutdown => break,
-                Some(_) = tasks.join_next(), if !tasks.is_empty() => continue,
+                Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
+                    if let Err(error) = ended {
+                        tracing::error!(%error, "a connection panicked");
+                    }
+                    continue;
+                }
                 accepted = listener.accept() => accepted,
             };
             let (stream, peer) = match accepted {
@@ -116,7 +125,14 @@ impl Server {
                 }
             };
             let Ok(seat) = Arc::clone(&seats).try_acquire_owned() else {
-                turn_away(stream, peer);
+                tracing::warn!(%peer, "no room for another connection");
+                // Politely, as long as there are few of them.
+                if let Ok(seat) = Arc::clone(&doorstep).try_acquire_owned() {
+                    tasks.spawn(async move {
+                        turn_away(stream).await;
+                        drop(seat);
+                    });
+                }
                 continue;
             };
             let (app, router) = (Arc::clone(&app), router.clone());
@@ -136,12 +152,12 @@ impl Server {
     }
 }
 
-/// Says 503 if the client takes it at once; nothing is kept for a connection there is no room for.
-fn turn_away(stream: TcpStream, peer: SocketAddr) {
-    tracing::warn!(%peer, "no room for another connection");
+/// Says 503 and hangs up, whatever the request is.
+async fn turn_away(stream: TcpStream) {
     let _ = stream.try_write(
         b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
     );
+    session::hang_up(stream).await;
 }
 
 async fn status_broadcasts(app: Arc<App>, every: Duration) {
@@ -184,24 +200,27 @@ async fn connection(app: Arc<App>, router: Router, stream: TcpStream, peer: Sock
         }
     });
     let limits = &app.config.limits;
-    let mut http = pin!(
-        http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.handshake)
-            .max_headers(limits.headers)
-            .max_buf_size(limits.head_bytes.max(8 * 1024))
-            .serve_connection(TokioIo::new(stream), service)
-            .with_upgrades()
-    );
+    let mut http = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.handshake)
+        .max_headers(limits.headers)
+        .max_buf_size(limits.head_bytes.max(8 * 1024))
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut driven = Pin::new(&mut http);
     let ended = tokio::select! {
-        ended = http.as_mut() => ended,
+        ended = driven.as_mut() => ended,
         () = app.stopped() => {
-            http.as_mut().graceful_shutdown();
-            http.as_mut().await
+            driven.as_mut().graceful_shutdown();
+            driven.await
         }
     };
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "HTTP ended");
+    }
+    // The stream is still there unless it was upgraded.
+    if let Some(left) = http.into_parts() {
+        session::hang_up(left.io.into_inner()).await;
     }
     let made = upgrade.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(made) = made {

@@ -131,7 +131,7 @@ where
 
 /// Ends the TCP connection from this side first, then waits a little for the client to do the same: closing with
 /// unread bytes would reset the connection and could take the Close with it (RFC 6455 §7.1.1).
-async fn hang_up(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+pub(crate) async fn hang_up(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     let drained = async {
         stream.shutdown().await?;
         let mut sink = [0; 4096];
@@ -431,5 +431,90 @@ impl std::fmt::Display for Ending {
             Ending::Drop(why) => (*why).into(),
         };
         f.write_str(&text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use tokio::io::{DuplexStream, duplex};
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::config::Config;
+    use crate::gate::Bearer;
+
+    /// A session over an in-memory pipe, and the client's end of it.
+    struct Pipe {
+        client: WebSocketStream<DuplexStream>,
+        began: Instant,
+        /// Dropping it would stop the server.
+        _stop: watch::Sender<bool>,
+    }
+
+    async fn pipe(dialect: Dialect, expires_in: Option<f64>) -> Pipe {
+        let mut config = Config::new(dialect, "secret");
+        config.clock = Clock::following_tokio(1_000_000.0);
+        config.users = Some(Vec::new());
+        let (stop, stopped) = watch::channel(false);
+        let app = App::new(config, stopped).unwrap();
+        let expires_at = expires_in.map(|seconds| app.now() + seconds);
+        let bearer = Bearer { expires_at, ..faulty::anonymous() };
+        let seat = app.hub.enter("alice", 1).unwrap();
+        let (server, client) = duplex(4096);
+        let began = Instant::now();
+        tokio::spawn(async move {
+            let socket = websocket(server, Vec::new(), &app.config.limits).await;
+            serve(&app, socket, Admitted { bearer, seat }, "127.0.0.1:1".parse().unwrap()).await;
+        });
+        let client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
+        Pipe { client, began, _stop: stop }
+    }
+
+    impl Pipe {
+        /// Reads, and so answers pings, until the server closes: the code, and after how many seconds.
+        async fn closed(&mut self) -> (u16, u64) {
+            loop {
+                match self.client.next().await.unwrap().unwrap() {
+                    Message::Close(Some(frame)) => return (frame.code.into(), self.began.elapsed().as_secs()),
+                    _ => continue,
+                }
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_token_ends_the_session_and_talk_does_not_help() {
+        let mut pipe = pipe(Dialect::Simutrador, Some(250.0)).await;
+        pipe.client.send(Message::text(r#"{"type":"ping"}"#)).await.unwrap();
+        assert_eq!(pipe.closed().await, (4003, 250));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_far_end_is_no_end() {
+        let mut pipe = pipe(Dialect::Omni2, Some(1e15)).await;
+        assert_eq!(pipe.closed().await, (1001, 3600));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_ends_the_session_and_a_message_defers_it() {
+        let mut pipe = pipe(Dialect::Simutrador, None).await;
+        tokio::time::sleep(Duration::from_secs(50)).await;
+        pipe.client.send(Message::text("{}")).await.unwrap();
+        assert_eq!(pipe.closed().await, (1001, 350));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dead_client_is_dropped() {
+        let mut pipe = pipe(Dialect::PersonalAssistant, None).await;
+        // Nothing is read, so no ping is answered.
+        tokio::time::sleep(Duration::from_secs(61)).await;
+        let mut last = None;
+        while let Some(message) = pipe.client.next().await {
+            last = Some(message);
+        }
+        assert!(last.unwrap().is_err(), "dropped without a Close");
     }
 }

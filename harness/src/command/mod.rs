@@ -3,7 +3,10 @@
 //! The only room that knows the reference server: the library and the server meet on the wire.
 
 pub mod bundled_server;
+mod list;
+pub mod matrix;
 mod run;
+mod selftest;
 mod serve;
 
 use std::process::ExitCode;
@@ -23,6 +26,12 @@ struct Arguments {
 enum Command {
     /// Judge a server; without a URL, the bundled one in its four dialects
     Run(Box<run::Run>),
+    /// List the cases
+    List(list::List),
+    /// Say all about one case: the rule, what is sent, what is right, and how to mend it
+    Explain(list::Explain),
+    /// Prove that every case can fail: seed each fault in the bundled server and see which cases find it
+    Selftest(selftest::Selftest),
     /// Start the reference server
     Serve(Box<serve::Serve>),
 }
@@ -39,6 +48,9 @@ pub fn main() -> ExitCode {
     };
     exit(match arguments.command {
         Command::Run(arguments) => runtime.block_on(run::run(*arguments)),
+        Command::Selftest(arguments) => selftest::selftest(&arguments),
+        Command::List(arguments) => list::list(&arguments),
+        Command::Explain(arguments) => list::explain(&arguments),
         Command::Serve(arguments) => runtime.block_on(serve::serve(*arguments)),
     })
 }

@@ -27,6 +27,8 @@ use crate::wire::opening::accept_for;
 pub struct Learned {
     /// How the server answers messages: declared, or seen.
     pub echo: Option<Echo>,
+    /// Whether that is a promise. What was only seen is a way to look, and silence then breaks no rule.
+    pub echo_is_promised: bool,
     /// Whether an admitted client hears from the application: by a welcome or an echo.
     pub speaks: bool,
     /// From the dial to the proof of service, for a good token.
@@ -107,7 +109,7 @@ pub fn session(
         }
         let Some(connection) = observation.connections.get(mark.connection) else { continue };
         match step {
-            Step::Open(open) => checks.extend(opened(weight, open, connection, learned)),
+            Step::Open(open) => checks.extend(opened(weight, open, connection, mark, learned)),
             Step::Hear(hear) => checks.push(heard(weight, hear, mark, observation, learned)),
             Step::Alive(alive) => checks.push(lives(weight, alive, mark, connection, learned)),
             Step::Await(wait) => checks.push(awaited(weight, wait, mark, connection, profile)),
@@ -119,8 +121,8 @@ pub fn session(
 }
 
 /// Grades one opening.
-fn opened(weight: Weight, open: &Open, connection: &Connection, learned: &Learned) -> Vec<Check> {
-    let outcome = outcome::of(connection, learned.speaks);
+fn opened(weight: Weight, open: &Open, connection: &Connection, mark: &Mark, learned: &Learned) -> Vec<Check> {
+    let outcome = outcome::of(&connection.events[..mark.to], learned.speaks);
     let mut checks = vec![expected(weight, open.expect, &outcome)];
     if let Some(wanted) = &open.answer {
         checks.extend(answer::head(weight, wanted, connection));
@@ -214,7 +216,7 @@ pub fn answers(connection: &Connection, from: usize, learned: &Learned) -> Vec<S
 
 /// Every message said was answered once, in order, and nothing else was.
 fn heard(weight: Weight, hear: &Hear, mark: &Mark, observation: &Observation, learned: &Learned) -> Check {
-    let weight = weight.at(hear.level);
+    let weight = weight.at(hear.level.or_else(|| unpromised(learned)));
     let speaker = hear
         .from
         .as_ref()
@@ -242,6 +244,11 @@ fn heard(weight: Weight, hear: &Hear, mark: &Mark, observation: &Observation, le
     }
     let count = given.len().saturating_sub(probes.len());
     weight.holds(count == said.len(), expected, ended(connection, count))
+}
+
+/// A target that was only seen to echo has promised nothing about it.
+fn unpromised(learned: &Learned) -> Option<Level> {
+    (learned.echo.is_some() && !learned.echo_is_promised).then_some(Level::Should)
 }
 
 /// How every word begins that the harness makes to tell its messages from all others.
@@ -306,7 +313,7 @@ fn ended(connection: &Connection, count: usize) -> String {
 }
 
 fn lives(weight: Weight, alive: &Alive, mark: &Mark, connection: &Connection, learned: &Learned) -> Check {
-    let weight = weight.at(alive.level);
+    let weight = weight.at(alive.level.or_else(|| unpromised(learned)));
     let answered = if learned.echo.is_some() {
         !answers(connection, mark.from, learned).is_empty()
     } else {

@@ -13,19 +13,21 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::session::{Actor, Context, Deadlines, control, play, unix_now};
-use crate::case::{Body, Step};
+use crate::case::{self, Body, Expect, Step};
 use crate::catalogue::Catalogue;
-use crate::judge::{self, Learned, Run, Seen};
-use crate::observation::{Observation, Trouble};
+use crate::judge::{self, Learned, Run, Seen, Weight};
+use crate::observation::{Mark, Observation, Trouble};
 use crate::outcome::{self, Outcome};
-use crate::plan::{Trial, class_of};
-use crate::profile::Echo;
+use crate::plan::{self, Selection, Trial, class_of};
+use crate::profile::{Echo, Profile, Shape};
 use crate::redact::Redactor;
 use crate::report::{Failure, Report, RunEvent, TrialReport};
 use crate::target::Target;
 use crate::token::Keyring;
 use crate::verdict::{Check, Grade};
 
+/// Marks the case that asks no more than a control does.
+const CONTROL_TAG: &str = "control";
 /// Trials between two controls (rule R17).
 const BATCH: usize = 25;
 
@@ -94,24 +96,27 @@ impl Played<'_> {
     }
 }
 
-/// Runs the trials and reports each as it ends.
+/// Runs the selected cases and tells each as it ends.
 pub async fn run(
-    trials: &[Trial<'_>],
-    target: &Target,
     catalogue: &Catalogue,
+    selection: &Selection,
+    target: &Target,
     options: &Options,
     events: &mut (dyn FnMut(RunEvent<'_>) + Send),
 ) -> Report {
     let begun = Instant::now();
     let redactor = Redactor::for_secret(&target.secret);
     let mut report = Report::new(target, options.seed);
-    events(RunEvent::Started { target: &report.target, trials: trials.iter().filter(|trial| trial.wanted).count() });
+    if !plan::trials(catalogue, &target.profile, selection).iter().any(|trial| trial.wanted) {
+        return report;
+    }
 
     let mut runner = Runner {
         target: Arc::new(target.clone()),
         keys: Arc::new(Keyring::new().with_secret(target.secret.expose())),
         learned: Arc::new(Learned {
             echo: target.profile.echo.clone(),
+            echo_is_promised: target.profile.echo.is_some(),
             speaks: target.profile.welcome.is_some() || target.profile.echo.is_some(),
             control: Duration::ZERO,
         }),
@@ -122,6 +127,11 @@ pub async fn run(
     };
 
     let first = runner.first_control().await;
+    // Cases that need an echo are also for a target that was seen to echo.
+    let target =
+        &Target { profile: Profile { echo: runner.learned.echo.clone(), ..target.profile.clone() }, ..target.clone() };
+    let trials = &plan::trials(catalogue, &target.profile, selection);
+    events(RunEvent::Started { target: &report.target, trials: trials.iter().filter(|trial| trial.wanted).count() });
     let mut played: Vec<Played<'_>> = Vec::new();
     match &first {
         Outcome::Admitted(_) => {
@@ -183,6 +193,13 @@ fn grade(
             Body::Across(_) if report.failure.is_some() => judge::not_run(head, report.failure.as_ref()),
             Body::Across(question) => judge::across(head, *question, view),
             Body::Steps(steps) => match played {
+                // This case is the control, and was played as such.
+                None if head.tags.iter().any(|tag| tag == CONTROL_TAG) && !view.controls.is_empty() => view
+                    .controls
+                    .iter()
+                    .take(1)
+                    .map(|outcome| judge::expected(Weight::of(head), Expect::Admitted, outcome))
+                    .collect(),
                 None => judge::not_run(head, report.failure.as_ref()),
                 Some(played) => {
                     let observation = &played.observations[index];
@@ -209,10 +226,13 @@ fn grade(
     checks
 }
 
-/// The outcome of every opening of every trial, in order.
+/// The outcome of every opening of every trial, by trial, variant and step.
 fn outcomes(played: &[Played<'_>], speaks: bool) -> Vec<Vec<Vec<Outcome>>> {
     let of = |observation: &Observation| {
-        observation.connections.iter().map(|connection| outcome::of(connection, speaks)).collect()
+        let events = |mark: &Mark| {
+            observation.connections.get(mark.connection).map_or(&[][..], |connection| &connection.events[..mark.to])
+        };
+        observation.marks.iter().map(|mark| outcome::of(events(mark), speaks)).collect()
     };
     played.iter().map(|played| played.observations.iter().map(of).collect()).collect()
 }
@@ -221,23 +241,17 @@ fn outcomes(played: &[Played<'_>], speaks: bool) -> Vec<Vec<Vec<Outcome>>> {
 fn seen<'a>(played: &'a [Played<'a>], outcomes: &'a [Vec<Vec<Outcome>>]) -> Vec<Seen<'a>> {
     let mut all = Vec::new();
     for (played, outcomes) in played.iter().zip(outcomes).filter(|(played, _)| played.valid) {
-        for ((variant, observation), outcomes) in
-            played.trial.case.variants.iter().zip(&played.observations).zip(outcomes)
-        {
+        let case = played.trial.case;
+        for ((variant, observation), outcomes) in case.variants.iter().zip(&played.observations).zip(outcomes) {
             let Body::Steps(steps) = &variant.body else { continue };
-            for mark in &observation.marks {
-                let (Some(Step::Open(open)), Some(connection), Some(outcome)) =
-                    (steps.get(mark.step), observation.connections.get(mark.connection), outcomes.get(mark.connection))
+            for (mark, outcome) in observation.marks.iter().zip(outcomes) {
+                let (Some(Step::Open(open)), Some(connection)) =
+                    (steps.get(mark.step), observation.connections.get(mark.connection))
                 else {
                     continue;
                 };
-                all.push(Seen {
-                    code: &played.trial.case.head.code,
-                    class: class_of(played.trial.case, open.class),
-                    expect: open.expect,
-                    outcome,
-                    connection,
-                });
+                let class = class_of(case, open.class);
+                all.push(Seen { code: &case.head.code, class, expect: open.expect, outcome, connection });
             }
         }
     }
@@ -250,6 +264,7 @@ fn deadlines(target: &Target, options: &Options, control: Duration) -> Deadlines
     Deadlines {
         answer: scale(Duration::from_secs(5).max(control * 20)),
         settle: scale(settle.min(Duration::from_secs(5))),
+        refusal: scale(settle.clamp(Duration::from_secs(1), Duration::from_secs(5))),
         finish: scale(Duration::from_millis(250)),
     }
 }
@@ -285,7 +300,7 @@ impl Runner<'_> {
             Context { target: &self.target, keys: &self.keys, learned: &self.learned, deadlines: self.deadlines };
         let begun = Instant::now();
         let connection = control(&context, &actor).await;
-        let outcome = outcome::of(&connection, self.learned.speaks);
+        let outcome = outcome::of(&connection.events, self.learned.speaks);
         if self.controls.is_empty() {
             let control = connection.events.last().map_or(begun.elapsed(), |event| event.at);
             Arc::make_mut(&mut self.learned).control = control;
@@ -304,9 +319,36 @@ impl Runner<'_> {
         outcome
     }
 
-    /// Looks whether an undeclared target repeats a text, so that cases about messages can be read.
+    /// Looks whether a target that declares no echo repeats a text, so that the cases about messages can be judged.
+    ///
+    /// It uses a connection of its own: a target may well drop a client that says what it does not understand.
     async fn learn_echo(&mut self) {
-        let _: Option<Echo> = None;
+        let carrier = self.target.profile.carriers[0].clone();
+        for (send, word) in [
+            ("{message}", "gatecrash-echo"),
+            ("{\"type\":\"message\",\"message\":\"{message}\"}", "gatecrash-json-echo"),
+        ] {
+            let actor = self.actor(&carrier);
+            let context =
+                Context { target: &self.target, keys: &self.keys, learned: &self.learned, deadlines: self.deadlines };
+            let steps = [
+                Step::Open(Box::default()),
+                Step::Send(case::Send::text(send.replace("{message}", word))),
+                Step::Await(case::Await::silence()),
+            ];
+            let observation = play(&context, &actor, &steps).await;
+            let shape = observation
+                .connections
+                .iter()
+                .flat_map(|connection| connection.messages())
+                .find_map(|message| Shape::around(&message.text(), word));
+            if let Some(reply) = shape {
+                let learned = Arc::make_mut(&mut self.learned);
+                learned.echo = Some(Echo { send: send.to_owned(), reply, broadcast: false });
+                learned.speaks = true;
+                return;
+            }
+        }
     }
 
     async fn play_all<'t>(

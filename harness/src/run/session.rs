@@ -27,6 +27,8 @@ pub(super) struct Deadlines {
     pub(super) answer: Duration,
     /// For a close frame after the upgrade, before silence counts as being let in.
     pub(super) settle: Duration,
+    /// For a close frame of a target that is not known to say anything to an admitted client.
+    pub(super) refusal: Duration,
     /// For the end of a connection that the harness has closed.
     pub(super) finish: Duration,
 }
@@ -416,7 +418,7 @@ async fn observe_opening(live: &mut Live, context: &Context<'_>, expect: Expect,
     }
     // A refusing server speaks first. Data sent into a socket that it has closed would make the kernel throw away the
     // close frame that is on its way, so the probe waits until silence.
-    let mut settle_by = Instant::now() + deadlines.settle;
+    let settle_by = Instant::now() + deadlines.settle;
     loop {
         match live.next(settle_by).await {
             Looked::Event if live.log.close().is_some() => return,
@@ -427,8 +429,11 @@ async fn observe_opening(live: &mut Live, context: &Context<'_>, expect: Expect,
     }
     if live.log.messages().is_empty() {
         send_probe(live, context, word, answer_by).await;
-        settle_by = Instant::now() + deadlines.settle;
-        prove(live, context, settle_by, false).await;
+        // A target that answers its clients is given the whole time to do so: some verify slowly after the upgrade,
+        // and a pong alone must not make their refusal look like an admission.
+        let speaks = welcomed || context.learned.echo.is_some();
+        let until = if speaks { Instant::now() + deadlines.answer } else { Instant::now() + deadlines.refusal };
+        prove(live, context, until, true).await;
     }
 }
 

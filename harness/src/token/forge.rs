@@ -3,18 +3,24 @@
 //! text. Each operator acts at its own layer. Sockets, clocks and randomness are absent; only ECDSA and PSS
 //! signatures are random, inside the cryptographic library.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use super::algorithm::{Algorithm, KeyKind};
 use super::document::Document;
 use super::interpolate::{ForgeError, Scope};
-use super::keyring::{self, Keyring};
+use super::jwe;
+use super::keyring::{self, Keyring, Secret, noise};
+use super::keys::{PrivateKey, PublicKey};
 use super::mint::Mint;
 use super::minted::Token;
-use super::ops::{At, JsonSerialization, KeyChoice, Op, Part, parse_hex};
+use super::ops::{At, AttackerKey, JsonSerialization, KeyChoice, Op, Part, PublicForm, parse_hex};
 use super::recipe::Recipe;
 use super::segment;
-use super::sign::{self, SigningKey};
+use super::sign::{self, Method, SigningKey};
+use super::signature;
+use super::x509;
 
 /// Makes the token that a recipe describes.
 ///
@@ -106,6 +112,7 @@ struct Draft {
 struct Signing {
     algorithm: Algorithm,
     key: SigningKey,
+    method: Method,
 }
 
 impl Draft {
@@ -172,13 +179,10 @@ impl Draft {
         for op in ops {
             match op {
                 Op::JsonSerialization(form) => text = self.json_serialization(*form, ops, scope)?,
-                Op::Jwe(_) => {
-                    return Err(ForgeError::Impossible("encrypted tokens are not built yet".into()));
-                }
+                Op::Jwe(form) => text = jwe::encrypt(*form, &self.claims.bytes(), mint.keys, mint.seed)?,
                 _ => {}
             }
         }
-        let _ = mint;
         for op in ops {
             text = change_text(text, op, scope)?;
         }
@@ -222,28 +226,64 @@ impl Draft {
     }
 }
 
-/// The algorithm and the key: an explicit `sign` wins over `alg`, which wins over the target's own.
+/// The algorithm of an attacker's key.
+fn attacker_algorithm(kind: AttackerKey) -> Algorithm {
+    match kind {
+        AttackerKey::Rsa => Algorithm::RS256,
+        AttackerKey::Ec => Algorithm::ES256,
+        AttackerKey::Ed => Algorithm::EdDSA,
+        AttackerKey::Oct => Algorithm::HS256,
+    }
+}
+
+/// The algorithm that an operator of the header layer brings with it.
+fn stated_algorithm(op: &Op) -> Option<Algorithm> {
+    match op {
+        Op::EmbedJwk(kind) | Op::EmbedX5c(kind) => Some(attacker_algorithm(*kind)),
+        Op::EmbedJku(_) | Op::EmbedX5u(_) | Op::OversizedJwk(_) => Some(Algorithm::RS256),
+        _ => None,
+    }
+}
+
+/// What the header says: `alg` wins over an embedded key, which wins over the target's own.
+fn header_algorithm(ops: &[Op], mint: &Mint<'_>) -> Algorithm {
+    let explicit = ops.iter().rev().find_map(|op| match op {
+        Op::Alg(algorithm) => Some(*algorithm),
+        _ => None,
+    });
+    explicit.or_else(|| ops.iter().rev().find_map(stated_algorithm)).unwrap_or(mint.algorithm)
+}
+
+/// The algorithm and the key: what `sign` says wins over what the header says.
 fn choose_signing(ops: &[Op], mint: &Mint<'_>, scope: &Scope) -> Result<Signing, ForgeError> {
-    let mut algorithm = mint.algorithm;
-    let mut choice = KeyChoice::Real;
+    let mut algorithm = header_algorithm(ops, mint);
+    let mut choice =
+        if ops.iter().any(|op| stated_algorithm(op).is_some()) { KeyChoice::Wrong } else { KeyChoice::Real };
+    let mut method = Method::Plain;
     for op in ops {
-        if let Op::Alg(chosen) = op {
-            algorithm = *chosen;
-        }
-    }
-    for op in ops {
-        if let Op::Sign(sign) = op {
-            algorithm = sign.with.unwrap_or(algorithm);
-            choice = sign.key.clone().unwrap_or(choice);
-        }
-    }
-    for op in ops {
-        if matches!(op, Op::HashMismatch) {
-            algorithm = sign::other_hash(algorithm)?;
+        match op {
+            Op::Sign(sign) => {
+                algorithm = sign.with.unwrap_or(algorithm);
+                choice = sign.key.clone().unwrap_or(choice);
+            }
+            Op::HashMismatch => method = Method::OtherHash,
+            Op::SchemeMismatch => method = Method::OtherPadding,
+            Op::PssSalt(salt) => method = Method::Salt(*salt),
+            Op::Pkcs1Padding(shape) => method = Method::Block(*shape),
+            _ => {}
         }
     }
     let keys = mint.keys;
-    let secret = |bytes: Vec<u8>| keys.foreign(keyring::Secret::new(bytes), algorithm).map(SigningKey::Secret);
+    let kind = algorithm.key_kind();
+    let secret = |bytes: Vec<u8>| {
+        if kind != KeyKind::Secret {
+            return Err(ForgeError::Impossible(format!(
+                "{} needs a key pair; this key is a secret, add `alg: HS256`",
+                algorithm.name()
+            )));
+        }
+        keys.foreign(Secret::new(bytes), algorithm).map(SigningKey::Secret)
+    };
     let key = match choice {
         KeyChoice::Empty => secret(Vec::new())?,
         KeyChoice::Text(text) => secret(scope.text(&text)?.into_bytes())?,
@@ -253,28 +293,74 @@ fn choose_signing(ops: &[Op], mint: &Mint<'_>, scope: &Scope) -> Result<Signing,
             let retired = retired.ok_or_else(|| ForgeError::NeedsKey(format!("retired secret number {place}")))?;
             secret(retired.expose().to_vec())?
         }
-        KeyChoice::Equivalent => SigningKey::Secret(keys.equivalent_secret(algorithm)?),
-        KeyChoice::Real if algorithm.key_kind() == KeyKind::Secret => {
-            SigningKey::Secret(keys.require_secret()?.clone())
+        KeyChoice::PublicKey(form) => secret(spelled_key(keys, mint.algorithm, form)?)?,
+        KeyChoice::Equivalent if kind == KeyKind::Secret => SigningKey::Secret(keys.equivalent_secret(algorithm)?),
+        KeyChoice::Real if kind == KeyKind::Secret => SigningKey::Secret(keys.require_secret()?.clone()),
+        KeyChoice::Wrong if kind == KeyKind::Secret => secret(Keyring::wrong_secret(mint.seed).expose().to_vec())?,
+        KeyChoice::Equivalent => {
+            return Err(ForgeError::Impossible("only an HMAC secret has equivalent spellings".into()));
         }
-        KeyChoice::Wrong if algorithm.key_kind() == KeyKind::Secret => {
-            secret(Keyring::wrong_secret(mint.seed).expose().to_vec())?
-        }
-        KeyChoice::Real | KeyChoice::Wrong | KeyChoice::PublicKey(_) => {
-            return Err(ForgeError::NeedsKey(algorithm.key_kind().noun().into()));
-        }
+        KeyChoice::Real => SigningKey::Private(keys.require_private(kind)?.clone()),
+        KeyChoice::Wrong => SigningKey::Private(attacker(kind)?.clone()),
     };
-    Ok(Signing { algorithm, key })
+    Ok(Signing { algorithm, key, method })
+}
+
+fn attacker(kind: KeyKind) -> Result<&'static PrivateKey, ForgeError> {
+    PrivateKey::attacker(kind).ok_or(ForgeError::Crypto("generating a key"))
+}
+
+/// The target's public key in this spelling: the key of its own algorithm before any other.
+fn spelled_key(keys: &Keyring, algorithm: Algorithm, form: PublicForm) -> Result<Vec<u8>, ForgeError> {
+    if keys.public_keys().is_empty() {
+        return Err(ForgeError::NeedsKey("public key".into()));
+    }
+    let own = keys.public(algorithm.key_kind());
+    own.into_iter()
+        .chain(keys.public_keys())
+        .find_map(|key| key.spelled(form))
+        .ok_or_else(|| ForgeError::Impossible("the target's public key has no such spelling".into()))
+}
+
+/// The header member in which an attacker's key travels.
+fn embed(header: &mut Document, op: &Op, mint: &Mint<'_>, scope: &Scope) -> Result<(), ForgeError> {
+    match op {
+        Op::EmbedJwk(AttackerKey::Oct) => {
+            let key = String::from_utf8_lossy(&segment::encode(Keyring::wrong_secret(mint.seed).expose())).into_owned();
+            header.set("jwk", json!({ "kty": "oct", "k": key }));
+        }
+        Op::EmbedJwk(kind) => {
+            header.set("jwk", attacker(attacker_algorithm(*kind).key_kind())?.public().jwk());
+        }
+        Op::EmbedX5c(kind) => {
+            let certificate = x509::self_signed(attacker(attacker_algorithm(*kind).key_kind())?)?;
+            header.set("x5c", json!([STANDARD.encode(certificate)]));
+        }
+        Op::EmbedJku(url) => header.set("jku", json!(scope.text(url)?)),
+        Op::EmbedX5u(url) => header.set("x5u", json!(scope.text(url)?)),
+        Op::OversizedJwk(bits) => {
+            let mut n = noise("modulus", mint.seed, bits.div_ceil(8));
+            // An odd number of exactly that many bits, or a verifier could refuse it for its form alone.
+            if let Some(first) = n.first_mut() {
+                *first |= 0x80;
+            }
+            if let Some(last) = n.last_mut() {
+                *last |= 1;
+            }
+            header.set("jwk", PublicKey::Rsa { n, e: vec![1, 0, 1] }.jwk());
+        }
+        _ => {}
+    }
+    Ok(())
 }
 
 fn make_header(ops: &[Op], mint: &Mint<'_>, scope: &Scope) -> Result<Document, ForgeError> {
     let mut header = Document::default();
-    let stated = ops.iter().rev().find_map(|op| match op {
-        Op::Alg(algorithm) => Some(*algorithm),
-        _ => None,
-    });
-    header.set("alg", json!(stated.unwrap_or(mint.algorithm).name()));
+    header.set("alg", json!(header_algorithm(ops, mint).name()));
     header.set_all(scope.map(mint.header)?);
+    for op in ops {
+        embed(&mut header, op, mint, scope)?;
+    }
     for op in ops {
         match op {
             Op::Header(map) => header.set_all(scope.map(map)?),
@@ -437,7 +523,11 @@ fn make_signature(
     ops: &[Op],
     mint: &Mint<'_>,
 ) -> Result<Option<Vec<u8>>, ForgeError> {
-    let mut signature = sign::sign(&signing.key, signing.algorithm, signed)?;
+    let mut signature = sign::sign(&signing.key, signing.algorithm, signing.method, signed)?;
+    let curve = || match &signing.key {
+        SigningKey::Private(key) if matches!(key.public(), PublicKey::Ec { .. }) => Ok(key.public().kind()),
+        _ => Err(ForgeError::Impossible("only ECDSA signatures have this form".into())),
+    };
     for op in ops {
         match op {
             Op::FlipBit(at) => {
@@ -463,6 +553,31 @@ fn make_signature(
                 }
                 signature = other;
             }
+            Op::DerSignature => signature = signature::ec_der(curve()?, &signature)?,
+            Op::TwinSignature => signature = signature::twin(curve()?, &signature)?,
+            Op::EcdsaValues(values) => signature = signature::ec_values(curve()?, &signature, *values)?,
+            Op::ShortSignature => {
+                let curve = curve()?;
+                // ECDSA is random: signing the same text again gives another signature.
+                let mut short = signature::without_leading_zero(curve, &signature)?;
+                for _ in 0..ATTEMPTS {
+                    if short.is_some() {
+                        break;
+                    }
+                    let again = sign::sign(&signing.key, signing.algorithm, signing.method, signed)?;
+                    short = signature::without_leading_zero(curve, &again)?;
+                }
+                let Some(short) = short else { return Ok(None) };
+                signature = short;
+            }
+            Op::RsaValue(value) => match &signing.key {
+                SigningKey::Private(key) => signature = signature::rsa_value(key.public(), &signature, *value)?,
+                SigningKey::Secret(_) => {
+                    return Err(ForgeError::Impossible("this signature is no RSA signature".into()));
+                }
+            },
+            Op::EddsaShape(shape) => signature = signature::ed_shape(&signature, *shape)?,
+            Op::OversizedJwk(bits) => signature = noise("signature", mint.seed, bits.div_ceil(8)),
             _ => {}
         }
     }

@@ -8,6 +8,7 @@ use aws_lc_rs::{digest, hmac};
 
 use super::algorithm::{Algorithm, KeyKind};
 use super::interpolate::ForgeError;
+use super::keys::{KeyError, PrivateKey, PublicKey};
 
 /// Bytes that must not be printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -69,6 +70,8 @@ fn block_key(key: &[u8], algorithm: Algorithm) -> Vec<u8> {
 pub struct Keyring {
     secret: Option<Secret>,
     retired: Vec<Secret>,
+    private: Vec<PrivateKey>,
+    public: Vec<PublicKey>,
 }
 
 impl Keyring {
@@ -90,6 +93,59 @@ impl Keyring {
     pub fn with_retired_secret(mut self, secret: impl Into<Vec<u8>>) -> Self {
         self.retired.push(Secret::new(secret));
         self
+    }
+
+    /// With a private key of the target, from PKCS#8, PKCS#1 or SEC 1 in PEM or DER, or from a JWK. Its public
+    /// half is known with it.
+    ///
+    /// # Errors
+    ///
+    /// When the key cannot be read.
+    pub fn with_private_key(mut self, text: &[u8]) -> Result<Self, KeyError> {
+        self.add_private(PrivateKey::parse(text)?);
+        Ok(self)
+    }
+
+    /// With a public key of the target, from PEM, DER or a JWK: enough to attack with, not to mint.
+    ///
+    /// # Errors
+    ///
+    /// When the key cannot be read.
+    pub fn with_public_key(mut self, text: &[u8]) -> Result<Self, KeyError> {
+        self.public.push(PublicKey::parse(text)?);
+        Ok(self)
+    }
+
+    /// Adds a private key that is already parsed.
+    pub fn add_private(&mut self, key: PrivateKey) {
+        self.public.push(key.public().clone());
+        self.private.push(key);
+    }
+
+    /// The target's private key of this kind.
+    #[must_use]
+    pub fn private(&self, kind: KeyKind) -> Option<&PrivateKey> {
+        self.private.iter().find(|key| key.public().kind() == kind)
+    }
+
+    /// The target's public key of this kind.
+    #[must_use]
+    pub fn public(&self, kind: KeyKind) -> Option<&PublicKey> {
+        self.public.iter().find(|key| key.kind() == kind)
+    }
+
+    /// Every public key of the target.
+    #[must_use]
+    pub fn public_keys(&self) -> &[PublicKey] {
+        &self.public
+    }
+
+    pub(crate) fn require_private(&self, kind: KeyKind) -> Result<&PrivateKey, ForgeError> {
+        self.private(kind).ok_or_else(|| ForgeError::NeedsKey(format!("private {}", kind.noun())))
+    }
+
+    pub(crate) fn require_public(&self, kind: KeyKind) -> Result<&PublicKey, ForgeError> {
+        self.public(kind).ok_or_else(|| ForgeError::NeedsKey(format!("public {}", kind.noun())))
     }
 
     /// The target's HMAC secret.
@@ -142,6 +198,13 @@ pub(crate) fn derive(label: &str, seed: u64) -> [u8; 32] {
     context.update(&seed.to_be_bytes());
     let mut out = [0; 32];
     out.copy_from_slice(context.finish().as_ref());
+    out
+}
+
+/// As many bytes as asked for, from a label and a seed.
+pub(crate) fn noise(label: &str, seed: u64, len: usize) -> Vec<u8> {
+    let mut out: Vec<u8> = (0..len.div_ceil(32)).flat_map(|block| derive(&format!("{label} {block}"), seed)).collect();
+    out.truncate(len);
     out
 }
 

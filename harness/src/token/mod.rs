@@ -4,25 +4,40 @@
 //! forger would share its mistakes.
 
 mod algorithm;
+mod base64url;
+mod bignum;
+mod der;
 mod document;
 mod forge;
 mod interpolate;
+mod json;
+mod jwe;
 mod keyring;
+mod keys;
 mod mint;
 mod minted;
 mod ops;
+mod oracle;
 mod recipe;
+mod rules;
 mod segment;
 mod sign;
+mod signature;
+mod verify;
+mod x509;
 
 pub use algorithm::{Algorithm, KeyKind};
 pub use forge::forge;
 pub use interpolate::{ForgeError, KNOWN_NAMES};
 pub use keyring::{Keyring, Secret};
+pub use keys::{KeyError, PrivateKey, PublicKey};
 pub use mint::{DEFAULT_USER, Declared, Mint, default_claims, default_header};
 pub use minted::{Description, SegmentShape, Token};
 pub use ops::{
     At, AttackerKey, Character, EcScalar, EcValues, EdShape, Effect, Encoding, Insert, JsonSerialization, Jwe,
     KeyChoice, Layer, Op, OpInfo, Part, Pkcs1Shape, PssSalt, PublicForm, RsaValue, Sign, Style, Suits, Syntax,
 };
+pub use oracle::{Answer, Judgement, Reason, oracle};
 pub use recipe::Recipe;
+pub use rules::{IdentityRule, RoleRule, Rules, TypRule};
+pub use verify::{Jws, VerifyKey, verify_jws};

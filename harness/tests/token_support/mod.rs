@@ -1,6 +1,10 @@
-//! What the tests of the token room share: one HMAC target with fixed time and seed.
+//! What the tests of the token room share: one target per algorithm, with fixed time and seed.
 
-use gatecrash::token::{Algorithm, Declared, Keyring, Mint, Recipe, Token, default_claims, default_header, forge};
+use std::sync::OnceLock;
+
+use gatecrash::token::{
+    Algorithm, Declared, KeyKind, Keyring, Mint, PrivateKey, Recipe, Token, default_claims, default_header, forge,
+};
 use serde_json::{Map, Value};
 
 pub(crate) const SECRET: &str = "a-secret-of-at-least-thirty-two-bytes";
@@ -11,6 +15,7 @@ pub(crate) struct Bench {
     pub(crate) header: Map<String, Value>,
     pub(crate) keys: Keyring,
     pub(crate) algorithm: Algorithm,
+    pub(crate) now: f64,
 }
 
 impl Bench {
@@ -20,7 +25,27 @@ impl Bench {
             header: default_header(),
             keys: Keyring::new().with_secret(SECRET),
             algorithm: Algorithm::HS256,
+            now: NOW,
         }
+    }
+
+    /// A target of this algorithm, with a key that lives as long as the test process.
+    pub(crate) fn of(algorithm: Algorithm) -> Self {
+        static KEYS: [OnceLock<PrivateKey>; 5] = [const { OnceLock::new() }; 5];
+        let place = match algorithm.key_kind() {
+            KeyKind::Secret => {
+                return Self { algorithm, ..Self::new() };
+            }
+            KeyKind::Rsa => 0,
+            KeyKind::P256 => 1,
+            KeyKind::P384 => 2,
+            KeyKind::P521 => 3,
+            KeyKind::Ed25519 => 4,
+        };
+        let key = KEYS[place].get_or_init(|| PrivateKey::generate(algorithm.key_kind()).expect("a key"));
+        let mut keys = Keyring::new();
+        keys.add_private(key.clone());
+        Self { keys, algorithm, ..Self::new() }
     }
 
     pub(crate) fn mint(&self) -> Mint<'_> {
@@ -29,7 +54,7 @@ impl Bench {
             header: &self.header,
             keys: &self.keys,
             algorithm: self.algorithm,
-            now: NOW,
+            now: self.now,
             user: "gatecrash",
             seed: 7,
             audience: None,

@@ -29,6 +29,8 @@ pub(crate) fn config(dialect: Dialect, refusal: RefusalStyle) -> Config {
 pub(crate) fn faulty(dialect: Dialect, fault: Fault) -> Config {
     let mut config = config(dialect, RefusalStyle::Close);
     config.fault = Some(fault);
+    // Raw clients answer no Close.
+    config.limits.close = Duration::from_millis(200);
     config
 }
 

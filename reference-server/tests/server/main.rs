@@ -3,5 +3,7 @@
 
 mod admission;
 mod common;
+mod faults;
 mod http;
+mod logs;
 mod messages;

@@ -176,7 +176,8 @@ async fn shutdown_says_goodbye() {
         let mut client = server.admitted(&good(dialect)).await;
         server.stop();
         assert_eq!(client.closed().await.0, 1001);
-        let _ = client.next().await;
+        assert!(client.next().await.is_none());
+        drop(client);
         server.stopped().await;
     }
 }

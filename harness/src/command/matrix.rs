@@ -1,0 +1,131 @@
+//! The kill matrix: every case is proved able to fail, and every fault of the reference server is found.
+//!
+//! For each fault the suite is run against a server that has exactly that fault, in dialects and refusal styles until
+//! each case that hunts it was applicable once. Those cases must fail, and no others but the companions that
+//! `weaknesses.yaml` names.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use gatecrash_reference_server::{Dialect, Fault, RefusalStyle};
+
+use super::bundled_server::BundledServer;
+use crate::catalogue::Catalogue;
+use crate::report::{Failure, Report};
+use crate::suite::Suite;
+use crate::verdict::Verdict;
+
+/// What a fault did to the suite.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Kill {
+    /// Cases that hunt it and failed.
+    pub killed_by: BTreeSet<String>,
+    /// Cases that hunt it, apply somewhere, and passed everywhere.
+    pub missed_by: BTreeSet<String>,
+    /// Cases that failed although nothing says they should, with what they saw.
+    pub unrelated: BTreeSet<String>,
+}
+
+impl Kill {
+    /// The fault is found, by all its cases and by nothing unrelated.
+    pub fn is_clean(&self) -> bool {
+        !self.killed_by.is_empty() && self.missed_by.is_empty() && self.unrelated.is_empty()
+    }
+}
+
+impl fmt::Display for Kill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |set: &BTreeSet<String>| set.iter().cloned().collect::<Vec<_>>().join(", ");
+        write!(
+            f,
+            "killed by {}",
+            if self.killed_by.is_empty() { "nothing".to_owned() } else { list(&self.killed_by) }
+        )?;
+        if !self.missed_by.is_empty() {
+            write!(f, "; missed by {}", list(&self.missed_by))?;
+        }
+        if !self.unrelated.is_empty() {
+            write!(f, "; unrelated: {}", self.unrelated.iter().cloned().collect::<Vec<_>>().join("\n  "))?;
+        }
+        Ok(())
+    }
+}
+
+/// The settings in which a fault may show, in the order they are tried.
+pub fn settings() -> impl Iterator<Item = (Dialect, RefusalStyle)> {
+    [RefusalStyle::Close, RefusalStyle::Http]
+        .into_iter()
+        .flat_map(|style| Dialect::ALL.iter().map(move |dialect| (*dialect, style)))
+}
+
+/// Runs the suite against a server with this fault and tells what it did.
+///
+/// # Errors
+///
+/// When a server cannot be started or the catalogue is wrong.
+pub async fn kill(suite: &Suite, catalogue: &Catalogue, fault: Fault) -> Result<Kill, String> {
+    let hunters: BTreeSet<&str> = catalogue
+        .cases
+        .iter()
+        .filter(|case| case.head.weakness.as_deref() == Some(fault.name()))
+        .map(|case| case.head.code.as_str())
+        .collect();
+    let companions: BTreeSet<&str> = catalogue
+        .weaknesses
+        .get(fault.name())
+        .map(|weakness| weakness.also.iter().map(String::as_str).collect())
+        .unwrap_or_default();
+    let mut kill = Kill::default();
+    let mut open: BTreeSet<&str> = hunters.clone();
+    for (dialect, style) in settings() {
+        if open.is_empty() {
+            break;
+        }
+        let target = BundledServer::start(dialect, style, Some(fault)).map_err(|error| error.to_string())?;
+        let applies = suite.applies(&target.target, &open).map_err(|found| found.to_string())?;
+        if !applies {
+            continue;
+        }
+        let report = suite.run(&target.target).await.map_err(|found| found.to_string())?;
+        let failed = failed(&report);
+        for code in &hunters {
+            let tried =
+                report.trials.iter().any(|trial| trial.code == *code && trial.verdict != Verdict::NotApplicable);
+            if failed.iter().any(|(other, _)| other == code) {
+                kill.killed_by.insert((*code).to_owned());
+                kill.missed_by.remove(*code);
+                open.remove(code);
+            } else if tried && !kill.killed_by.contains(*code) {
+                kill.missed_by.insert((*code).to_owned());
+            }
+        }
+        for (code, observed) in failed {
+            if !hunters.contains(code.as_str()) && !companions.contains(code.as_str()) {
+                kill.unrelated.insert(format!("{code} in {} by {}: {observed}", dialect.name(), word(style)));
+            }
+        }
+    }
+    Ok(kill)
+}
+
+/// The cases that a fault made fail or warn, with what they saw.
+fn failed(report: &Report) -> Vec<(String, String)> {
+    let mut failed: Vec<_> = report
+        .trials
+        .iter()
+        .filter(|trial| matches!(trial.verdict, Verdict::Fail | Verdict::Warn | Verdict::Error))
+        .map(|trial| (trial.code.clone(), trial.observed.clone()))
+        .collect();
+    if let Some(Failure::Unreachable(why)) = &report.failure {
+        failed.push(("unreachable".to_owned(), why.clone()));
+    }
+    failed
+}
+
+/// The word of a refusal style.
+pub fn word(style: RefusalStyle) -> &'static str {
+    match style {
+        RefusalStyle::Close => "close",
+        RefusalStyle::Http => "http",
+    }
+}

@@ -1,0 +1,48 @@
+//! One self-signed certificate for the attacker's key (RFC 5280 §4.1), for `x5c`. Only what makes it a
+//! certificate that a careless verifier would read: no extensions, fixed dates.
+
+use super::algorithm::Algorithm;
+use super::der;
+use super::interpolate::ForgeError;
+use super::keys::{PrivateKey, PublicKey};
+use super::sign::{Method, SigningKey, sign};
+use super::signature;
+
+/// The certificate in DER.
+pub(crate) fn self_signed(key: &PrivateKey) -> Result<Vec<u8>, ForgeError> {
+    let public = key.public();
+    let (algorithm, identifier) = match public {
+        PublicKey::Rsa { .. } => {
+            let oid = der::element(der::OBJECT, &[der::SHA256_WITH_RSA]);
+            (Algorithm::RS256, der::element(der::SEQUENCE, &[&oid, &der::element(der::NULL, &[])]))
+        }
+        PublicKey::Ec { .. } => {
+            let oid = der::element(der::OBJECT, &[der::ECDSA_WITH_SHA256]);
+            (Algorithm::ES256, der::element(der::SEQUENCE, &[&oid]))
+        }
+        PublicKey::Ed25519(_) => {
+            let oid = der::element(der::OBJECT, &[der::ED25519]);
+            (Algorithm::EdDSA, der::element(der::SEQUENCE, &[&oid]))
+        }
+    };
+    let common_name = der::element(
+        der::SEQUENCE,
+        &[&der::element(der::OBJECT, &[der::COMMON_NAME]), &der::element(der::UTF8_STRING, &[b"gatecrash attacker"])],
+    );
+    let name = der::element(der::SEQUENCE, &[&der::element(der::SET, &[&common_name])]);
+    let validity = der::element(
+        der::SEQUENCE,
+        &[&der::element(der::UTC_TIME, &[b"200101000000Z"]), &der::element(der::UTC_TIME, &[b"491231235959Z"])],
+    );
+    let version = der::element(0xa0, &[&der::integer(&[2])]);
+    let body = der::element(
+        der::SEQUENCE,
+        &[&version, &der::integer(&[1]), &identifier, &name, &validity, &name, &public.spki_der()],
+    );
+    let fixed = sign(&SigningKey::Private(key.clone()), algorithm, Method::Plain, &body)?;
+    let value = match public {
+        PublicKey::Ec { curve, .. } => signature::ec_der(*curve, &fixed)?,
+        _ => fixed,
+    };
+    Ok(der::element(der::SEQUENCE, &[&body, &identifier, &der::bit_string(&value)]))
+}

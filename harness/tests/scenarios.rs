@@ -1,0 +1,64 @@
+//! Each scenario is a test of its own name: `cargo test SIG` runs the signature cases, nextest lists them all.
+//!
+//! Every case runs against the reference server in each dialect, in the default refusal style. The kill matrix runs
+//! the other style as well.
+
+use std::sync::OnceLock;
+
+use gatecrash::command::bundled_server::BundledServer;
+use gatecrash::{Catalogue, Report, Suite, Target, Verdict};
+use gatecrash_reference_server::{Dialect, RefusalStyle};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let suite = Suite::new(Catalogue::bundled());
+    let mut tests = Vec::new();
+    for dialect in Dialect::ALL {
+        let target = match server(*dialect) {
+            Ok(server) => server.target.clone(),
+            Err(why) => {
+                tests.push(Trial::test(format!("{}::starts", dialect.name()), || Err(Failed::from(why))));
+                continue;
+            }
+        };
+        match suite.trials(&target) {
+            Err(found) => {
+                tests.push(Trial::test("catalogue loads", move || Err(Failed::from(found.to_string()))));
+                break;
+            }
+            Ok(trials) => {
+                for (id, name) in trials {
+                    let (suite, target, dialect) = (suite.clone(), target.clone(), *dialect);
+                    tests.push(Trial::test(format!("{}::{id} {name}", dialect.name()), move || {
+                        judge(&suite.select(&id), &target)
+                    }));
+                }
+            }
+        }
+    }
+    libtest_mimic::run(&arguments, tests).exit();
+}
+
+/// One server per dialect for all tests of this process.
+fn server(dialect: Dialect) -> Result<&'static BundledServer, String> {
+    static SERVERS: [OnceLock<Result<BundledServer, String>>; 4] = [const { OnceLock::new() }; 4];
+    let place = Dialect::ALL.iter().position(|other| *other == dialect).unwrap_or_default();
+    SERVERS[place]
+        .get_or_init(|| {
+            BundledServer::start(dialect, RefusalStyle::Close, None).map_err(|error| format!("cannot start: {error}"))
+        })
+        .as_ref()
+        .map_err(Clone::clone)
+}
+
+fn judge(suite: &Suite, target: &Target) -> Result<(), Failed> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let report: Report = runtime.block_on(suite.run(target)).map_err(|found| found.to_string())?;
+    let good = |verdict: Verdict| matches!(verdict, Verdict::Pass | Verdict::Info);
+    if report.failure.is_none() && !report.trials.is_empty() && report.trials.iter().all(|trial| good(trial.verdict)) {
+        Ok(())
+    } else {
+        Err(Failed::from(report.to_string()))
+    }
+}
