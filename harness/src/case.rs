@@ -257,6 +257,8 @@ pub enum Expect {
 pub struct Answer {
     /// One of these statuses.
     pub status: Vec<u16>,
+    /// `Sec-WebSocket-Accept` answers the key that was sent (RFC 6455 §4.2.2).
+    pub accepts_key: bool,
     /// Headers that must be there.
     pub has: Vec<String>,
     /// Headers that must not be there.

@@ -111,6 +111,37 @@ impl Message {
     }
 }
 
+/// Puts messages together from a growing list of events, looking at each once.
+#[derive(Debug, Clone, Default)]
+pub struct Assembler {
+    looked: usize,
+    open: Option<(u8, Vec<u8>)>,
+}
+
+impl Assembler {
+    /// The next whole message, if the events hold one more.
+    pub fn next(&mut self, events: &[Event]) -> Option<Message> {
+        while let Some(event) = events.get(self.looked) {
+            let index = self.looked;
+            self.looked += 1;
+            let What::Frame(frame) = &event.what else { continue };
+            if !frame.is_data() {
+                continue;
+            }
+            let (opcode, mut payload) = match (frame.opcode, self.open.take()) {
+                (0, Some(begun)) => begun,
+                (opcode, _) => (opcode, Vec::new()),
+            };
+            payload.extend_from_slice(&frame.payload);
+            if frame.fin {
+                return Some(Message { event: index, at: event.at, opcode, payload });
+            }
+            self.open = Some((opcode, payload));
+        }
+        None
+    }
+}
+
 /// Which events belong to a step.
 #[derive(Debug, Clone)]
 pub struct Mark {
@@ -126,6 +157,18 @@ pub struct Mark {
     pub said: Vec<String>,
     /// Why the step could not be done, if it could not.
     pub trouble: Option<Trouble>,
+}
+
+impl Mark {
+    /// What happened on its connection during the step.
+    pub fn part<'a>(&self, connection: &'a Connection) -> &'a [Event] {
+        self.until(connection).get(self.from..).unwrap_or_default()
+    }
+
+    /// What happened on its connection until the step ended.
+    pub fn until<'a>(&self, connection: &'a Connection) -> &'a [Event] {
+        &connection.events[..self.to.min(connection.events.len())]
+    }
 }
 
 /// Why a step could not be done; never a fault of the target.
@@ -180,25 +223,14 @@ impl Connection {
 
     /// The whole messages of the application, in order: when they were complete, their opcode and payload.
     pub fn messages(&self) -> Vec<Message> {
-        let mut messages = Vec::new();
-        let mut open: Option<(u8, Vec<u8>)> = None;
-        for (index, event) in self.events.iter().enumerate() {
-            let What::Frame(frame) = &event.what else { continue };
-            if !frame.is_data() {
-                continue;
-            }
-            let (opcode, mut payload) = match (frame.opcode, open.take()) {
-                (0, Some(begun)) => begun,
-                (opcode, _) => (opcode, Vec::new()),
-            };
-            payload.extend_from_slice(&frame.payload);
-            if frame.fin {
-                messages.push(Message { event: index, at: event.at, opcode, payload });
-            } else {
-                open = Some((opcode, payload));
-            }
-        }
-        messages
+        let mut assembler = Assembler::default();
+        std::iter::from_fn(|| assembler.next(&self.events)).collect()
+    }
+
+    /// Whether a whole message of the application came in at event `from` or after it.
+    pub fn has_message(&self, from: usize) -> bool {
+        let whole = |event: &Event| matches!(&event.what, What::Frame(frame) if frame.is_data() && frame.fin);
+        self.events.iter().skip(from).any(whole)
     }
 
     /// How it ended, if it did.

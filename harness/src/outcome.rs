@@ -109,7 +109,7 @@ impl fmt::Display for Outcome {
             Self::Hang => f.write_str("no answer within the deadline"),
             Self::Limbo => f.write_str("101, no close and no message, but pings are answered"),
             Self::Mute => f.write_str("101, then silence: no message, no close, no pong"),
-            Self::NotHttp(what) => write!(f, "an answer that is not HTTP ({what})"),
+            Self::NotHttp(what) => write!(f, "an answer that cannot be read ({what})"),
             Self::Unreachable(why) => write!(f, "no connection ({why})"),
         }
     }

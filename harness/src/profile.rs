@@ -210,7 +210,8 @@ impl Echo {
 
     /// The text that says `message`. Inside a JSON template the message is escaped as JSON.
     pub fn compose(&self, message: &str) -> String {
-        if self.send.trim_start().starts_with('{') {
+        let is_json = serde_json::from_str::<Map<String, Value>>(&self.send.replace("{message}", "")).is_ok();
+        if is_json {
             let quoted = Value::from(message).to_string();
             self.send.replace("{message}", &quoted[1..quoted.len() - 1])
         } else {

@@ -5,7 +5,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
+use crate::document::printable;
 use crate::secret::SecretBytes;
+use crate::wire::opening::percent_encode;
 
 /// Replaces secrets in texts.
 #[derive(Debug, Clone, Default)]
@@ -13,8 +15,36 @@ pub struct Redactor {
     needles: Vec<Needle>,
 }
 
+/// The most characters of a text in a report.
+const MAX_SHOWN: usize = 1000;
+/// A secret of which only the beginning is quoted is still replaced from this many bytes on.
+const SHORTEST_PART: usize = 12;
+
 #[derive(Clone)]
 struct Needle(String);
+
+impl Needle {
+    /// Replaces it wherever it stands, also where a quotation broke it off.
+    fn replaced_in(&self, text: String) -> String {
+        let needle = self.0.as_str();
+        let start = (SHORTEST_PART..needle.len()).find(|end| needle.is_char_boundary(*end)).unwrap_or(needle.len());
+        let start = &needle[..start];
+        if !text.contains(start) {
+            return text;
+        }
+        let mut clean = String::with_capacity(text.len());
+        let mut rest = text.as_str();
+        while let Some(at) = rest.find(start) {
+            clean.push_str(&rest[..at]);
+            clean.push_str("[secret]");
+            let same = rest[at..].chars().zip(needle.chars()).take_while(|(a, b)| a == b);
+            let length: usize = same.map(|(character, _)| character.len_utf8()).sum();
+            rest = &rest[at + length..];
+        }
+        clean.push_str(rest);
+        clean
+    }
+}
 
 impl std::fmt::Debug for Needle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -27,31 +57,53 @@ impl Redactor {
     ///
     /// A secret shorter than six bytes is not looked for: it would be found inside ordinary words.
     pub fn for_secret(secret: &SecretBytes) -> Self {
+        Self::default().and(secret)
+    }
+
+    /// Replaces this secret too.
+    #[must_use]
+    pub fn and(self, secret: &SecretBytes) -> Self {
         let bytes = secret.expose();
-        let mut needles = Vec::new();
+        let mut needles: Vec<String> = self.needles.into_iter().map(|needle| needle.0).collect();
         if bytes.len() >= 6 {
             if let Ok(text) = std::str::from_utf8(bytes) {
-                needles.push(text.trim().to_owned());
-                needles.push(text.trim().escape_debug().to_string());
+                let text = text.trim();
+                let json = serde_json::Value::from(text).to_string();
+                let json = json[1..json.len() - 1].to_owned();
+                needles.push(text.escape_debug().to_string());
+                needles.push(json.escape_debug().to_string());
+                needles.push(json);
+                needles.push(percent_encode(text.as_bytes()));
+                needles.push(text.to_owned());
             }
             needles.push(STANDARD.encode(bytes));
             needles.push(URL_SAFE_NO_PAD.encode(bytes));
-            needles.push(bytes.iter().map(|byte| format!("{byte:02x}")).collect());
+            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            needles.push(hex.to_uppercase());
+            needles.push(hex);
         }
         // The longest first, so that no part of one is left beside its replacement.
         needles.retain(|needle| needle.len() >= 6);
-        needles.sort_by_key(|needle| std::cmp::Reverse(needle.len()));
+        needles.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         needles.dedup();
         Self { needles: needles.into_iter().map(Needle).collect() }
     }
 
-    /// The text without secrets and without whole tokens.
+    /// The text as it may stand in one line of a report: without secrets and whole tokens, without characters that
+    /// a terminal would act on, and not longer than a person reads.
     pub fn clean(&self, text: &str) -> String {
+        let text = printable(&self.redact(text));
+        match text.char_indices().nth(MAX_SHOWN) {
+            Some((end, _)) => format!("{} ... ({} more bytes)", &text[..end], text.len() - end),
+            None => text,
+        }
+    }
+
+    /// The text without secrets and without whole tokens.
+    pub fn redact(&self, text: &str) -> String {
         let mut text = jwts(text);
         for needle in &self.needles {
-            if text.contains(&needle.0) {
-                text = text.replace(&needle.0, "[secret]");
-            }
+            text = needle.replaced_in(text);
         }
         text
     }
@@ -70,26 +122,62 @@ pub fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     !needle.is_empty() && haystack.windows(needle.len()).any(|window| window == needle)
 }
 
-/// The text with the signature of everything that looks like a JWT replaced.
+/// The text with everything that looks like a JWT replaced.
 ///
 /// A JWS header is a JSON object, so its base64url begins with `eyJ`; what follows its second period is the part that
-/// makes a copied token usable.
+/// makes a copied token usable. A mutated header may begin otherwise: three long segments are a token as well. The
+/// periods may be percent-encoded, once or twice.
 pub fn jwts(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(start) = rest.find("eyJ") {
-        let (before, from) = rest.split_at(start);
-        clean.push_str(before);
-        let end = from.find(|c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c))).unwrap_or(from.len());
-        let (word, after) = from.split_at(end);
-        match word.split('.').collect::<Vec<_>>().as_slice() {
-            [_, payload, ..] if payload.len() >= 8 => clean.push_str("[token]"),
-            _ => clean.push_str(word),
+    while !rest.is_empty() {
+        let mut length = 0;
+        while let Some(step) = token_step(&rest[length..]) {
+            length += step;
         }
-        rest = after;
+        let (word, after) = rest.split_at(length);
+        push_word(&mut clean, word);
+        let next = after.chars().next().map_or(0, char::len_utf8);
+        clean.push_str(&after[..next]);
+        rest = &after[next..];
     }
-    clean.push_str(rest);
     clean
+}
+
+/// How many bytes of the front belong to a token.
+fn token_step(text: &str) -> Option<usize> {
+    let first = text.bytes().next()?;
+    if first.is_ascii_alphanumeric() || b"-_.".contains(&first) {
+        return Some(1);
+    }
+    PERIODS
+        .iter()
+        .find(|period| text.get(..period.len()).is_some_and(|front| front.eq_ignore_ascii_case(period)))
+        .map(|period| period.len())
+}
+
+/// A period, as it may be written in a URL.
+const PERIODS: [&str; 2] = ["%252e", "%2e"];
+
+fn push_word(clean: &mut String, word: &str) {
+    let plain = PERIODS.iter().fold(word.to_ascii_lowercase(), |word, period| word.replace(period, "."));
+    let lengths: Vec<usize> = plain.split('.').map(str::len).collect();
+    let long = lengths.windows(3).any(|of| of[0] >= 10 && of[1] >= 8 && of[2] >= 20);
+    match word.find("eyJ") {
+        Some(start) => {
+            let before =
+                PERIODS.iter().fold(word[..start].to_ascii_lowercase(), |word, period| word.replace(period, "."));
+            let header = before.matches('.').count();
+            if lengths.get(header + 1).is_some_and(|payload| *payload >= 8) || long {
+                clean.push_str(if long { "" } else { &word[..start] });
+                clean.push_str("[token]");
+            } else {
+                clean.push_str(word);
+            }
+        }
+        None if long => clean.push_str("[token]"),
+        None => clean.push_str(word),
+    }
 }
 
 #[cfg(test)]
@@ -101,6 +189,35 @@ mod tests {
         let token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl";
         assert_eq!(jwts(&format!("GET /ws?token={token} HTTP/1.1")), "GET /ws?token=[token] HTTP/1.1");
         assert_eq!(jwts("eyJ is no token"), "eyJ is no token");
+    }
+
+    #[test]
+    fn a_token_is_replaced_however_its_periods_are_written_and_its_header_begins() {
+        let (header, payload, signature) =
+            ("IHsiYWxnIjoiSFMyNTYifQ", "eyJzdWIiOiJhbGljZSJ9", "c2lnbmF0dXJlIG9mIGEgdG9rZW4");
+        for period in [".", "%2E", "%2e", "%252E"] {
+            for header in [header, "eyJhbGciOiJIUzI1NiJ9"] {
+                let token = [header, payload, signature].join(period);
+                assert_eq!(jwts(&format!("GET /ws/{token} HTTP/1.1")), "GET /ws/[token] HTTP/1.1");
+            }
+        }
+        for plain in ["gatecrash run --case SIG-008@query", "127.0.0.1:8000", "a.b.c", "HTTP/1.1 100% eyJ.eyJ"] {
+            assert_eq!(jwts(plain), plain);
+        }
+    }
+
+    #[test]
+    fn a_secret_that_a_quotation_broke_off_is_replaced_too() {
+        let redactor = Redactor::for_secret(&SecretBytes::new("a-secret-of-some-length"));
+        assert_eq!(redactor.clean("\"Echo: a-secret-of-so\""), "\"Echo: [secret]\"");
+        assert_eq!(redactor.clean("a-secret"), "a-secret");
+    }
+
+    #[test]
+    fn a_line_of_a_report_holds_nothing_a_terminal_acts_on_and_has_an_end() {
+        let clean = Redactor::default().clean("\u{1b}[31mred\0\r\n\u{202e}\u{9b}1m");
+        assert!(!clean.chars().any(|character| character.is_control() || character == '\u{202e}'), "{clean}");
+        assert!(Redactor::default().clean(&"x".repeat(1 << 20)).len() < 1100);
     }
 
     #[test]

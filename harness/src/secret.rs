@@ -3,6 +3,7 @@
 //! The only room outside `run` that may look at the environment or at a file, and only where a notation says so.
 
 use std::fmt;
+use std::io::Read as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -55,8 +56,7 @@ pub fn read(notation: &str) -> Result<SecretBytes, SecretError> {
     };
     let bytes = match place.split_once(':') {
         Some(("env", name)) => from_environment(name)?,
-        Some(("file", path)) => std::fs::read(path)
-            .map_err(|error| SecretError(format!("cannot read the secret file `{path}`: {error}")))?,
+        Some(("file", path)) => from_file(path)?,
         _ => place.as_bytes().to_vec(),
     };
     decode(&bytes).map(SecretBytes).map_err(|how| SecretError(format!("the secret is not {how}")))
@@ -75,6 +75,23 @@ fn from_environment(name: &str) -> Result<Vec<u8>, SecretError> {
             "the environment variable `{name}` is not UTF-8; put the secret in a file and use `file:PATH`"
         ))),
     }
+}
+
+/// The most bytes that are taken for a secret; a device may never end.
+const MAX_SECRET_BYTES: u64 = 1 << 20;
+
+fn from_file(path: &str) -> Result<Vec<u8>, SecretError> {
+    let wrong = |error: std::io::Error| SecretError(format!("cannot read the secret file `{path}`: {error}"));
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(wrong)?;
+    file.take(MAX_SECRET_BYTES + 1).read_to_end(&mut bytes).map_err(wrong)?;
+    if bytes.is_empty() {
+        return Err(SecretError(format!("the secret file `{path}` is empty")));
+    }
+    if bytes.len() as u64 > MAX_SECRET_BYTES {
+        return Err(SecretError(format!("`{path}` is larger than {MAX_SECRET_BYTES} bytes and no secret")));
+    }
+    Ok(bytes)
 }
 
 fn from_base64(text: &[u8]) -> Result<Vec<u8>, &'static str> {

@@ -90,6 +90,11 @@ impl Target {
             profile.carriers =
                 vec![endpoint.carrier.clone().unwrap_or_else(|| Carrier::Authorization("Bearer".to_owned()))];
         }
+        if profile.carriers.contains(&Carrier::Path) && endpoint.carrier != Some(Carrier::Path) {
+            return Err(TargetError::Url(format!(
+                "a token is to ride in the path, but {{token}} does not stand in the path of `{endpoint}`"
+            )));
+        }
         if profile.name.is_empty() {
             profile.name = format!("{}:{}", endpoint.host, endpoint.port);
         }
@@ -101,6 +106,9 @@ impl Endpoint {
     /// Reads a URL.
     pub fn parse(url: &str) -> Result<Self, TargetError> {
         let wrong = |why: &str| TargetError::Url(format!("`{}` is no usable URL: {why}", crate::redact::jwts(url)));
+        if crate::redact::jwts(url) != url {
+            return Err(wrong("a token stands in it; write {token} in its place, and gatecrash makes the tokens"));
+        }
         let (scheme, rest) = url
             .split_once("://")
             .ok_or_else(|| wrong("it has no scheme; write ws://HOST:PORT/PATH with {token} where the token goes"))?;
@@ -227,6 +235,7 @@ mod tests {
             ("ws://h/{token}?token={token}", "twice"),
             ("ws://h/?token=x{token}", "the whole value"),
             ("ws://h/a b", "percent-encoded"),
+            ("ws://h/?token=eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln", "write {token} in its place"),
         ] {
             let error = Endpoint::parse(url).expect_err(url).to_string();
             assert!(error.contains(why), "{url}: {error}");

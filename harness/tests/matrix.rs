@@ -10,7 +10,9 @@ use gatecrash_reference_server::Fault;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 fn main() {
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    // A fault is found by waiting more than by computing.
+    arguments.test_threads.get_or_insert(8);
     let catalogue = match Catalogue::bundled() {
         Ok(catalogue) => Arc::new(catalogue),
         Err(found) => {

@@ -3,16 +3,24 @@
 //! The only room that knows the reference server: the library and the server meet on the wire.
 
 pub mod bundled_server;
+mod file;
 mod list;
 pub mod matrix;
 mod run;
 mod selftest;
 mod serve;
 
+use std::io::{ErrorKind, Write as _};
+use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
+use crate::document::closest;
+use crate::redact::Redactor;
 use crate::report::Exit;
+use crate::secret::SecretBytes;
 use clap::{Parser, Subcommand};
+use gatecrash_reference_server::{Dialect, Fault, UnknownDialect, UnknownFault};
 
 /// Proves whether a JWT-guarded WebSocket endpoint holds.
 #[derive(Debug, Parser)]
@@ -36,37 +44,81 @@ enum Command {
     Serve(Box<serve::Serve>),
 }
 
+/// What must not stand in any message: filled as soon as a secret is known.
+static REDACTOR: LazyLock<Mutex<Redactor>> = LazyLock::new(Mutex::default);
+
 /// Reads the arguments, does what they ask, and gives the exit code.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    std::panic::set_hook(Box::new(|panic| {
+        let payload = panic.payload();
+        let message = payload.downcast_ref::<&str>().copied();
+        let message = message.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no words");
+        let place = panic.location().map(|place| format!(" at {place}")).unwrap_or_default();
+        complain(&format!("this is a bug in gatecrash{place}: {message}"));
+    }));
+    let done = std::panic::catch_unwind(AssertUnwindSafe(|| execute(arguments)));
+    ExitCode::from(done.unwrap_or(Exit::OurFault) as u8)
+}
+
+fn execute(arguments: Arguments) -> Exit {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             complain(&format!("cannot start: {error}"));
-            return exit(Exit::OurFault);
+            return Exit::OurFault;
         }
     };
-    exit(match arguments.command {
+    let exit = match arguments.command {
         Command::Run(arguments) => runtime.block_on(run::run(*arguments)),
         Command::Selftest(arguments) => selftest::selftest(&arguments),
         Command::List(arguments) => list::list(&arguments),
         Command::Explain(arguments) => list::explain(&arguments),
         Command::Serve(arguments) => runtime.block_on(serve::serve(*arguments)),
-    })
+    };
+    // A name that is still being looked up must not hold up the end.
+    runtime.shutdown_background();
+    exit
 }
 
-fn exit(exit: Exit) -> ExitCode {
-    ExitCode::from(exit as u8)
+/// Keeps this secret out of every message from now on, those of a panic included.
+fn conceal(secret: &SecretBytes) {
+    let mut redactor = REDACTOR.lock().unwrap_or_else(PoisonError::into_inner);
+    *redactor = redactor.clone().and(secret);
 }
 
-/// Tells a person what went wrong.
+/// Tells a person what went wrong. When nobody can be told, the exit code still says it.
 fn complain(message: &str) {
-    anstream::eprintln!("gatecrash: {message}");
+    // A panic may come from anywhere, and must not wait for a lock that its own thread holds.
+    let message = match REDACTOR.try_lock() {
+        Ok(redactor) => redactor.redact(message),
+        Err(_) => "a message that could not be checked for secrets".to_owned(),
+    };
+    let _ = writeln!(anstream::stderr().lock(), "gatecrash: {message}");
 }
 
-/// Writes data to stdout; a closed pipe is no error of ours.
+/// Writes data to stdout. A closed pipe is no error of ours; a full disk is worth a word.
 fn say(text: &str) {
-    use std::io::Write as _;
     let mut stdout = anstream::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => complain(&format!("cannot write to stdout: {error}")),
+        _ => {}
+    }
+}
+
+/// A dialect by its name.
+fn dialect(name: &str) -> Result<Dialect, String> {
+    let known = Dialect::ALL.iter().map(|dialect| dialect.name());
+    name.parse().map_err(|error: UnknownDialect| format!("{error}{}", did_you_mean(name, known)))
+}
+
+/// A fault by its name.
+fn fault(name: &str) -> Result<Fault, String> {
+    let known = Fault::ALL.iter().map(|fault| fault.name());
+    name.parse().map_err(|error: UnknownFault| format!("{error}{}", did_you_mean(name, known)))
+}
+
+/// A hint at the word that was probably meant, to be put behind a message.
+fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    closest(word, known).map(|close| format!("; did you mean `{close}`?")).unwrap_or_default()
 }

@@ -1,23 +1,26 @@
 //! `gatecrash run`: judges one server, or the bundled one in its four dialects.
 
-use std::fs;
+use std::collections::BTreeSet;
 use std::io::{IsTerminal as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Instant;
 
-use crate::document::Diagnostics;
+use crate::catalogue::Catalogue;
+use crate::document::{Diagnostics, printable};
 use crate::profile::{Carrier, Profile, presets};
+use crate::redact::Redactor;
 use crate::report::terminal::{self, Style};
-use crate::report::{Exit, Report, RunEvent, Standard, Summary, json};
+use crate::report::{Exit, Failure, Report, RunEvent, Standard, Summary, json};
 use crate::run::Interrupt;
+use crate::secret::SecretBytes;
 use crate::verdict::Severity;
 use crate::{Suite, Target};
 use clap::Args;
 use gatecrash_reference_server::{Dialect, Fault, RefusalStyle};
 
 use super::bundled_server::BundledServer;
-use super::{complain, say};
+use super::{complain, conceal, did_you_mean, file, say};
 
 /// What `gatecrash run` is told.
 #[derive(Debug, Args)]
@@ -76,7 +79,7 @@ pub(super) struct Run {
     timeout_scale: f64,
 
     /// Without a URL: only these dialects of the bundled server; may be given again
-    #[arg(long, value_name = "NAME", conflicts_with = "url", help_heading = "The bundled server")]
+    #[arg(long, value_name = "NAME", conflicts_with = "url", help_heading = "The bundled server", value_parser = super::dialect)]
     dialect: Vec<Dialect>,
     /// Without a URL: how the bundled server refuses
     #[arg(
@@ -88,20 +91,20 @@ pub(super) struct Run {
     )]
     refusal: RefusalStyle,
     /// Without a URL: the one way in which the bundled server is wrong
-    #[arg(long, value_name = "NAME", conflicts_with = "url", help_heading = "The bundled server")]
+    #[arg(long, value_name = "NAME", conflicts_with = "url", help_heading = "The bundled server", value_parser = super::fault)]
     fault: Option<Fault>,
 }
 
-/// A carrier as it is written on the command line.
+/// A carrier, and as it is written on the command line.
 #[derive(Debug, Clone)]
-struct CarrierArgument(Carrier);
+struct CarrierArgument(Carrier, String);
 
 impl FromStr for CarrierArgument {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (kind, name) = text.split_once(':').unwrap_or((text, ""));
-        Ok(Self(match (kind, name) {
+        let carrier = match (kind, name) {
             ("path", "") => Carrier::Path,
             ("query", "") => Carrier::Query("token".to_owned()),
             ("query", name) => Carrier::Query(name.to_owned()),
@@ -109,7 +112,8 @@ impl FromStr for CarrierArgument {
             ("header", name) => Carrier::Header(name.to_owned()),
             ("cookie", name) if !name.is_empty() => Carrier::Cookie(name.to_owned()),
             _ => return Err("write path, query:NAME, header, header:NAME or cookie:NAME".to_owned()),
-        }))
+        };
+        Ok(Self(carrier, text.to_owned()))
     }
 }
 
@@ -153,43 +157,48 @@ fn scale(text: &str) -> Result<f64, String> {
 
 /// Why nothing could be run.
 enum Problem {
-    Plain(String),
-    Document(Diagnostics),
+    /// The arguments, a secret or a file they name.
+    Usage(String),
+    /// The profile.
+    Profile(Diagnostics, Redactor),
+    /// The cases that were built in.
+    Bundled(Diagnostics),
+}
+
+impl Problem {
+    /// Says it, and gives the exit code.
+    fn tell(self) -> Exit {
+        let color = std::io::stderr().is_terminal();
+        match self {
+            Self::Usage(message) => complain(&message),
+            Self::Profile(found, redactor) => complain(&format!("\n{}", redactor.redact(&found.render(color)))),
+            Self::Bundled(found) => {
+                complain(&format!("the bundled cases are wrong, which is a bug:\n{}", found.render(color)));
+                return Exit::OurFault;
+            }
+        }
+        Exit::Usage
+    }
 }
 
 /// Runs, tells and writes.
 pub(super) async fn run(arguments: Run) -> Exit {
     let begun = Instant::now();
-    for report in &arguments.reports {
-        if let Err(error) = writable(&report.path) {
-            complain(&format!("cannot write the report `{}`: {error}", report.path.display()));
-            return Exit::Usage;
-        }
-    }
     if arguments.secret.is_some() {
         complain(
             "the secret on the command line is visible to others on this machine; prefer --secret-env or --secret-file",
         );
     }
-    let suite = suite(&arguments);
-    stop_on_interrupt(suite.interrupt());
-
-    let reports = match external(&arguments) {
-        Ok(Some(target)) => judge(&suite, &[target]).await,
-        Ok(None) => bundled(&suite, &arguments).await,
-        Err(problem) => Err(problem),
-    };
-    let reports = match reports {
+    let reports = match reports(&arguments).await {
         Ok(reports) => reports,
-        Err(Problem::Plain(message)) => {
-            complain(&message);
-            return Exit::Usage;
-        }
-        Err(Problem::Document(found)) => {
-            complain(&format!("\n{}", found.render(std::io::stderr().is_terminal())));
-            return Exit::Usage;
-        }
+        Err(problem) => return problem.tell(),
     };
+    for report in &reports {
+        if let Some(Failure::NoToken(why)) = &report.failure {
+            complain(&format!("no valid token can be made for {}: {why}", report.target));
+            return Exit::Usage;
+        }
+    }
 
     tell(&reports, &arguments, begun);
     let standard = Standard {
@@ -198,15 +207,21 @@ pub(super) async fn run(arguments: Run) -> Exit {
         allow_inconclusive: arguments.allow_inconclusive,
     };
     let mut exit = verdict(&reports, standard);
-    if exit == Exit::NothingSelected {
+    // A word that names nothing at all has been spoken of before.
+    if exit == Exit::NothingSelected && !reports.is_empty() {
         complain(&nothing_selected(&reports, &arguments));
     }
     for report in &arguments.reports {
-        if let Err(error) = write_whole(&report.path, json::write(&reports).as_bytes()) {
-            complain(&format!(
-                "cannot write the report `{}`: {error}; what it would say stands above",
-                report.path.display()
-            ));
+        let text = json::write(&reports);
+        if let Err(error) = file::write_whole(&report.path, text.as_bytes()) {
+            let kept = match file::keep(text.as_bytes()) {
+                Ok(path) => format!("it is in `{}` instead", path.display()),
+                Err(_) => "what it would say stands on stdout".to_owned(),
+            };
+            complain(&format!("cannot write the report `{}`: {error}; {kept}", report.path.display()));
+            if kept.ends_with("stdout") {
+                say(&text);
+            }
             if exit == Exit::Good {
                 exit = Exit::Usage;
             }
@@ -215,8 +230,35 @@ pub(super) async fn run(arguments: Run) -> Exit {
     exit
 }
 
-fn suite(arguments: &Run) -> Suite {
-    let mut suite = Suite::bundled().jobs(usize::from(arguments.jobs)).timeout_scale(arguments.timeout_scale);
+/// Looks at everything that can be wrong before the first connection, then runs.
+async fn reports(arguments: &Run) -> Result<Vec<Report>, Problem> {
+    let target = external(arguments)?;
+    for report in &arguments.reports {
+        file::writable(&report.path)
+            .map_err(|error| Problem::Usage(format!("cannot write the report `{}`: {error}", report.path.display())))?;
+    }
+    let catalogue = Catalogue::bundled().map_err(Problem::Bundled)?;
+    let unknown: Vec<&String> = arguments.cases.iter().filter(|word| !is_known(word, &catalogue)).collect();
+    for word in &unknown {
+        complain(&format!("no case is selected by `{word}`{}", hint(word, &catalogue)));
+    }
+    let suite = suite(arguments, catalogue);
+    let nothing = !arguments.cases.is_empty() && unknown.len() == arguments.cases.len();
+    match target {
+        _ if nothing => Ok(Vec::new()),
+        Some(target) => {
+            stop_on_interrupt(suite.interrupt());
+            judge(&suite, &[target]).await
+        }
+        None => {
+            stop_on_interrupt(suite.interrupt());
+            bundled(&suite, arguments).await
+        }
+    }
+}
+
+fn suite(arguments: &Run, catalogue: Catalogue) -> Suite {
+    let mut suite = Suite::new(Ok(catalogue)).jobs(usize::from(arguments.jobs)).timeout_scale(arguments.timeout_scale);
     if let Some(seed) = arguments.seed {
         suite = suite.seed(seed);
     }
@@ -226,12 +268,42 @@ fn suite(arguments: &Run) -> Suite {
     arguments.cases.iter().fold(suite, |suite, word| suite.select(word))
 }
 
+/// Whether a word of `--case` names anything in the catalogue, for whatever target.
+fn is_known(word: &str, catalogue: &Catalogue) -> bool {
+    let code = word.split_once('@').map_or(word, |(code, _)| code);
+    catalogue.cases.iter().any(|case| {
+        code.eq_ignore_ascii_case(&case.head.code)
+            || word.eq_ignore_ascii_case(&case.family)
+            || *word == case.head.name
+            || case.head.tags.iter().any(|tag| tag == word)
+    })
+}
+
+/// The code, family, name or tag that was probably meant.
+fn hint(word: &str, catalogue: &Catalogue) -> String {
+    let code = word.split_once('@').map_or(word, |(code, _)| code);
+    let families: BTreeSet<&str> = catalogue.cases.iter().map(|case| case.family.as_str()).collect();
+    let mut known: Vec<&str> = families.iter().copied().collect();
+    for head in catalogue.cases.iter().map(|case| &case.head) {
+        known.extend([head.code.as_str(), head.name.as_str()]);
+        known.extend(head.tags.iter().map(String::as_str));
+    }
+    let hint = did_you_mean(code, known);
+    if hint.is_empty() {
+        let families: Vec<&str> = families.into_iter().collect();
+        return format!("; families are {}, and `gatecrash list` shows every case", families.join(", "));
+    }
+    hint
+}
+
 /// The target the arguments describe; none when they ask for the bundled server.
 fn external(arguments: &Run) -> Result<Option<Target>, Problem> {
     if arguments.url.is_none() && arguments.profile.is_none() {
         return match (&arguments.secret_env, &arguments.secret_file, &arguments.secret, &arguments.carrier) {
             (None, None, None, None) => Ok(None),
-            _ => Err(Problem::Plain("a secret or a carrier is given, but no URL".to_owned())),
+            _ => Err(Problem::Usage(
+                "a secret or a carrier is given, but no URL: say which server to judge, as in `gatecrash run ws://HOST/ws?token={token}`".to_owned(),
+            )),
         };
     }
     let mut profile = match &arguments.profile {
@@ -241,7 +313,7 @@ fn external(arguments: &Run) -> Result<Option<Target>, Problem> {
     if let Some(url) = &arguments.url {
         profile.url = Some(url.clone());
     }
-    if let Some(CarrierArgument(carrier)) = &arguments.carrier {
+    if let Some(CarrierArgument(carrier, _)) = &arguments.carrier {
         profile.carriers = vec![carrier.clone()];
     }
     if let Some(name) = &arguments.secret_env {
@@ -251,27 +323,49 @@ fn external(arguments: &Run) -> Result<Option<Target>, Problem> {
     } else if let Some(text) = &arguments.secret {
         profile.secret = Some(text.clone());
     }
-    Target::from_profile(profile).map(Some).map_err(|error| Problem::Plain(error.to_string()))
+    let target = Target::from_profile(profile).map_err(|error| Problem::Usage(error.to_string()))?;
+    conceal(&target.secret);
+    Ok(Some(target))
 }
 
 fn read_profile(name: &str) -> Result<Profile, Problem> {
-    if let Some((_, text)) = presets().iter().find(|(known, _)| *known == name) {
-        return Profile::from_yaml(name, text).map_err(Problem::Document);
-    }
-    match fs::read_to_string(name) {
-        Ok(text) => Profile::from_yaml(name, &text).map_err(Problem::Document),
-        Err(error) => {
+    let text = match presets().iter().find(|(known, _)| *known == name) {
+        Some((_, text)) => (*text).to_owned(),
+        None => file::read_text(name).map_err(|error| {
             let known: Vec<&str> = presets().iter().map(|(known, _)| *known).collect();
-            Err(Problem::Plain(format!("cannot read the profile `{name}`: {error}; presets are {}", known.join(", "))))
+            let hint = did_you_mean(name, known.iter().copied());
+            Problem::Usage(format!(
+                "cannot read the profile `{}`: {error}; presets are {}{hint}",
+                printable(name),
+                known.join(", ")
+            ))
+        })?,
+    };
+    Profile::from_yaml(name, &text).map_err(|found| Problem::Profile(found, secrets_in(&text)))
+}
+
+/// Finds what a profile gives as a secret, so that a message about the profile does not quote it.
+///
+/// It looks at lines, because the text may be anything but a good profile.
+fn secrets_in(text: &str) -> Redactor {
+    let mut redactor = Redactor::default();
+    for line in text.lines() {
+        let Some((key, value)) = line.split_once(':') else { continue };
+        let key = key.to_ascii_lowercase();
+        let value = value.trim().trim_matches(['"', '\'']);
+        let names_a_place = ["env:", "file:"].iter().any(|place| value.contains(place));
+        if ["sec", "key", "pass", "pw"].iter().any(|word| key.contains(word)) && !names_a_place {
+            redactor = redactor.and(&SecretBytes::new(value));
         }
     }
+    redactor
 }
 
 async fn judge(suite: &Suite, targets: &[Target]) -> Result<Vec<Report>, Problem> {
     let mut reports = Vec::new();
     for target in targets {
         let mut progress = Progress::new();
-        let report = suite.run_with(target, &mut |event| progress.tell(event)).await.map_err(Problem::Document)?;
+        let report = suite.run_with(target, &mut |event| progress.tell(event)).await.map_err(Problem::Bundled)?;
         reports.push(report);
         if suite.interrupt().is_requested() {
             break;
@@ -285,7 +379,7 @@ async fn bundled(suite: &Suite, arguments: &Run) -> Result<Vec<Report>, Problem>
     let mut reports = Vec::new();
     for dialect in dialects {
         let server = BundledServer::start(dialect, arguments.refusal, arguments.fault)
-            .map_err(|error| Problem::Plain(format!("cannot start the bundled server: {error}")))?;
+            .map_err(|error| Problem::Usage(format!("cannot start the bundled server: {error}")))?;
         reports.extend(judge(suite, std::slice::from_ref(&server.target)).await?);
         if suite.interrupt().is_requested() {
             break;
@@ -299,10 +393,13 @@ fn tell(reports: &[Report], arguments: &Run, begun: Instant) {
         color: anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never,
         verbose: arguments.verbose,
     };
-    for report in reports {
+    // A word may select cases of one dialect only.
+    let told: Vec<&Report> =
+        reports.iter().filter(|report| report.failure.is_some() || !report.trials.is_empty()).collect();
+    for report in &told {
         say(&terminal::write(report, style, &again(report, arguments)));
     }
-    if reports.len() > 1 {
+    if told.len() > 1 {
         let total = reports.iter().map(Report::summary).fold(Summary::default(), Summary::and);
         say(&format!("{}\n", terminal::summary_line("all", total, begun.elapsed(), style)));
     }
@@ -338,6 +435,9 @@ fn again(report: &Report, arguments: &Run) -> String {
     if let Some(path) = &arguments.secret_file {
         add("--secret-file", path);
     }
+    if let Some(CarrierArgument(_, text)) = &arguments.carrier {
+        add("--carrier", text);
+    }
     if arguments.url.is_some() {
         words.push(' ');
         words.push_str(&quote(&report.url));
@@ -350,7 +450,7 @@ fn quote(word: &str) -> String {
     if !word.is_empty() && word.bytes().all(plain) {
         word.to_owned()
     } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
+        format!("'{}'", printable(word).replace('\'', "'\\''"))
     }
 }
 
@@ -373,31 +473,23 @@ fn verdict(reports: &[Report], standard: Standard) -> Exit {
 }
 
 fn nothing_selected(reports: &[Report], arguments: &Run) -> String {
-    if reports.iter().any(|report| !report.trials.is_empty()) {
-        return "every selected case is not applicable to this target; --verbose tells why".to_owned();
+    let mut reasons: Vec<String> = Vec::new();
+    for trial in reports.iter().flat_map(|report| &report.trials) {
+        let reason = format!("\n  {} {}: {}", trial.id, trial.name, trial.observed);
+        if !reasons.contains(&reason) {
+            reasons.push(reason);
+        }
     }
-    format!("no case is selected by {}", arguments.cases.join(", "))
-}
-
-fn writable(path: &Path) -> std::io::Result<()> {
-    fs::OpenOptions::new().append(true).create(true).open(path).map(drop)
-}
-
-/// Writes a file as a whole or not at all.
-fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut name = path.file_name().map(ToOwned::to_owned).unwrap_or_default();
-    name.push(".part");
-    let part = path.with_file_name(name);
-    let is_plain = fs::metadata(path).map_or(true, |meta| meta.is_file());
-    if !is_plain {
-        // A device or a pipe has no neighbour to be renamed from.
-        return fs::OpenOptions::new().write(true).open(path)?.write_all(bytes);
+    if reasons.is_empty() {
+        let words: Vec<String> = arguments.cases.iter().map(|word| printable(word)).collect();
+        return format!("nothing is selected by {} for this target", words.join(", "));
     }
-    let written = fs::write(&part, bytes).and_then(|()| fs::rename(&part, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&part);
-    }
-    written
+    let more = match reasons.len().saturating_sub(5) {
+        0 => String::new(),
+        more => format!("\n  and {more} more; --verbose tells all"),
+    };
+    reasons.truncate(5);
+    format!("every selected case is not applicable to this target:{}{more}", reasons.concat())
 }
 
 fn stop_on_interrupt(interrupt: Interrupt) {

@@ -17,6 +17,7 @@ use super::{complain, say};
 #[derive(Debug, Args)]
 pub(super) struct Selftest {
     /// Only these faults; without any, all of them
+    #[arg(value_parser = super::fault)]
     faults: Vec<Fault>,
     /// Servers at the same time
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]

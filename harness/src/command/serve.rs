@@ -13,13 +13,13 @@ use super::{complain, say};
 #[derive(Debug, Args)]
 pub(super) struct Serve {
     /// Which of the four systems to speak like: personal-assistant, shipvox, simutrador or omni2
-    #[arg(long, default_value = "personal-assistant", value_name = "NAME")]
+    #[arg(long, default_value = "personal-assistant", value_name = "NAME", value_parser = super::dialect)]
     dialect: Dialect,
     /// How to refuse: after the upgrade by a close code, or before it by HTTP 401 and 403
     #[arg(long, default_value = "close", value_name = "close|http")]
     refusal: RefusalStyle,
     /// Be wrong in this one way, by the name of a weakness
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = super::fault)]
     fault: Option<Fault>,
     /// The address to listen on
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), value_name = "IP")]
@@ -64,7 +64,7 @@ pub(super) async fn serve(arguments: Serve) -> Exit {
     let server = match Server::bind(config).await {
         Ok(server) => server,
         Err(error) => {
-            complain(&format!("cannot listen on {listen}: {error}"));
+            complain(&format!("cannot listen on {listen}: {error}; --port 0 takes a free port"));
             return Exit::Usage;
         }
     };

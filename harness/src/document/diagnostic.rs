@@ -467,7 +467,14 @@ impl Line {
     }
 }
 
-/// Text as it may be printed: no control characters, no invisible or direction-turning ones, not too long.
+/// Text as it may be printed in a line: no control characters, no invisible or direction-turning ones.
+pub(super) fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    text.chars().for_each(|character| push_safe(&mut out, character));
+    out
+}
+
+/// Text as it may be printed, and not too long.
 fn safe(text: &str) -> String {
     let mut out = String::new();
     for (count, character) in text.chars().enumerate() {

@@ -198,6 +198,12 @@ impl Document {
     }
 }
 
+/// Text as it may be printed in a line: what a terminal would act on, or not show at all, is escaped.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    diagnostic::printable(text)
+}
+
 /// The word of a list that was probably meant, for "did you mean" in messages of the caller's own.
 #[must_use]
 pub fn closest<'a>(word: &str, allowed: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {

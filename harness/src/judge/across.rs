@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Weight;
 use crate::case::{Across, CaseText, Expect};
-use crate::observation::Connection;
+use crate::observation::{Connection, Event, What};
 use crate::outcome::Outcome;
 use crate::profile::{Class, Profile, RefusesBy, Shape, Signal};
 use crate::redact::{Redactor, contains};
@@ -227,7 +227,13 @@ fn all(weight: Weight, attempts: &[&Seen<'_>], expected: &str, flaw: impl Fn(&Se
 fn told_at(connection: &Connection) -> Option<Duration> {
     match connection.head() {
         Some(head) if head.status == 101 => {
-            connection.frames().find(|(_, frame)| frame.opcode == frame::CLOSE).map(|(at, _)| at)
+            // A bare end tells too, if badly; `Deliberate` says so.
+            let tells = |event: &&Event| match &event.what {
+                What::Frame(frame) => frame.opcode == frame::CLOSE,
+                What::End(_) => true,
+                _ => false,
+            };
+            connection.events.iter().find(tells).map(|event| event.at)
         }
         Some(_) => connection.answered_at(),
         None => connection.end().and(connection.answered_at()),

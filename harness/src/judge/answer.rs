@@ -8,6 +8,7 @@ use crate::observation::{Connection, End, What};
 use crate::profile::Profile;
 use crate::token::Token;
 use crate::verdict::{Check, Grade};
+use crate::wire::opening::accept_for;
 
 /// Grades the head and the body of an answer against what they must look like.
 pub(super) fn head(weight: Weight, wanted: &Answer, connection: &Connection) -> Vec<Check> {
@@ -26,6 +27,12 @@ pub(super) fn head(weight: Weight, wanted: &Answer, connection: &Connection) -> 
         let list: Vec<String> = wanted.status.iter().map(u16::to_string).collect();
         let expected = format!("HTTP {}", list.join(" or "));
         checks.push(weight.holds(wanted.status.contains(&head.status), expected, format!("HTTP {}", head.status)));
+    }
+    if wanted.accepts_key {
+        let right = accept_for(connection.key.as_deref().unwrap_or_default().as_bytes());
+        let given = head.header("sec-websocket-accept").unwrap_or_default();
+        let observed = format!("Sec-WebSocket-Accept: {}", given.escape_debug());
+        checks.push(weight.holds(given == right, format!("Sec-WebSocket-Accept: {right}"), observed));
     }
     for name in &wanted.has {
         let there = head.header(name).is_some();

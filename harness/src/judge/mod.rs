@@ -13,14 +13,13 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::case::{Alive, Await, Awaited, CaseText, Expect, Hear, Lint, Open, Step};
-use crate::observation::{Connection, Mark, Observation, Trouble, What};
+use crate::observation::{Connection, Mark, Message, Observation, Trouble, What};
 use crate::outcome::{self, Outcome};
 use crate::profile::{Echo, Profile};
 use crate::report::Failure;
 use crate::target::Target;
 use crate::verdict::{Basis, Check, Grade, Level, Severity};
 use crate::wire::frame;
-use crate::wire::opening::accept_for;
 
 /// What the first control taught about a target. Facts that help to look, never expectations.
 #[derive(Debug, Clone, Default)]
@@ -122,25 +121,10 @@ pub fn session(
 
 /// Grades one opening.
 fn opened(weight: Weight, open: &Open, connection: &Connection, mark: &Mark, learned: &Learned) -> Vec<Check> {
-    let outcome = outcome::of(&connection.events[..mark.to], learned.speaks);
+    let outcome = outcome::of(mark.until(connection), learned.speaks);
     let mut checks = vec![expected(weight, open.expect, &outcome)];
     if let Some(wanted) = &open.answer {
         checks.extend(answer::head(weight, wanted, connection));
-    }
-    // A 101 with a wrong accept value is no upgrade for any client (RFC 6455 §4.1).
-    if let (Some(head), Some(key)) = (connection.head(), &connection.key)
-        && head.status == 101
-        && open.expect == Expect::Admitted
-    {
-        let right = accept_for(key.as_bytes());
-        let given = head.header("sec-websocket-accept").unwrap_or_default();
-        if given != right {
-            checks.push(weight.check(
-                weight.broken(),
-                format!("101 with Sec-WebSocket-Accept: {right}"),
-                format!("101 with Sec-WebSocket-Accept: {}", given.escape_debug()),
-            ));
-        }
     }
     checks
 }
@@ -150,10 +134,17 @@ pub fn not_run(head: &CaseText, why: Option<&Failure>) -> Vec<Check> {
     let why = match why {
         Some(Failure::Unreachable(_)) => "not run: the target cannot be reached",
         Some(Failure::FirstControl(_)) => "not run: the valid token was not admitted",
+        Some(Failure::NoToken(_)) => "not run: no valid token can be made",
         Some(Failure::Interrupted) => "not run: interrupted",
-        None => "not run: a control failed before it",
+        Some(Failure::ControlLost(_)) | None => "not run: a control failed before it",
     };
     vec![Weight::of(head).check(Grade::Inconclusive, "the case is played", why)]
+}
+
+/// The check of a case on which the harness itself failed.
+pub fn panicked(head: &CaseText, why: &str) -> Vec<Check> {
+    let observed = format!("gatecrash panicked, which is a bug in gatecrash: {why}");
+    vec![Weight::of(head).check(Grade::Error, "the case is played", observed)]
 }
 
 /// What an expectation says in words.
@@ -205,13 +196,15 @@ pub fn said_on(marks: &[Mark], connection: usize) -> Vec<String> {
 ///
 /// Where the echo does not say which message it answers, each answer is an empty text.
 pub fn answers(connection: &Connection, from: usize, learned: &Learned) -> Vec<String> {
-    let Some(echo) = &learned.echo else { return Vec::new() };
-    connection
-        .messages()
-        .iter()
-        .filter(|message| message.event >= from && message.opcode == frame::TEXT)
-        .filter_map(|message| echo.reply.answered(&message.text()))
-        .collect()
+    let messages = connection.messages();
+    let late = messages.iter().filter(|message| message.event >= from);
+    late.filter_map(|message| answer(message, learned)).collect()
+}
+
+/// The message that this one answers, if it is an answer.
+pub fn answer(message: &Message, learned: &Learned) -> Option<String> {
+    let echo = learned.echo.as_ref().filter(|_| message.opcode == frame::TEXT)?;
+    echo.reply.answered(&message.text())
 }
 
 /// Every message said was answered once, in order, and nothing else was.
@@ -317,7 +310,7 @@ fn lives(weight: Weight, alive: &Alive, mark: &Mark, connection: &Connection, le
     let answered = if learned.echo.is_some() {
         !answers(connection, mark.from, learned).is_empty()
     } else {
-        connection.events[mark.from..mark.to]
+        mark.part(connection)
             .iter()
             .any(|event| matches!(&event.what, What::Frame(frame) if frame.opcode == frame::PONG))
     };
@@ -326,7 +319,7 @@ fn lives(weight: Weight, alive: &Alive, mark: &Mark, connection: &Connection, le
 
 /// What came in during a step, in words.
 fn since(connection: &Connection, mark: &Mark) -> String {
-    let part = &connection.events[mark.from.min(mark.to)..mark.to];
+    let part = mark.part(connection);
     let mut words = Vec::new();
     for event in part {
         match &event.what {
@@ -354,7 +347,7 @@ fn since(connection: &Connection, mark: &Mark) -> String {
 
 fn awaited(weight: Weight, wait: &Await, mark: &Mark, connection: &Connection, profile: &Profile) -> Check {
     let weight = weight.at(wait.level);
-    let part = &connection.events[mark.from.min(mark.to)..mark.to];
+    let part = mark.part(connection);
     let closed = part.iter().any(|event| matches!(&event.what, What::Frame(frame) if frame.opcode == frame::CLOSE));
     let over = part.iter().any(|event| matches!(&event.what, What::End(_)));
     let spoke = part.iter().any(|event| matches!(&event.what, What::Frame(frame) if frame.is_data()));

@@ -110,6 +110,8 @@ impl<'a> From<&'a Report> for Run<'a> {
         let failure = report.failure.as_ref().map(|failure| match failure {
             Failure::Unreachable(why) => Reason { kind: "unreachable", detail: why },
             Failure::FirstControl(what) => Reason { kind: "first-control", detail: what },
+            Failure::NoToken(why) => Reason { kind: "no-token", detail: why },
+            Failure::ControlLost(what) => Reason { kind: "control-lost", detail: what },
             Failure::Interrupted => Reason { kind: "interrupted", detail: "" },
         });
         Self {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::case::Case;
 use crate::catalogue::Catalogue;
+use crate::document::printable;
 use crate::plan::Trial;
 use crate::redact::Redactor;
 use crate::target::Target;
@@ -41,8 +42,12 @@ pub enum RunEvent<'a> {
 pub enum Failure {
     /// No connection could be made; the text is the system's.
     Unreachable(String),
+    /// The profile gives no valid token to try; the text says why.
+    NoToken(String),
     /// The valid token was not admitted; the text says what came instead.
     FirstControl(String),
+    /// The valid token was admitted at first, and later no more; the text says what came instead, and after what.
+    ControlLost(String),
     /// It was asked to stop.
     Interrupted,
 }
@@ -110,13 +115,13 @@ impl TrialReport {
             id: trial.id(),
             code: head.code.clone(),
             name: head.name.clone(),
-            title: head.title.clone(),
+            title: printable(&head.title),
             level: head.level,
             basis: head.level.into(),
             severity: head.severity,
-            source: catalogue.places(head),
+            source: catalogue.places(head).iter().map(|place| printable(place)).collect(),
             weakness: head.weakness.clone(),
-            mend: weakness.map(|weakness| weakness.mend.clone()),
+            mend: weakness.map(|weakness| printable(&weakness.mend)),
             verdict: Verdict::of(&[]),
             expected: String::new(),
             observed: String::new(),
@@ -135,6 +140,7 @@ impl TrialReport {
     pub fn checks(&mut self, checks: Vec<Check>, redactor: &Redactor) {
         self.checks = checks;
         for check in &mut self.checks {
+            check.label = redactor.clean(&check.label);
             check.expected = redactor.clean(&check.expected);
             check.observed = redactor.clean(&check.observed);
         }
@@ -205,9 +211,10 @@ impl Summary {
 impl Report {
     /// A report of nothing yet.
     pub fn new(target: &Target, seed: u64) -> Self {
+        let redactor = Redactor::for_secret(&target.secret);
         Self {
-            target: target.profile.name.clone(),
-            url: target.endpoint.to_string(),
+            target: redactor.clean(&target.profile.name),
+            url: redactor.clean(&target.endpoint.to_string()),
             seed,
             failure: None,
             trials: Vec::new(),
@@ -249,8 +256,10 @@ impl Report {
     pub fn exit(&self, standard: Standard) -> Exit {
         match &self.failure {
             Some(Failure::Unreachable(_) | Failure::FirstControl(_)) => return Exit::NoControl,
+            Some(Failure::NoToken(_)) => return Exit::Usage,
             Some(Failure::Interrupted) => return Exit::Interrupted,
-            None => {}
+            // What was proved before still counts; the rest is inconclusive.
+            Some(Failure::ControlLost(_)) | None => {}
         }
         let fails = |trial: &TrialReport| match trial.verdict {
             Verdict::Fail => trial.severity >= standard.fail_on,

@@ -34,6 +34,17 @@ pub fn write(report: &Report, style: Style, again: &str) -> String {
                 "  likely    another secret or algorithm, another place for the token, or a claim it needs"
             );
         }
+        Some(Failure::NoToken(why)) => {
+            let _ = writeln!(text, "no valid token can be made for {}: {why}", report.url);
+        }
+        Some(Failure::ControlLost(what)) => {
+            let _ = writeln!(text, "the valid token is no longer admitted, so what followed cannot be judged");
+            let _ = writeln!(text, "  target    {}", report.url);
+            let _ = writeln!(text, "  expected  the valid token is admitted before, between and after the cases");
+            let _ = writeln!(text, "  observed  {what}");
+            let _ =
+                writeln!(text, "  likely    one of these cases stopped the server, or a limit or a lock-out was met\n");
+        }
         Some(Failure::Interrupted) => {
             let _ = writeln!(text, "interrupted; what was known by then follows");
         }

@@ -15,14 +15,22 @@ use crate::wire::frame::{self, Written};
 const MAX_FRAME_BYTES: usize = MAX_EVIDENCE_BYTES;
 /// The most bytes of a sent payload that are kept as evidence.
 const MAX_SENT_EVIDENCE_BYTES: usize = 1024;
-/// The longest wait for a connection to be made.
-const DIAL_DEADLINE: Duration = Duration::from_secs(5);
+/// The largest head that is waited for; clients in use stop at a quarter of it.
+const MAX_HEAD_BYTES: usize = 1 << 20;
+/// The most events of one connection that are kept: a flood of empty frames must end like any other flood.
+const MAX_EVENTS: usize = 5_000;
+/// The most events and bytes that are kept of what a server goes on to say after the harness has closed.
+const MAX_LATE: (usize, usize) = (256, 64 << 10);
+/// The most bytes that are taken in at once, so that what waits to be read stays small.
+const READ_BYTES: u64 = 64 << 10;
 
 /// A connection while it is open, and its log.
 #[derive(Debug)]
 pub(super) struct Live {
     stream: Option<TcpStream>,
     unread: Vec<u8>,
+    /// Up to here `unread` is known to hold no whole head.
+    searched: usize,
     kept_bytes: usize,
     started: Instant,
     phase: Phase,
@@ -52,13 +60,14 @@ pub(super) enum Step {
 
 impl Live {
     /// Dials. A failure is an event of the log, never an error.
-    pub(super) async fn dial(name: &str, endpoint: &Endpoint) -> Self {
+    pub(super) async fn dial(name: &str, endpoint: &Endpoint, patience: Duration) -> Self {
         let started = Instant::now();
-        let dialled = timeout_at(started + DIAL_DEADLINE, TcpStream::connect((endpoint.host.as_str(), endpoint.port)));
+        let dialled = timeout_at(started + patience, TcpStream::connect((endpoint.host.as_str(), endpoint.port)));
         let log = Connection { name: name.to_owned(), sent: Vec::new(), key: None, token: None, events: Vec::new() };
         let mut live = Self {
             stream: None,
             unread: Vec::new(),
+            searched: 0,
             kept_bytes: 0,
             started,
             phase: Phase::Head,
@@ -73,7 +82,7 @@ impl Live {
                 live.stream = Some(stream);
             }
             Ok(Err(error)) => live.end(End::NoConnection(error.to_string())),
-            Err(_) => live.end(End::NoConnection(format!("no connection within {} s", DIAL_DEADLINE.as_secs()))),
+            Err(_) => live.end(End::NoConnection(format!("no connection within {} ms", patience.as_millis()))),
         }
         live
     }
@@ -131,7 +140,7 @@ impl Live {
             let Some(stream) = &mut self.stream else {
                 return Step::Ended;
             };
-            match timeout_at(deadline, stream.read_buf(&mut self.unread)).await {
+            match timeout_at(deadline, stream.take(READ_BYTES).read_buf(&mut self.unread)).await {
                 Err(_) => {
                     self.finish_body(false);
                     return Step::Silence;
@@ -167,9 +176,9 @@ impl Live {
                 self.send(frame::CLOSE, &1000_u16.to_be_bytes(), deadline).await;
             }
             // RFC 6455 §7.1.1: the server closes first, and the TIME_WAIT is then its own.
-            let mut drained = 0;
-            while drained < 10_000 && self.next(deadline).await == Step::Event {
-                drained += 1;
+            let (events, bytes) = (self.log.events.len() + MAX_LATE.0, self.kept_bytes + MAX_LATE.1);
+            while self.log.events.len() < events && self.kept_bytes < bytes && self.next(deadline).await == Step::Event
+            {
             }
         }
         self.stream = None;
@@ -185,32 +194,14 @@ impl Live {
 
     /// Reads one event from what is already here.
     fn take_event(&mut self) -> bool {
+        if self.phase != Phase::Ended && (self.log.events.len() >= MAX_EVENTS || self.kept_bytes > MAX_EVIDENCE_BYTES) {
+            let count = self.log.events.len();
+            self.push(What::Garbage(format!("a flood: {count} events and {} bytes", self.kept_bytes)));
+            self.end(End::TooMuch);
+            return true;
+        }
         match self.phase {
-            Phase::Head => match answer::read(&self.unread) {
-                answer::Read::More if self.unread.len() > MAX_EVIDENCE_BYTES => {
-                    self.end(End::TooMuch);
-                    true
-                }
-                answer::Read::More => false,
-                answer::Read::Head(head, used) => {
-                    self.unread.drain(..used);
-                    self.phase = match (head.status, head.body_length()) {
-                        (101, _) => Phase::Frames,
-                        // An interim answer is followed by another head (RFC 9110 §15.2).
-                        (100..=199, _) => Phase::Head,
-                        (_, length) => Phase::Body(length),
-                    };
-                    self.push(What::Head(head));
-                    true
-                }
-                answer::Read::NotHttp(why) => {
-                    let shown: String = String::from_utf8_lossy(&self.unread).chars().take(60).collect();
-                    self.push(What::Garbage(format!("{why}: \"{}\"", shown.escape_debug())));
-                    self.stream = None;
-                    self.phase = Phase::Ended;
-                    true
-                }
-            },
+            Phase::Head => self.take_head(),
             Phase::Body(length) => {
                 let (bytes, complete) = answer::body(&self.unread, length);
                 if complete || self.unread.len() > MAX_EVIDENCE_BYTES {
@@ -229,9 +220,6 @@ impl Live {
                     self.unread.drain(..used);
                     self.kept_bytes += used;
                     self.push(What::Frame(frame));
-                    if self.kept_bytes > MAX_EVIDENCE_BYTES {
-                        self.end(End::TooMuch);
-                    }
                     true
                 }
                 frame::Read::TooLong(length) => {
@@ -241,6 +229,45 @@ impl Live {
                 }
             },
             Phase::Ended => false,
+        }
+    }
+
+    fn take_head(&mut self) -> bool {
+        // A long head that trickles in must not be read from its beginning for every byte.
+        let ends =
+            |bytes: &[u8]| bytes.windows(2).any(|pair| pair == b"\n\n") || bytes.windows(3).any(|end| end == b"\n\r\n");
+        let length = self.unread.len();
+        if length > 4096 && length < MAX_HEAD_BYTES && !ends(&self.unread[self.searched.saturating_sub(2)..]) {
+            self.searched = length;
+            return false;
+        }
+        match answer::read(&self.unread) {
+            answer::Read::More if length >= MAX_HEAD_BYTES => {
+                self.push(What::Garbage(format!("a head of more than {MAX_HEAD_BYTES} bytes")));
+                self.end(End::TooMuch);
+                true
+            }
+            answer::Read::More => false,
+            answer::Read::Head(head, used) => {
+                self.unread.drain(..used);
+                self.searched = 0;
+                self.kept_bytes += used;
+                self.phase = match (head.status, head.body_length()) {
+                    (101, _) => Phase::Frames,
+                    // An interim answer is followed by another head (RFC 9110 §15.2).
+                    (100..=199, _) => Phase::Head,
+                    (_, length) => Phase::Body(length),
+                };
+                self.push(What::Head(head));
+                true
+            }
+            answer::Read::NotHttp(why) => {
+                let shown: String = String::from_utf8_lossy(&self.unread).chars().take(60).collect();
+                self.push(What::Garbage(format!("{why}: \"{}\"", shown.escape_debug())));
+                self.stream = None;
+                self.phase = Phase::Ended;
+                true
+            }
         }
     }
 

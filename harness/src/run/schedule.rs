@@ -2,7 +2,10 @@
 //!
 //! A refusal counts only beside a control: a batch whose closing control fails is inconclusive, whatever it saw.
 
+use std::any::Any;
+use std::collections::HashMap;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -70,6 +73,15 @@ impl Interrupt {
         self.flag.load(Ordering::SeqCst)
     }
 
+    /// Does something, unless the run is asked to end meanwhile.
+    async fn unless<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.requested() => None,
+            done = work => Some(done),
+        }
+    }
+
     async fn requested(&self) {
         let notified = self.notify.notified();
         if !self.is_requested() {
@@ -84,6 +96,8 @@ struct Played<'a> {
     observations: Vec<Observation>,
     took: Duration,
     valid: bool,
+    /// What the harness panicked with while it played this, if it did.
+    panicked: Option<String>,
 }
 
 impl Played<'_> {
@@ -126,19 +140,23 @@ pub async fn run(
         actors: 0,
     };
 
-    let first = runner.first_control().await;
+    let first = options.interrupt.unless(runner.first_control()).await;
     // Cases that need an echo are also for a target that was seen to echo.
     let target =
         &Target { profile: Profile { echo: runner.learned.echo.clone(), ..target.profile.clone() }, ..target.clone() };
     let trials = &plan::trials(catalogue, &target.profile, selection);
     events(RunEvent::Started { target: &report.target, trials: trials.iter().filter(|trial| trial.wanted).count() });
     let mut played: Vec<Played<'_>> = Vec::new();
-    match &first {
-        Outcome::Admitted(_) => {
-            played = runner.play_all(trials, &mut |trial| events(RunEvent::TrialEnded { id: &trial.id() })).await;
+    let mut lost = None;
+    match first {
+        None => {}
+        Some(Err(why)) => report.failure = Some(Failure::NoToken(redactor.clean(&why))),
+        Some(Ok(Outcome::Admitted(_))) => {
+            (played, lost) =
+                runner.play_all(trials, &mut |trial| events(RunEvent::TrialEnded { id: &trial.id() })).await;
         }
-        Outcome::Unreachable(why) => report.failure = Some(Failure::Unreachable(why.clone())),
-        outcome => report.failure = Some(Failure::FirstControl(redactor.clean(&outcome.to_string()))),
+        Some(Ok(Outcome::Unreachable(why))) => report.failure = Some(Failure::Unreachable(redactor.clean(&why))),
+        Some(Ok(outcome)) => report.failure = Some(Failure::FirstControl(redactor.clean(&outcome.to_string()))),
     }
     if options.interrupt.is_requested() {
         report.failure = Some(Failure::Interrupted);
@@ -151,7 +169,9 @@ pub async fn run(
         controls: &runner.controls,
         profile: &target.profile,
         redactor: &redactor,
-        refusal_budget: runner.scaled(Duration::from_millis(target.profile.refusal_budget_ms.unwrap_or(1_000))),
+        // A promise, not a deadline: a hurried run does not tighten it.
+        refusal_budget: Duration::from_millis(target.profile.refusal_budget_ms.unwrap_or(1_000))
+            .mul_f64(options.timeout_scale.max(1.0)),
     };
     for trial in trials.iter().filter(|trial| trial.wanted) {
         let ended = played.iter().find(|played| std::ptr::eq(played.trial, trial));
@@ -159,7 +179,11 @@ pub async fn run(
         match (&trial.skip, ended) {
             (Some(reason), _) => entry.not_applicable(reason),
             (None, played) => {
-                let checks = grade(trial, played, &view, target, &runner.learned, &report);
+                let graded =
+                    || grade(trial, played, &view, target, &runner.learned, report.failure.as_ref(), lost.is_some());
+                // A mistake of ours in one case must not lose what the others came to.
+                let checks = std::panic::catch_unwind(AssertUnwindSafe(graded))
+                    .unwrap_or_else(|payload| judge::panicked(&trial.case.head, &panic_text(payload.as_ref())));
                 match played.and_then(Played::not_applicable) {
                     Some(reason) if checks.is_empty() => entry.not_applicable(&redactor.clean(&reason)),
                     _ => entry.checks(checks, &redactor),
@@ -168,6 +192,9 @@ pub async fn run(
             }
         }
         report.trials.push(entry);
+    }
+    if report.failure.is_none() {
+        report.failure = lost.map(|lost| Failure::ControlLost(redactor.clean(&lost)));
     }
     report.controls = runner.controls.len();
     report.took = begun.elapsed();
@@ -182,7 +209,8 @@ fn grade(
     view: &Run<'_>,
     target: &Target,
     learned: &Learned,
-    report: &Report,
+    failure: Option<&Failure>,
+    lost: bool,
 ) -> Vec<Check> {
     let head = &trial.case.head;
     let mut checks = Vec::new();
@@ -190,8 +218,16 @@ fn grade(
     for (index, variant) in trial.case.variants.iter().enumerate() {
         let graded = match &variant.body {
             Body::Lint(lint) => judge::lint(head, *lint, target),
-            Body::Across(_) if report.failure.is_some() => judge::not_run(head, report.failure.as_ref()),
-            Body::Across(question) => judge::across(head, *question, view),
+            Body::Across(_) if failure.is_some() => judge::not_run(head, failure),
+            Body::Across(question) => {
+                let mut graded = judge::across(head, *question, view);
+                // What was seen until then may be enough to fail, but not to pass.
+                for check in graded.iter_mut().filter(|check| lost && check.grade < Grade::Inconclusive) {
+                    check.grade = Grade::Inconclusive;
+                    check.observed.push_str("; but a control failed before all was seen");
+                }
+                graded
+            }
             Body::Steps(steps) => match played {
                 // This case is the control, and was played as such.
                 None if head.tags.iter().any(|tag| tag == CONTROL_TAG) && !view.controls.is_empty() => view
@@ -200,15 +236,18 @@ fn grade(
                     .take(1)
                     .map(|outcome| judge::expected(Weight::of(head), Expect::Admitted, outcome))
                     .collect(),
-                None => judge::not_run(head, report.failure.as_ref()),
+                None => judge::not_run(head, failure),
+                Some(Played { panicked: Some(why), .. }) => judge::panicked(head, why),
                 Some(played) => {
                     let observation = &played.observations[index];
                     let mut graded = judge::session(head, steps, observation, &target.profile, learned);
-                    if !played.valid {
-                        for check in &mut graded {
-                            check.grade = Grade::Inconclusive;
-                            check.observed.push_str("; but the control after it was not admitted");
-                        }
+                    let why = match failure {
+                        Some(Failure::Interrupted) => "; but the run was interrupted before the control after it",
+                        _ => "; but the control after it was not admitted",
+                    };
+                    for check in graded.iter_mut().filter(|check| !played.valid && check.grade != Grade::Error) {
+                        check.grade = Grade::Inconclusive;
+                        check.observed.push_str(why);
                     }
                     graded
                 }
@@ -230,7 +269,7 @@ fn grade(
 fn outcomes(played: &[Played<'_>], speaks: bool) -> Vec<Vec<Vec<Outcome>>> {
     let of = |observation: &Observation| {
         let events = |mark: &Mark| {
-            observation.connections.get(mark.connection).map_or(&[][..], |connection| &connection.events[..mark.to])
+            observation.connections.get(mark.connection).map_or(&[][..], |connection| mark.until(connection))
         };
         observation.marks.iter().map(|mark| outcome::of(events(mark), speaks)).collect()
     };
@@ -262,7 +301,9 @@ fn deadlines(target: &Target, options: &Options, control: Duration) -> Deadlines
     let scale = |time: Duration| time.mul_f64(options.timeout_scale.clamp(0.01, 1_000.0));
     let settle = Duration::from_millis(target.profile.settle_ms.unwrap_or(250)).max(control * 4);
     Deadlines {
-        answer: scale(Duration::from_secs(5).max(control * 20)),
+        dial: scale(Duration::from_secs(5)),
+        // However slow the control was, a run against a target that trickles must come to an end.
+        answer: scale((control * 20).clamp(Duration::from_secs(5), Duration::from_secs(30))),
         settle: scale(settle.min(Duration::from_secs(5))),
         refusal: scale(settle.clamp(Duration::from_secs(1), Duration::from_secs(5))),
         finish: scale(Duration::from_millis(250)),
@@ -293,13 +334,13 @@ impl Runner<'_> {
         Actor { user, seed, carrier: carrier.clone() }
     }
 
-    async fn control(&mut self) -> Outcome {
+    async fn control(&mut self) -> Result<Outcome, String> {
         let carrier = self.target.profile.carriers[0].clone();
         let actor = self.actor(&carrier);
         let context =
             Context { target: &self.target, keys: &self.keys, learned: &self.learned, deadlines: self.deadlines };
         let begun = Instant::now();
-        let connection = control(&context, &actor).await;
+        let connection = control(&context, &actor).await?;
         let outcome = outcome::of(&connection.events, self.learned.speaks);
         if self.controls.is_empty() {
             let control = connection.events.last().map_or(begun.elapsed(), |event| event.at);
@@ -307,16 +348,16 @@ impl Runner<'_> {
             self.deadlines = deadlines(&self.target, self.options, control);
         }
         self.controls.push(outcome.clone());
-        outcome
+        Ok(outcome)
     }
 
     /// The control that everything rests on; it also teaches how this target answers.
-    async fn first_control(&mut self) -> Outcome {
-        let outcome = self.control().await;
+    async fn first_control(&mut self) -> Result<Outcome, String> {
+        let outcome = self.control().await?;
         if matches!(outcome, Outcome::Admitted(_)) && self.learned.echo.is_none() {
             self.learn_echo().await;
         }
-        outcome
+        Ok(outcome)
     }
 
     /// Looks whether a target that declares no echo repeats a text, so that the cases about messages can be judged.
@@ -355,39 +396,27 @@ impl Runner<'_> {
         &mut self,
         trials: &'t [Trial<'t>],
         ended: &mut (dyn FnMut(&Trial<'_>) + Send),
-    ) -> Vec<Played<'t>> {
+    ) -> (Vec<Played<'t>>, Option<String>) {
         let runnable = |trial: &&Trial<'_>| {
             trial.skip.is_none() && trial.case.variants.iter().any(|variant| matches!(variant.body, Body::Steps(_)))
         };
         let (alone, together): (Vec<_>, Vec<_>) =
             trials.iter().filter(runnable).partition(|trial| trial.case.head.alone);
-        let batches = together.chunks(BATCH).map(<[_]>::to_vec).chain(alone.chunks(1).map(<[_]>::to_vec));
-        let mut all = Vec::new();
-        for batch in batches {
-            let jobs = if batch.len() == 1 { 1 } else { self.options.jobs.max(1) };
-            let mut played = self.play_batch(&batch, jobs, ended).await;
-            if self.options.interrupt.is_requested() {
-                // No control stands behind the last batch.
-                played.iter_mut().for_each(|played| played.valid = false);
-                all.extend(played);
-                break;
-            }
-            let outcome = self.closing_control().await;
-            let valid = matches!(outcome, Outcome::Admitted(_));
-            played.iter_mut().for_each(|played| played.valid = valid);
-            all.extend(played);
-            if !valid {
-                break;
+        let mut played = Vec::new();
+        let mut lost = self.play_group(&together, self.options.jobs.max(1), &mut played, ended).await;
+        for trial in alone {
+            if lost.is_none() && !self.options.interrupt.is_requested() {
+                lost = self.play_group(&[trial], 1, &mut played, ended).await;
             }
         }
-        all
+        (played, lost)
     }
 
-    /// A control after a batch. One that fails is tried again, because a limiter or a restart may be over soon.
-    async fn closing_control(&mut self) -> Outcome {
+    /// A control after some trials. One that fails is tried again, because a limiter or a restart may be over soon.
+    async fn closing_control(&mut self) -> Result<Outcome, String> {
         let mut outcome = self.control().await;
         for pause in [50, 200, 750] {
-            if matches!(outcome, Outcome::Admitted(_)) || self.options.interrupt.is_requested() {
+            if matches!(outcome, Ok(Outcome::Admitted(_))) {
                 break;
             }
             sleep(self.scaled(Duration::from_millis(pause))).await;
@@ -396,25 +425,32 @@ impl Runner<'_> {
         outcome
     }
 
-    async fn play_batch<'t>(
+    /// Plays trials side by side, with a control after every [`BATCH`] that ended and after the last.
+    ///
+    /// A control speaks for the trials that ended before it began; those that are still in flight wait for the next.
+    /// When one fails nothing more is begun, and what was observed instead is given back.
+    async fn play_group<'t>(
         &mut self,
-        batch: &[&'t Trial<'t>],
+        group: &[&'t Trial<'t>],
         jobs: usize,
+        played: &mut Vec<Played<'t>>,
         ended: &mut (dyn FnMut(&Trial<'_>) + Send),
-    ) -> Vec<Played<'t>> {
+    ) -> Option<String> {
         let mut waiting: Vec<(usize, Session)> = Vec::new();
-        for (index, trial) in batch.iter().enumerate().rev() {
+        for (index, trial) in group.iter().enumerate().rev() {
             let actor = self.actor(&trial.carrier);
             waiting.push((index, self.session(index, trial, actor)));
         }
         let mut flying = JoinSet::new();
-        let mut played = Vec::new();
+        let mut tasks = HashMap::new();
+        let mut fresh: Vec<Played<'t>> = Vec::new();
+        let mut lost = None;
         loop {
             while flying.len() < jobs
                 && !self.options.interrupt.is_requested()
-                && let Some((_, session)) = waiting.pop()
+                && let Some((index, session)) = waiting.pop()
             {
-                flying.spawn(session);
+                tasks.insert(flying.spawn(session).id(), index);
             }
             let next = tokio::select! {
                 next = flying.join_next() => next,
@@ -427,15 +463,54 @@ impl Runner<'_> {
             match next {
                 None => break,
                 Some(Ok((index, observations, took))) => {
-                    ended(batch[index]);
-                    played.push(Played { trial: batch[index], observations, took, valid: true });
+                    ended(group[index]);
+                    fresh.push(Played { trial: group[index], observations, took, valid: false, panicked: None });
                 }
-                // Only an abort ends a session early; a panic is ours and must be seen.
-                Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-                Some(Err(_)) => {}
+                // A panic is ours: it is reported where it happened, and the other cases keep their verdicts.
+                Some(Err(error)) => {
+                    let index = tasks.get(&error.id()).copied();
+                    if let (Ok(payload), Some(index)) = (error.try_into_panic(), index) {
+                        let panicked = Some(panic_text(payload.as_ref()));
+                        let took = Duration::ZERO;
+                        fresh.push(Played {
+                            trial: group[index],
+                            observations: Vec::new(),
+                            took,
+                            valid: false,
+                            panicked,
+                        });
+                    }
+                }
+            }
+            if fresh.len() >= BATCH && lost.is_none() {
+                lost = self.vouch(&mut fresh, played).await;
+                if lost.is_some() {
+                    // Nothing will vouch for what is still in flight.
+                    waiting.clear();
+                    flying.abort_all();
+                }
             }
         }
-        played
+        if !fresh.is_empty() && lost.is_none() {
+            lost = self.vouch(&mut fresh, played).await;
+        }
+        played.extend(fresh);
+        lost
+    }
+
+    /// Makes a control; when it is admitted the `fresh` trials are valid. Otherwise says what came instead.
+    async fn vouch<'t>(&mut self, fresh: &mut Vec<Played<'t>>, played: &mut Vec<Played<'t>>) -> Option<String> {
+        let outcome = self.options.interrupt.unless(self.closing_control()).await;
+        let valid = matches!(outcome, Some(Ok(Outcome::Admitted(_))));
+        fresh.iter_mut().for_each(|played| played.valid = valid);
+        let since: Vec<String> = fresh.iter().map(|played| played.trial.id()).collect();
+        played.append(fresh);
+        let observed = match outcome {
+            None | Some(Ok(Outcome::Admitted(_))) => return None,
+            Some(Ok(outcome)) => outcome.to_string(),
+            Some(Err(why)) => why,
+        };
+        Some(format!("{observed}; played since the last good control: {}", since.join(", ")))
     }
 
     fn session(&self, index: usize, trial: &Trial<'_>, actor: Actor) -> Session {
@@ -460,6 +535,12 @@ impl Runner<'_> {
             (index, observations, begun.elapsed())
         })
     }
+}
+
+/// The words of a panic.
+fn panic_text(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().copied().map(str::to_owned);
+    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without words".to_owned())
 }
 
 /// A number that looks unlike its neighbours (SplitMix64).

@@ -13,7 +13,7 @@ use super::connection::{Live, Step as Looked};
 use crate::carrier::{self, Placed};
 use crate::case::{Awaited, Close, Expect, FrameText, How, Http, Open, Say, Send, Step};
 use crate::judge::{self, Learned, WORD_PREFIX};
-use crate::observation::{Connection, Mark, Observation, Trouble, What};
+use crate::observation::{Assembler, Connection, Mark, Observation, Trouble, What};
 use crate::profile::{Carrier, HttpEndpoint};
 use crate::target::Target;
 use crate::token::{Algorithm, Declared, ForgeError, Keyring, Mint, Recipe, Token, default_header, forge};
@@ -23,6 +23,8 @@ use crate::wire::opening::Opening;
 /// How long each kind of wait may take. All scale together.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Deadlines {
+    /// For a connection to be made.
+    pub(super) dial: Duration,
     /// For an answer to a request, or a message that must come.
     pub(super) answer: Duration,
     /// For a close frame after the upgrade, before silence counts as being let in.
@@ -170,7 +172,7 @@ impl Session<'_> {
         };
         let opening = carrier::place(&target.endpoint, &key, main, &open.carry, &also, &open.request);
 
-        let mut live = Live::dial(&open.name, &target.endpoint).await;
+        let mut live = Live::dial(&open.name, &target.endpoint, self.context.deadlines.dial).await;
         live.log.key = Some(key);
         live.log.token = token;
         let mut bytes = opening.to_bytes();
@@ -243,9 +245,9 @@ impl Session<'_> {
                 How::ByteByByte => live.write_in_segments(&bytes, 1, deadline).await,
                 How::Rapid | How::Fragments | How::ZeroMask => live.write(&bytes, deadline).await,
                 How::InTurn => {
-                    let before = live.log.messages().len();
+                    let before = live.log.events.len();
                     live.write(&bytes, deadline).await;
-                    while live.log.messages().len() == before {
+                    while !live.log.has_message(before) {
                         if live.next(deadline).await != Looked::Event {
                             break;
                         }
@@ -299,8 +301,12 @@ impl Session<'_> {
         let answer_by = Instant::now() + deadlines.answer;
         match step {
             Step::Hear(_) => {
-                let all = |log: &Connection| judge::answers(log, 0, learned).len() >= heard.len();
-                if read_until(live, answer_by, all).await {
+                let (mut answers, mut count) = (Answers::from(0, learned), 0);
+                let all = |log: &Connection| {
+                    count += answers.more(log);
+                    count >= heard.len()
+                };
+                if read_until(live, answer_by, all).await && !has_close(&live.log) {
                     // What is sent twice comes before the pong to a ping that is sent now.
                     let settle_by = Instant::now() + deadlines.settle;
                     live.send(frame::PING, b"flush", settle_by).await;
@@ -309,10 +315,11 @@ impl Session<'_> {
             }
             Step::Alive(_) => {
                 send_probe(live, self.context, &word, answer_by).await;
+                let mut answers = Answers::from(from, learned);
                 read_until(live, answer_by, |log| {
                     has_close(log)
                         || if learned.echo.is_some() {
-                            !judge::answers(log, from, learned).is_empty()
+                            answers.more(log) > 0
                         } else {
                             has_pong(log, from, word.as_bytes())
                         }
@@ -321,7 +328,7 @@ impl Session<'_> {
             }
             Step::Await(wait) => match &wait.what {
                 Awaited::Welcome => {
-                    read_until(live, answer_by, |log| !log.messages().is_empty() || has_close(log)).await;
+                    read_until(live, answer_by, |log| log.has_message(0) || has_close(log)).await;
                 }
                 Awaited::Pong(payload) => {
                     live.send(frame::PING, payload.as_bytes(), answer_by).await;
@@ -341,10 +348,7 @@ impl Session<'_> {
                 }
                 Awaited::NoAbruptEnd | Awaited::Nothing => {
                     let settle_by = Instant::now() + deadlines.settle;
-                    read_until(live, settle_by, |log| {
-                        has_close(log) || log.messages().iter().any(|message| message.event >= from)
-                    })
-                    .await;
+                    read_until(live, settle_by, |log| has_close(log) || log.has_message(from)).await;
                 }
             },
             _ => {}
@@ -365,7 +369,7 @@ impl Session<'_> {
         };
         let endpoint = &self.context.target.endpoint;
         let opening = request(endpoint.host_header(), declared, http, bearer.as_ref());
-        let mut live = Live::dial("http", endpoint).await;
+        let mut live = Live::dial("http", endpoint, self.context.deadlines.dial).await;
         let bytes = opening.to_bytes();
         let deadline = self.deadline();
         live.write(&bytes, deadline).await;
@@ -409,7 +413,8 @@ async fn observe_opening(live: &mut Live, context: &Context<'_>, expect: Expect,
         return;
     }
     let welcomed = context.target.profile.welcome.is_some();
-    if expect == Expect::Admitted {
+    // Where both are right, whatever comes first decides.
+    if matches!(expect, Expect::Admitted | Expect::Either) {
         if !welcomed {
             send_probe(live, context, word, answer_by).await;
         }
@@ -427,7 +432,7 @@ async fn observe_opening(live: &mut Live, context: &Context<'_>, expect: Expect,
             Looked::Silence => break,
         }
     }
-    if live.log.messages().is_empty() {
+    if !live.log.has_message(0) {
         send_probe(live, context, word, answer_by).await;
         // A target that answers its clients is given the whole time to do so: some verify slowly after the upgrade,
         // and a pong alone must not make their refusal look like an admission.
@@ -442,7 +447,7 @@ async fn prove(live: &mut Live, context: &Context<'_>, deadline: Instant, speaks
     let begun = Instant::now();
     let mut deadline = deadline;
     loop {
-        if !live.log.messages().is_empty() || live.log.close().is_some() {
+        if live.log.has_message(0) || live.log.close().is_some() {
             return;
         }
         let ponged = live.log.frames().any(|(_, frame)| frame.opcode == frame::PONG);
@@ -471,7 +476,7 @@ async fn send_probe(live: &mut Live, context: &Context<'_>, word: &str, deadline
 }
 
 /// Reads until `done` says so (true), or the deadline passes or nothing more can come (false).
-async fn read_until(live: &mut Live, deadline: Instant, done: impl Fn(&Connection) -> bool) -> bool {
+async fn read_until(live: &mut Live, deadline: Instant, mut done: impl FnMut(&Connection) -> bool) -> bool {
     let begun = Instant::now();
     loop {
         if done(&live.log) {
@@ -485,6 +490,27 @@ async fn read_until(live: &mut Live, deadline: Instant, done: impl Fn(&Connectio
                 return false;
             }
         }
+    }
+}
+
+/// Counts the answers on a connection as they come in; a flood of them must not be read again for each.
+struct Answers<'a> {
+    from: usize,
+    learned: &'a Learned,
+    assembler: Assembler,
+}
+
+impl<'a> Answers<'a> {
+    fn from(from: usize, learned: &'a Learned) -> Self {
+        Self { from, learned, assembler: Assembler::default() }
+    }
+
+    /// How many came in since the last look.
+    fn more(&mut self, log: &Connection) -> usize {
+        let Self { from, learned, assembler } = self;
+        std::iter::from_fn(|| assembler.next(&log.events))
+            .filter(|message| message.event >= *from && judge::answer(message, learned).is_some())
+            .count()
     }
 }
 
@@ -586,21 +612,12 @@ fn request(host: String, declared: &HttpEndpoint, http: &Http, bearer: Option<&T
     opening
 }
 
-/// A control: the valid token on the first carrier, nothing else.
-pub(super) async fn control(context: &Context<'_>, actor: &Actor) -> Connection {
+/// A control: the valid token on the first carrier, nothing else. Fails when the profile gives no such token.
+pub(super) async fn control(context: &Context<'_>, actor: &Actor) -> Result<Connection, String> {
     let open = Open { name: "control".to_owned(), ..Open::default() };
     let observation = play(context, actor, &[Step::Open(Box::new(open))]).await;
     let trouble = observation.marks.into_iter().find_map(|mark| mark.trouble).map(|trouble| match trouble {
         Trouble::NotApplicable(why) | Trouble::Fault(why) => why,
     });
-    observation.connections.into_iter().next().unwrap_or_else(|| Connection {
-        name: "control".to_owned(),
-        sent: Vec::new(),
-        key: None,
-        token: None,
-        events: vec![crate::observation::Event {
-            at: Duration::ZERO,
-            what: What::End(crate::observation::End::NoConnection(trouble.unwrap_or_default())),
-        }],
-    })
+    observation.connections.into_iter().next().ok_or_else(|| trouble.unwrap_or_default())
 }

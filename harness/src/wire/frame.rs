@@ -183,7 +183,14 @@ mod tests {
     use proptest::prelude::*;
 
     fn written() -> impl Strategy<Value = Written> {
-        (any::<bool>(), 0..8_u8, 0..16_u8, any::<Option<[u8; 4]>>(), prop::collection::vec(any::<u8>(), 0..300), 0..3)
+        (
+            any::<bool>(),
+            0..8_u8,
+            0..16_u8,
+            any::<Option<[u8; 4]>>(),
+            prop::collection::vec(any::<u8>(), 0..300),
+            0..3_usize,
+        )
             .prop_map(|(fin, rsv, opcode, mask, payload, form)| Written {
                 fin,
                 rsv,

@@ -1,0 +1,320 @@
+//! The runner against targets that break every rule: each run ends, and says what it saw.
+//!
+//! No wall clock is asserted. A run that does not end is killed by a watchdog, and what must be bounded is counted.
+#![expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
+
+mod hostile_support;
+
+use std::time::Duration;
+
+use gatecrash::profile::{Echo, Profile, Shape};
+use gatecrash::report::{Exit, Failure, Report, Standard, json};
+use gatecrash::{Catalogue, Suite, Target, Verdict};
+use insta::assert_snapshot;
+
+use hostile_support::{HOSTILE, SECRET, StandIn, answer, hostile_to_all, hostile_to_the_unsigned, is_unsigned, serve};
+
+/// No run of these tests may take longer.
+const WATCHDOG: Duration = Duration::from_secs(60);
+
+/// A case of its own for everything the runner does.
+const CASES: &str = r#"
+family: TST
+title: what the runner does
+cases:
+  - { code: TST-001, name: valid, title: a valid token is admitted, level: must, severity: critical, source: [x], expect: admitted }
+  - code: TST-002
+    name: unsigned
+    title: an unsigned token is refused
+    level: must
+    severity: critical
+    source: [x]
+    class: bad_signature
+    token: { forge: [ { header: { alg: none } }, empty_signature ] }
+    expect: refused
+  - code: TST-003
+    name: talk
+    title: what is said is answered
+    level: must
+    severity: medium
+    source: [x]
+    needs: [echo]
+    steps: [ { open: {} }, { say: { count: 10 } }, { hear: {} }, { alive: {} }, { close: { code: 1000 } }, { await: { what: closed } } ]
+  - { code: TST-004, name: prompt, title: refusals are prompt, level: should, severity: low, source: [x], across: prompt }
+  - { code: TST-005, name: quiet, title: the secret does not come back, level: must, severity: high, source: [x], across: secret_absent }
+"#;
+
+/// Cases that every run admits, to be there when something happens half-way.
+fn many(count: usize) -> String {
+    let mut text = "family: TST\ntitle: many\ncases:\n".to_owned();
+    for number in 1..=count {
+        text.push_str(&format!(
+            "  - {{ code: TST-{number:03}, name: valid-{number}, title: a valid token is admitted, level: must, severity: high, source: [x], expect: admitted }}\n"
+        ));
+    }
+    text
+}
+
+fn suite(cases: &str) -> Suite {
+    let mut catalogue = Catalogue::default();
+    catalogue.add("own.yaml", cases).unwrap_or_else(|found| panic!("{found}"));
+    Suite::new(Ok(catalogue)).seed(7).timeout_scale(0.1).jobs(4)
+}
+
+/// Runs, unless it takes too long. The run must be able to move between threads, as in a service.
+fn run(suite: &Suite, server: &StandIn) -> Report {
+    run_against(suite, Target::new(&server.url(), SECRET).unwrap())
+}
+
+fn run_against(suite: &Suite, target: Target) -> Report {
+    let suite = suite.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let report = runtime.block_on(async {
+        let run = tokio::spawn(async move { suite.run(&target).await });
+        tokio::time::timeout(WATCHDOG, run).await.expect("the run ends").expect("no panic").unwrap()
+    });
+    runtime.shutdown_background();
+    let words = format!("{report}{}", json::write(std::slice::from_ref(&report)));
+    assert!(!words.contains("recognisable"), "{words}");
+    assert!(!words.chars().any(|character| character.is_control() && character != '\n'), "{words}");
+    for trial in &report.trials {
+        assert!(trial.observed.len() < 2_000, "{} shows {} bytes", trial.id, trial.observed.len());
+    }
+    report
+}
+
+fn verdict(report: &Report, code: &str) -> (Verdict, String) {
+    let trial = report.trials.iter().find(|trial| trial.code == code).unwrap_or_else(|| panic!("{report}"));
+    (trial.verdict, trial.observed.clone())
+}
+
+/// How much of a flood was looked at depends on how it was cut into segments.
+fn uncounted(lines: &str) -> String {
+    let counts = |line: &str| match line.split_once("a flood: ") {
+        Some((before, after)) => {
+            let after: Vec<&str> =
+                after.split(' ').map(|word| if word.parse::<u32>().is_ok() { "[N]" } else { word }).collect();
+            format!("{before}a flood: {}", after.join(" "))
+        }
+        None => line.to_owned(),
+    };
+    lines.lines().map(counts).collect::<Vec<_>>().join("\n")
+}
+
+fn exit(report: &Report) -> Exit {
+    report.exit(Standard::default())
+}
+
+#[test]
+fn a_server_that_is_hostile_to_everyone_fails_the_first_control() {
+    let mut lines = String::new();
+    // Whoever streams application data to everyone serves everyone.
+    let serves = |name: &str| name.starts_with("streams text") || name.starts_with("streams one message");
+    for (name, _) in HOSTILE {
+        let report = run(&suite(CASES), &hostile_to_all(name));
+        if serves(name) {
+            assert_eq!(exit(&report), Exit::Failed, "{name}: {report}");
+            continue;
+        }
+        assert_eq!(exit(&report), Exit::NoControl, "{name}: {report}");
+        assert!(report.trials.iter().all(|trial| trial.verdict != Verdict::Pass), "{name}: {report}");
+        let Some(Failure::FirstControl(what)) = &report.failure else { panic!("{name}: {report}") };
+        let what: String = what.chars().take(90).collect();
+        lines.push_str(&format!("{name}: {what}\n"));
+    }
+    assert_snapshot!(uncounted(&lines), @r###"
+    answers 500: refused by a server error (HTTP 500)
+    answers 401: refused (HTTP 401)
+    answers 429: throttled (HTTP 429)
+    hangs after accept: no answer within the deadline
+    resets: connection ended without an HTTP answer
+    sends an SSH banner: an answer that cannot be read (invalid HTTP version: "SSH-2.0-OpenSSH_9.6\r\n")
+    sends garbage: an answer that cannot be read (invalid HTTP version: "\u{1b}[31m\0���2J\u{7}garbage\r\n\r\
+    sends nothing but 100 Continue: an answer that cannot be read (a flood: [N] events and [N] bytes)
+    sends an endless header: an answer that cannot be read (a head of more than 1048576 bytes)
+    sends endless headers: an answer that cannot be read (too many headers: "HTTP/1.1 200 OK\r\nX-Endless: a\r\nX-End
+    sends an endless body: refused (HTTP 403)
+    sends a reason phrase of a megabyte: refused (HTTP 403)
+    drips: no answer within the deadline
+    upgrades and falls silent: 101, then silence: no message, no close, no pong
+    upgrades and resets: 101, then the connection ended without a close frame
+    closes 1013: throttled (close 1013)
+    announces a huge frame: an answer that cannot be read (a frame that announces 4611686018427387904 bytes)
+    streams pings without end: an answer that cannot be read (a flood: [N] events and [N] bytes)
+    closes with a reason of a megabyte: refused (101, then close 4001 "\u{1b}[2J\u{1b}[2J\u{1b}[2J\u{1b}[2J\u{1b}[2J\u{1b}[2J\u{1b
+    "###);
+}
+
+#[test]
+fn a_refusal_in_any_of_these_ways_gets_the_verdict_it_has_earned() {
+    let mut lines = String::new();
+    for (name, _) in HOSTILE {
+        let report = run(&suite(CASES), &hostile_to_the_unsigned(name));
+        assert_eq!(report.failure, None, "{name}: {report}");
+        assert_eq!(verdict(&report, "TST-001").0, Verdict::Pass, "{name}: {report}");
+        assert_eq!(verdict(&report, "TST-003").0, Verdict::Pass, "{name}: {report}");
+        let (verdict, observed) = verdict(&report, "TST-002");
+        let observed: String = observed.chars().take(70).collect();
+        lines.push_str(&format!("{name}: {} ({observed})\n", verdict.word()));
+    }
+    assert_snapshot!(uncounted(&lines), @r###"
+    answers 500: pass (refused by a server error (HTTP 500))
+    answers 401: pass (refused (HTTP 401))
+    answers 429: inconclusive (throttled (HTTP 429))
+    hangs after accept: pass (no answer within the deadline)
+    resets: pass (connection ended without an HTTP answer)
+    sends an SSH banner: pass (an answer that cannot be read (invalid HTTP version: "SSH-2.0-OpenSSH_)
+    sends garbage: pass (an answer that cannot be read (invalid HTTP version: "\u{1b}[31m\0���2)
+    sends nothing but 100 Continue: pass (an answer that cannot be read (a flood: [N] events and [N] bytes))
+    sends an endless header: pass (an answer that cannot be read (a head of more than 1048576 bytes))
+    sends endless headers: pass (an answer that cannot be read (too many headers: "HTTP/1.1 200 OK\r\nX)
+    sends an endless body: pass (refused (HTTP 403))
+    sends a reason phrase of a megabyte: pass (refused (HTTP 403))
+    drips: pass (no answer within the deadline)
+    upgrades and falls silent: pass (101, then silence: no message, no close, no pong)
+    upgrades and resets: pass (101, then the connection ended without a close frame)
+    closes 1013: inconclusive (throttled (close 1013))
+    announces a huge frame: pass (an answer that cannot be read (a frame that announces 4611686018427387)
+    streams text without end: fail (admitted (101, then a message))
+    streams pings without end: pass (an answer that cannot be read (a flood: [N] events and [N] bytes))
+    streams one message without end: fail (admitted (101, then a message))
+    closes with a reason of a megabyte: pass (refused (101, then close 4001 "\u{1b}[2J\u{1b}[2J\u{1b}[2J\u{1b}[2J\u{)
+    "###);
+}
+
+#[test]
+fn a_server_that_admits_everyone_fails() {
+    let report = run(&suite(CASES), &StandIn::new(|stream, _, head| serve(stream, head)));
+    assert_eq!(exit(&report), Exit::Failed, "{report}");
+    assert_eq!(verdict(&report, "TST-001").0, Verdict::Pass);
+    assert_eq!(verdict(&report, "TST-002").0, Verdict::Fail);
+}
+
+#[test]
+fn nothing_is_believed_when_the_server_dies_half_way() {
+    let server = StandIn::until(40, |stream, _, head| serve(stream, head));
+    let report = run(&suite(&many(90)), &server);
+    let Some(Failure::ControlLost(what)) = &report.failure else { panic!("{report}") };
+    assert!(what.starts_with("no connection (") && what.contains("TST-02"), "{what}");
+    assert_eq!(exit(&report), Exit::Inconclusive, "{report}");
+    let summary = report.summary();
+    assert!(summary.pass >= 25 && summary.inconclusive >= 40, "{report}");
+    assert_eq!(summary.pass + summary.inconclusive, 90, "{report}");
+    assert!(report.to_string().contains("the valid token is no longer admitted"), "{report}");
+}
+
+#[test]
+fn nothing_is_believed_when_a_control_fails_half_way() {
+    for (name, refuse) in [("locks us out", "401 Unauthorized"), ("has enough of us", "429 Too Many Requests")] {
+        let server = StandIn::new(
+            move |stream, number, head| {
+                if number < 40 { serve(stream, head) } else { answer(stream, refuse) }
+            },
+        );
+        let report = run(&suite(&many(300)), &server);
+        assert!(matches!(report.failure, Some(Failure::ControlLost(_))), "{name}: {report}");
+        assert_eq!(exit(&report), Exit::Inconclusive, "{name}: {report}");
+        let summary = report.summary();
+        assert_eq!((summary.fail, summary.pass + summary.inconclusive), (0, 300), "{name}: {report}");
+        // The batch, what was in flight, and the controls; not the rest of the run.
+        assert!(server.connections() < 80, "{name}: {} connections", server.connections());
+    }
+}
+
+#[test]
+fn what_was_proved_before_a_control_failed_still_fails_the_run() {
+    let cases = many(60).replacen("expect: admitted", "expect: refused", 1);
+    let report = run(&suite(&cases).jobs(1), &StandIn::until(40, |stream, _, head| serve(stream, head)));
+    assert!(matches!(report.failure, Some(Failure::ControlLost(_))), "{report}");
+    assert_eq!(verdict(&report, "TST-001").0, Verdict::Fail, "{report}");
+    assert_eq!(exit(&report), Exit::Failed, "{report}");
+}
+
+#[test]
+fn a_control_that_fails_and_recovers_is_no_loss() {
+    // Connections 28 to 30 are the control after the first batch and its first repetitions.
+    let server = StandIn::new(|stream, number, head| {
+        if (28..30).contains(&number) { answer(stream, "503 Service Unavailable") } else { serve(stream, head) }
+    });
+    let report = run(&suite(&many(60)).jobs(1), &server);
+    assert_eq!(report.failure, None, "{report}");
+}
+
+#[test]
+fn an_interrupt_ends_a_run_whatever_it_waits_for() {
+    let hang = |from: usize| {
+        StandIn::new(
+            move |stream, number, head| {
+                if number >= from { hostile_support::swallow(stream) } else { serve(stream, head) }
+            },
+        )
+    };
+    // The first control, a case, a control between cases.
+    for (from, cases) in [(0, many(3)), (5, many(60)), (29, many(60))] {
+        let server = hang(from);
+        let suite = suite(&cases).timeout_scale(100.0);
+        let interrupt = suite.interrupt();
+        let waiting = server.clone();
+        std::thread::spawn(move || {
+            waiting.wait_for(from + 1);
+            interrupt.request();
+        });
+        // With a declared echo nothing is waited for but what hangs.
+        let echo = Echo { send: "{message}".to_owned(), reply: Shape::Text("{message}".to_owned()), broadcast: false };
+        let profile = Profile {
+            url: Some(server.url()),
+            secret: Some(SECRET.to_owned()),
+            echo: Some(echo),
+            ..Profile::default()
+        };
+        let report = run_against(&suite, Target::from_profile(profile).unwrap());
+        assert_eq!(report.failure, Some(Failure::Interrupted), "{report}");
+        assert_eq!(exit(&report), Exit::Interrupted);
+        assert!(report.trials.iter().all(|trial| trial.verdict == Verdict::Inconclusive || from == 29), "{report}");
+    }
+}
+
+#[test]
+fn nothing_that_listens_is_told_from_a_refusal() {
+    let target = |url: &str| Target::new(url, SECRET).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    // RFC 6761 §6.4: no name under `invalid` exists.
+    for url in [format!("ws://{}/ws", StandIn::nobody()), "ws://no-such-host.invalid/ws".to_owned()] {
+        let report = runtime.block_on(suite(CASES).run(&target(&url))).unwrap();
+        assert!(matches!(&report.failure, Some(Failure::Unreachable(why)) if !why.is_empty()), "{report}");
+        assert_eq!(exit(&report), Exit::NoControl);
+        assert!(report.trials.iter().all(|trial| trial.verdict != Verdict::Pass), "{report}");
+    }
+    runtime.shutdown_background();
+}
+
+#[test]
+fn a_request_that_comes_back_in_a_reason_phrase_is_a_refusal() {
+    let server = StandIn::new(|mut stream, _, head| {
+        use std::io::Write as _;
+        if is_unsigned(head) {
+            let _ = stream.write_all(format!("HTTP/1.1 401 {}\r\n\r\n", head.replace(['\r', '\n'], " ")).as_bytes());
+            return;
+        }
+        serve(stream, head);
+    });
+    let report = run(&suite(CASES), &server);
+    assert_eq!(report.failure, None, "{report}");
+    assert_eq!(verdict(&report, "TST-002").0, Verdict::Pass, "{report}");
+}
+
+#[test]
+fn a_profile_that_gives_no_token_is_named_as_the_cause() {
+    let server = StandIn::new(|stream, _, head| serve(stream, head));
+    let profile = Profile {
+        url: Some(server.url()),
+        secret: Some(SECRET.to_owned()),
+        claims: serde_json::json!({ "exp": "${never}" }).as_object().cloned().unwrap(),
+        ..Profile::default()
+    };
+    let target = Target::from_profile(profile).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let report = runtime.block_on(suite(CASES).run(&target)).unwrap();
+    assert!(matches!(report.failure, Some(Failure::NoToken(_))), "{report}");
+    assert_eq!(exit(&report), Exit::Usage);
+}
