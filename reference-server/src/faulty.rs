@@ -259,7 +259,7 @@ pub(crate) fn remember_verdict(app: &App, verdict: &Result<Bearer, Denial>) {
     }
 }
 
-/// Does every handshake end in 503 from now on?
+/// Does every handshake end in 500 from now on?
 pub(crate) fn is_dead(app: &App) -> bool {
     app.memory.dead.load(Ordering::Relaxed)
 }

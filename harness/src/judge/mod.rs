@@ -12,7 +12,9 @@ pub use across::{Run, Seen, across};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::case::{Alive, Await, Awaited, CaseText, Expect, Hear, Lint, Open, Step};
+use serde_json::Value;
+
+use crate::case::{Alive, Await, Awaited, CaseText, Expect, Hear, Lint, Open, Stamp, Step};
 use crate::observation::{Connection, Mark, Message, Observation, Trouble, What};
 use crate::outcome::{self, Outcome};
 use crate::profile::{Echo, Profile};
@@ -109,10 +111,10 @@ pub fn session(
         let Some(connection) = observation.connections.get(mark.connection) else { continue };
         match step {
             Step::Open(open) => checks.extend(opened(weight, open, connection, mark, learned)),
-            Step::Hear(hear) => checks.push(heard(weight, hear, mark, observation, learned)),
+            Step::Hear(hear) => checks.extend(heard(weight, hear, mark, observation, profile, learned)),
             Step::Alive(alive) => checks.push(lives(weight, alive, mark, connection, learned)),
             Step::Await(wait) => checks.push(awaited(weight, wait, mark, connection, profile)),
-            Step::Http(http) => checks.extend(answer::http(weight, http, connection, profile)),
+            Step::Http(http) => checks.extend(answer::http(weight, http, observation, mark.connection, profile)),
             Step::Say(_) | Step::Send(_) | Step::Close(_) | Step::Cut(_) => {}
         }
     }
@@ -208,7 +210,14 @@ pub fn answer(message: &Message, learned: &Learned) -> Option<String> {
 }
 
 /// Every message said was answered once, in order, and nothing else was.
-fn heard(weight: Weight, hear: &Hear, mark: &Mark, observation: &Observation, learned: &Learned) -> Check {
+fn heard(
+    weight: Weight,
+    hear: &Hear,
+    mark: &Mark,
+    observation: &Observation,
+    profile: &Profile,
+    learned: &Learned,
+) -> Vec<Check> {
     let weight = weight.at(hear.level.or_else(|| unpromised(learned)));
     let speaker = hear
         .from
@@ -218,7 +227,7 @@ fn heard(weight: Weight, hear: &Hear, mark: &Mark, observation: &Observation, le
     let said = said_on(&observation.marks, speaker);
     let connection = &observation.connections[mark.connection];
     let Some(echo) = &learned.echo else {
-        return weight.check(Grade::Inconclusive, "an echo", "this target is not known to answer messages");
+        return vec![weight.check(Grade::Inconclusive, "an echo", "this target is not known to answer messages")];
     };
     let expected = format!("{} answer(s), in order, none lost, none doubled, none from elsewhere", said.len());
     let mut given = answers(connection, 0, learned);
@@ -227,17 +236,83 @@ fn heard(weight: Weight, hear: &Hear, mark: &Mark, observation: &Observation, le
         if echo.broadcast { observation.connections.as_slice() } else { std::slice::from_ref(connection) };
     let probes: Vec<String> = heard_probes.iter().flat_map(|connection| probes(connection, echo)).collect();
     if echo.is_faithful() {
-        let own = said.first().and_then(|word| word.split('-').next()).unwrap_or_default().to_owned();
-        given.retain(|message| said.contains(message) || !probes.contains(message));
-        if echo.broadcast {
-            given.retain(|message| said.contains(message) || message.starts_with(&own));
-        }
+        // Where everybody hears everybody, what others say is no answer to this speaker.
+        given.retain(|message| said.contains(message) || !(echo.broadcast || probes.contains(message)));
         let observed = compare(&said, &given).unwrap_or_else(|| ended(connection, given.len()));
-        return weight.holds(given == said, expected, observed);
+        let mut checks = vec![weight.holds(given == said, expected, observed)];
+        let messages: Vec<Value> = connection
+            .messages()
+            .iter()
+            .filter(|message| echo.reply.answered(&message.text()).is_some_and(|answered| said.contains(&answered)))
+            .filter_map(|message| serde_json::from_slice(&message.payload).ok())
+            .collect();
+        let speaker = &observation.connections[speaker];
+        checks
+            .extend(hear.stamps.iter().map(|stamp| stamped(weight, *stamp, &messages, speaker, observation, profile)));
+        return checks;
     }
     let count = given.len().saturating_sub(probes.len());
-    weight.holds(count == said.len(), expected, ended(connection, count))
+    vec![weight.holds(count == said.len(), expected, ended(connection, count))]
 }
+
+/// The server wrote what it must into each message that it passed on.
+fn stamped(
+    weight: Weight,
+    stamp: Stamp,
+    messages: &[Value],
+    speaker: &Connection,
+    observation: &Observation,
+    profile: &Profile,
+) -> Check {
+    let pointer = match stamp {
+        Stamp::Speaker => &profile.identity_echo,
+        Stamp::Time => &profile.time_echo,
+        Stamp::Id => &profile.id_echo,
+    };
+    let Some(pointer) = pointer else {
+        return weight.check(Grade::Error, "a declared place for the stamp", "the profile declares none");
+    };
+    let found: Vec<Option<&Value>> = messages.iter().map(|message| message.pointer(pointer)).collect();
+    let odd = |right: &dyn Fn(&Value) -> bool| {
+        found.iter().find(|value| !value.is_some_and(right)).map(|value| match value {
+            Some(value) => format!("{pointer} = {value}"),
+            None => format!("no {pointer}"),
+        })
+    };
+    let (expected, odd) = match stamp {
+        Stamp::Speaker => {
+            let claims = speaker.token.as_ref().and_then(|token| token.peek()).map(|(_, claims)| claims);
+            let identity =
+                claims.and_then(|claims| profile.identity_claims.iter().find_map(|name| claims.get(name).cloned()));
+            let expected = format!("{pointer} = {}", identity.clone().unwrap_or_default());
+            (expected, odd(&|value| Some(value) == identity.as_ref()))
+        }
+        Stamp::Time => {
+            // Within the session, and five seconds of difference between the clocks.
+            let last = speaker.events.last().map_or(0.0, |event| event.at.as_secs_f64());
+            let window = observation.began - 5.0..observation.began + last + 5.0;
+            let expected = format!("{pointer} in seconds since 1970, of now");
+            (expected, odd(&|value| value.as_f64().is_some_and(|time| window.contains(&time))))
+        }
+        Stamp::Id => {
+            let ids: Vec<String> = found.iter().flatten().map(|value| value.to_string()).collect();
+            let distinct: std::collections::BTreeSet<&String> = ids.iter().collect();
+            let twice = (distinct.len() < messages.len())
+                .then(|| format!("{} different ones in {} messages", distinct.len(), messages.len()));
+            // An identifier that the client chose is none of the server's own.
+            let chosen = ids.iter().find(|id| id.contains(CHOSEN)).map(|id| format!("{pointer} = {id}"));
+            (format!("another {pointer} in each message, of the server's own"), twice.or(chosen))
+        }
+    };
+    match odd {
+        _ if messages.is_empty() => weight.holds(false, expected, "no message to look at"),
+        Some(odd) => weight.holds(false, expected, odd),
+        None => weight.holds(true, expected, format!("{} message(s), all so", messages.len())),
+    }
+}
+
+/// What a case writes where the server should write something of its own.
+const CHOSEN: &str = "chosen-by-the-client";
 
 /// A target that was only seen to echo has promised nothing about it.
 fn unpromised(learned: &Learned) -> Option<Level> {

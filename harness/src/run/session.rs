@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::connection::{Live, Step as Looked};
@@ -14,6 +14,7 @@ use crate::carrier::{self, Placed};
 use crate::case::{Awaited, Close, Expect, FrameText, How, Http, Open, Say, Send, Step};
 use crate::judge::{self, Learned, WORD_PREFIX};
 use crate::observation::{Assembler, Connection, Mark, Observation, Trouble, What};
+use crate::outcome::{self, Outcome};
 use crate::profile::{Carrier, HttpEndpoint};
 use crate::target::Target;
 use crate::token::{Algorithm, Declared, ForgeError, Keyring, Mint, Recipe, Token, default_header, forge};
@@ -68,7 +69,7 @@ pub(super) async fn play(context: &Context<'_>, actor: &Actor, steps: &[Step]) -
         live.finish(finish).await;
         connections.push(live.log);
     }
-    Observation { connections, marks: session.marks }
+    Observation { began: session.now, connections, marks: session.marks }
 }
 
 /// Seconds since 1970.
@@ -172,9 +173,22 @@ impl Session<'_> {
         };
         let opening = carrier::place(&target.endpoint, &key, main, &open.carry, &also, &open.request);
 
-        let mut live = Live::dial(&open.name, &target.endpoint, self.context.deadlines.dial).await;
+        let word = self.next_word();
+        let eager = matches!(open.expect, Expect::Admitted | Expect::Either | Expect::Survives);
+        let mut live = self.attempt(open, &opening, &word, eager).await;
+        if eager && open.expect != Expect::Admitted && outcome_is_drop(&live.log) {
+            // The probe may have met a socket that the server had closed, and its reset swallowed the close frame.
+            live = self.attempt(open, &opening, &word, false).await;
+        }
         live.log.key = Some(key);
         live.log.token = token;
+        self.live.push(live);
+        Ok(())
+    }
+
+    /// Dials, sends the opening and observes what comes of it.
+    async fn attempt(&self, open: &Open, opening: &Opening, word: &str, eager: bool) -> Live {
+        let mut live = Live::dial(&open.name, &self.context.target.endpoint, self.context.deadlines.dial).await;
         let mut bytes = opening.to_bytes();
         live.log.sent.clone_from(&bytes);
         for text in &open.request.early {
@@ -187,10 +201,8 @@ impl Session<'_> {
             Some(size) => live.write_in_segments(&bytes, size, deadline).await,
             None => live.write(&bytes, deadline).await,
         }
-        let said = self.next_word();
-        observe_opening(&mut live, self.context, open.expect, &said).await;
-        self.live.push(live);
-        Ok(())
+        observe_opening(&mut live, self.context, eager, word).await;
+        live
     }
 
     fn websocket_key(&self) -> String {
@@ -233,7 +245,7 @@ impl Session<'_> {
         let live = &mut self.live[connection];
         let mut together = Vec::new();
         for message in said {
-            let text = echo.compose(message);
+            let text = with_members(echo.compose(message), &say.with);
             let mask = if say.how == How::ZeroMask { [0; 4] } else { live.mask() };
             let bytes = match say.how {
                 How::Fragments => fragments(text.as_bytes(), mask),
@@ -388,7 +400,7 @@ impl Session<'_> {
 }
 
 /// Reads the answer to an opening, and after a 101 looks for the proof that the session is served.
-async fn observe_opening(live: &mut Live, context: &Context<'_>, expect: Expect, word: &str) {
+async fn observe_opening(live: &mut Live, context: &Context<'_>, eager: bool, word: &str) {
     let deadlines = context.deadlines;
     let answer_by = Instant::now() + deadlines.answer;
     let begun = Instant::now();
@@ -413,8 +425,7 @@ async fn observe_opening(live: &mut Live, context: &Context<'_>, expect: Expect,
         return;
     }
     let welcomed = context.target.profile.welcome.is_some();
-    // Where both are right, whatever comes first decides.
-    if matches!(expect, Expect::Admitted | Expect::Either) {
+    if eager {
         if !welcomed {
             send_probe(live, context, word, answer_by).await;
         }
@@ -442,6 +453,11 @@ async fn observe_opening(live: &mut Live, context: &Context<'_>, expect: Expect,
     }
 }
 
+/// After a 101 the connection ended without a word.
+fn outcome_is_drop(log: &Connection) -> bool {
+    matches!(outcome::of(&log.events, false), Outcome::Dropped { upgraded: true })
+}
+
 /// Reads until the application speaks, the connection closes, or there is nothing left to wait for.
 async fn prove(live: &mut Live, context: &Context<'_>, deadline: Instant, speaks: bool) {
     let begun = Instant::now();
@@ -463,6 +479,17 @@ async fn prove(live: &mut Live, context: &Context<'_>, deadline: Instant, speaks
                 return;
             }
         }
+    }
+}
+
+/// A message in JSON with further members; any other message as it is.
+fn with_members(text: String, with: &Map<String, Value>) -> String {
+    match serde_json::from_str::<Map<String, Value>>(&text) {
+        Ok(mut members) if !with.is_empty() => {
+            members.extend(with.clone());
+            Value::Object(members).to_string()
+        }
+        _ => text,
     }
 }
 
