@@ -536,6 +536,8 @@ pub enum Awaited {
     Closed,
     /// A close frame with one of these codes, an application message, or silence; but no end without a close frame.
     NoAbruptEnd,
+    /// If the server has sent a close frame, it is well-formed (RFC 6455 §5.5.1).
+    WellFormedClose,
     /// No application message within the settle time.
     Nothing,
 }

@@ -456,6 +456,11 @@ fn awaited(weight: Weight, wait: &Await, mark: &Mark, connection: &Connection, p
             "an answer, a close frame or silence, but no end without a close frame",
             observed,
         ),
+        Awaited::WellFormedClose => {
+            let flaw = connection.close().and_then(across::malformed_close);
+            let observed = flaw.clone().unwrap_or_else(|| "no malformed one".to_owned());
+            weight.holds(flaw.is_none(), across::WELL_FORMED_CLOSE, observed)
+        }
         Awaited::Nothing => weight.holds(!spoke, "no message", observed),
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Every wait ends by an event; its deadline is only for targets that stay silent.
 
+use std::collections::HashSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
@@ -313,7 +314,7 @@ impl Session<'_> {
         let answer_by = Instant::now() + deadlines.answer;
         match step {
             Step::Hear(_) => {
-                let (mut answers, mut count) = (Answers::from(0, learned), 0);
+                let (mut answers, mut count) = (Answers::to(&heard, 0, learned), 0);
                 let all = |log: &Connection| {
                     count += answers.more(log);
                     count >= heard.len()
@@ -327,7 +328,7 @@ impl Session<'_> {
             }
             Step::Alive(_) => {
                 send_probe(live, self.context, &word, answer_by).await;
-                let mut answers = Answers::from(from, learned);
+                let mut answers = Answers::to(&heard, from, learned);
                 read_until(live, answer_by, |log| {
                     has_close(log)
                         || if learned.echo.is_some() {
@@ -358,6 +359,7 @@ impl Session<'_> {
                         read_until(live, settle_by, |log| has_close(log) || has_pong(log, from, b"still there")).await;
                     }
                 }
+                Awaited::WellFormedClose => {}
                 Awaited::NoAbruptEnd | Awaited::Nothing => {
                     let settle_by = Instant::now() + deadlines.settle;
                     read_until(live, settle_by, |log| has_close(log) || log.has_message(from)).await;
@@ -426,10 +428,15 @@ async fn observe_opening(live: &mut Live, context: &Context<'_>, eager: bool, wo
     }
     let welcomed = context.target.profile.welcome.is_some();
     if eager {
-        if !welcomed {
-            send_probe(live, context, word, answer_by).await;
+        let speaks = welcomed || context.learned.echo.is_some();
+        if welcomed {
+            // Whether the welcome comes is for its own case; service is proved by an answer as well.
+            prove(live, context, Instant::now() + deadlines.settle, true).await;
         }
-        prove(live, context, answer_by, welcomed || context.learned.echo.is_some()).await;
+        if !live.log.has_message(0) && live.log.close().is_none() && !live.is_over() {
+            send_probe(live, context, word, answer_by).await;
+            prove(live, context, answer_by, speaks).await;
+        }
         return;
     }
     // A refusing server speaks first. Data sent into a socket that it has closed would make the kernel throw away the
@@ -522,21 +529,25 @@ async fn read_until(live: &mut Live, deadline: Instant, mut done: impl FnMut(&Co
 
 /// Counts the answers on a connection as they come in; a flood of them must not be read again for each.
 struct Answers<'a> {
+    said: HashSet<&'a str>,
     from: usize,
     learned: &'a Learned,
     assembler: Assembler,
 }
 
 impl<'a> Answers<'a> {
-    fn from(from: usize, learned: &'a Learned) -> Self {
-        Self { from, learned, assembler: Assembler::default() }
+    /// Answers to these messages. Where everybody hears everybody, what others said is none.
+    fn to(said: &'a [String], from: usize, learned: &'a Learned) -> Self {
+        let said = said.iter().map(String::as_str).collect();
+        Self { said, from, learned, assembler: Assembler::default() }
     }
 
     /// How many came in since the last look.
     fn more(&mut self, log: &Connection) -> usize {
-        let Self { from, learned, assembler } = self;
+        let Self { said, from, learned, assembler } = self;
+        let ours = |answer: String| answer.is_empty() || said.contains(answer.as_str());
         std::iter::from_fn(|| assembler.next(&log.events))
-            .filter(|message| message.event >= *from && judge::answer(message, learned).is_some())
+            .filter(|message| message.event >= *from && judge::answer(message, learned).is_some_and(ours))
             .count()
     }
 }
