@@ -351,13 +351,10 @@ impl Session<'_> {
                     read_until(live, answer_by, |_| false).await;
                 }
                 Awaited::Failed => {
-                    let settle_by = Instant::now() + deadlines.settle;
-                    if !read_until(live, settle_by, has_close).await && !live.is_over() {
-                        // Neither failed nor closed: does the session still live?
-                        let settle_by = Instant::now() + deadlines.settle;
-                        live.send(frame::PING, b"still there", settle_by).await;
-                        read_until(live, settle_by, |log| has_close(log) || has_pong(log, from, b"still there")).await;
-                    }
+                    // Whatever comes first tells: the end of the session, or a sign that it lives. A reset that swallows
+                    // the close frame is an end too.
+                    live.send(frame::PING, b"still there", answer_by).await;
+                    read_until(live, answer_by, |log| has_close(log) || has_pong(log, from, b"still there")).await;
                 }
                 Awaited::WellFormedClose => {}
                 Awaited::NoAbruptEnd | Awaited::Nothing => {
