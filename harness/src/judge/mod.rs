@@ -115,7 +115,7 @@ pub fn session(
             Step::Alive(alive) => checks.push(lives(weight, alive, mark, connection, learned)),
             Step::Await(wait) => checks.push(awaited(weight, wait, mark, connection, profile)),
             Step::Http(http) => checks.extend(answer::http(weight, http, observation, mark.connection, profile)),
-            Step::Say(_) | Step::Send(_) | Step::Close(_) | Step::Cut(_) => {}
+            Step::Say(_) | Step::Send(_) | Step::Close(_) | Step::Cut(_) | Step::Wait(_) => {}
         }
     }
     checks
