@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::profile::{Carrier, Class};
 use crate::token::Recipe;
@@ -159,6 +159,8 @@ pub enum Need {
     Health,
     /// `http.login` is declared.
     Login,
+    /// The answer of `http.login` is declared to hold a `refresh_token`.
+    RefreshToken,
     /// `http.test_token` is declared.
     TestToken,
     /// `http.validate` is declared.
@@ -167,6 +169,12 @@ pub enum Need {
     Hmac,
     /// The target runs on this machine, so that the two clocks are one.
     SameHost,
+    /// `environment: production` is declared.
+    Production,
+    /// `time_echo` is declared.
+    TimeEcho,
+    /// `id_echo` is declared.
+    IdEcho,
 }
 
 /// A token's place in the request, where it is not the declared one.
@@ -356,7 +364,7 @@ fn main_name() -> String {
 }
 
 /// Says messages in the form the target understands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct Say {
     /// The connection.
@@ -371,6 +379,9 @@ pub struct Say {
     /// A message of this many bytes.
     #[serde(default)]
     pub bytes: Vec<usize>,
+    /// Members that are added to a message in JSON.
+    #[serde(default)]
+    pub with: Map<String, Value>,
     /// Send the texts without the word in front.
     #[serde(default)]
     pub verbatim: bool,
@@ -408,9 +419,24 @@ pub struct Hear {
     /// The connection that spoke, where it is another.
     #[serde(default)]
     pub from: Option<String>,
-    /// The words of the requirement, where the general ones do not fit.
+    /// What the server must have written into each message.
+    #[serde(default)]
+    pub stamps: Vec<Stamp>,
+    /// What is broken when it is not heard, if not the case's own level.
     #[serde(default)]
     pub level: Option<Level>,
+}
+
+/// What a server writes into the messages it passes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stamp {
+    /// The identity of the token of whoever spoke, at `identity_echo`.
+    Speaker,
+    /// The time, at `time_echo`.
+    Time,
+    /// An identifier unlike any other, at `id_echo`.
+    Id,
 }
 
 /// Sends something as it is.
@@ -510,6 +536,8 @@ pub enum Awaited {
     Closed,
     /// A close frame with one of these codes, an application message, or silence; but no end without a close frame.
     NoAbruptEnd,
+    /// If the server has sent a close frame, it is well-formed (RFC 6455 §5.5.1).
+    WellFormedClose,
     /// No application message within the settle time.
     Nothing,
 }
@@ -572,6 +600,8 @@ pub struct Http {
     pub capture: bool,
     /// What is asked of the token in the answer.
     pub issued: Option<Issued>,
+    /// The member of the answer, by JSON Pointer, that is a time of now in ISO 8601.
+    pub current_time: Option<String>,
 }
 
 /// What is asked of an issued token.
@@ -582,6 +612,12 @@ pub enum Issued {
     Lifetime,
     /// It names its bearer by the declared identity claim.
     Identity,
+    /// It tells nothing that its bearer alone should know.
+    Discreet,
+    /// It is not the one that was issued in an earlier step.
+    Differs,
+    /// A refresh token comes with it, and is another.
+    Refresh,
 }
 
 /// A question to everything the run saw.

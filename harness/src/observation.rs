@@ -12,6 +12,8 @@ pub const MAX_EVIDENCE_BYTES: usize = 4 << 20;
 /// Everything one trial did and saw.
 #[derive(Debug, Clone, Default)]
 pub struct Observation {
+    /// When the session began, in seconds since 1970 by the harness's clock.
+    pub began: f64,
     /// The connections in the order they were opened.
     pub connections: Vec<Connection>,
     /// For every step that ran, which part of which connection belongs to it.

@@ -138,10 +138,12 @@ fn without_head(events: &[Event]) -> Outcome {
             What::Garbage(what) => return Outcome::NotHttp(what.clone()),
             What::End(End::NoConnection(why)) => return Outcome::Unreachable(why.clone()),
             What::End(_) => return Outcome::Dropped { upgraded: false },
+            What::Silence(_) => return Outcome::Hang,
             _ => {}
         }
     }
-    Outcome::Hang
+    // Silence is an event with its deadline; nothing at all shows nothing.
+    Outcome::Unreachable("nothing was observed".to_owned())
 }
 
 fn after_upgrade(events: &[Event], speaks: bool) -> Outcome {

@@ -2,7 +2,7 @@
 
 use crate::case::{Body, Case, Need, Over, Set, Step};
 use crate::catalogue::Catalogue;
-use crate::profile::{Carrier, Class, Profile, RefusesBy, Shape};
+use crate::profile::{Carrier, Class, Environment, Profile, RefusesBy, Shape};
 
 /// Which cases are wanted. Empty means all of the quick set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -118,7 +118,9 @@ pub fn declares(profile: &Profile, need: Need) -> bool {
         Need::UrlCarrier => profile.carriers.first().is_some_and(Carrier::is_in_url),
         Need::PathCarrier => profile.carriers.first() == Some(&Carrier::Path),
         Need::QueryCarrier => matches!(profile.carriers.first(), Some(Carrier::Query(_))),
-        Need::HeaderCarrier => has(|carrier| matches!(carrier, Carrier::Authorization(_))),
+        Need::HeaderCarrier => {
+            has(|carrier| matches!(carrier, Carrier::Authorization(scheme) if scheme.eq_ignore_ascii_case("Bearer")))
+        }
         Need::CookieCarrier => has(|carrier| matches!(carrier, Carrier::Cookie(_))),
         Need::TwoCarriers => profile.carriers.len() > 1,
         Need::Algorithms => profile.algorithms.is_some(),
@@ -147,12 +149,18 @@ pub fn declares(profile: &Profile, need: Need) -> bool {
         Need::Reasons => profile.signals.values().any(|signal| signal.reason.is_some()),
         Need::Health => profile.http.contains_key("health"),
         Need::Login => profile.http.contains_key("login"),
+        Need::RefreshToken => {
+            profile.http.get("login").is_some_and(|login| login.answer.contains_key("/refresh_token"))
+        }
         Need::TestToken => profile.http.contains_key("test_token"),
         Need::Validate => profile.http.contains_key("validate"),
         Need::SameHost => {
             let endpoint = profile.url.as_deref().map(crate::target::Endpoint::parse);
             matches!(endpoint, Some(Ok(endpoint)) if endpoint.is_local())
         }
+        Need::Production => profile.environment == Some(Environment::Production),
+        Need::TimeEcho => profile.time_echo.is_some(),
+        Need::IdEcho => profile.id_echo.is_some(),
         Need::Hmac => profile.algorithm.as_deref().is_none_or(|algorithm| algorithm.starts_with("HS")),
     }
 }
@@ -163,7 +171,7 @@ fn wording(need: Need) -> String {
         Need::UrlCarrier => "a carrier in the URL",
         Need::PathCarrier => "a path carrier",
         Need::QueryCarrier => "a query carrier",
-        Need::HeaderCarrier => "an `authorization` carrier",
+        Need::HeaderCarrier => "an `authorization: Bearer` carrier",
         Need::CookieCarrier => "a cookie carrier",
         Need::TwoCarriers => "more than one carrier",
         Need::Algorithms => "`algorithms`",
@@ -187,8 +195,12 @@ fn wording(need: Need) -> String {
         Need::Reasons => "a reason text in `signals`",
         Need::Health => "`http.health`",
         Need::Login => "`http.login`",
+        Need::RefreshToken => "`http.login.answer` with `/refresh_token`",
         Need::TestToken => "`http.test_token`",
         Need::Validate => "`http.validate`",
+        Need::Production => "`environment: production`",
+        Need::TimeEcho => "`time_echo`",
+        Need::IdEcho => "`id_echo`",
         Need::Hmac => "an HMAC key",
         Need::SameHost => "a target on this machine",
     };

@@ -51,6 +51,10 @@ pub struct Profile {
     pub echo: Option<Echo>,
     /// Where in an echoed message the server names its sender, as a JSON Pointer.
     pub identity_echo: Option<String>,
+    /// Where in an echoed message the server puts its time, in seconds since 1970, as a JSON Pointer.
+    pub time_echo: Option<String>,
+    /// Where in an echoed message the server puts an identifier of its own, as a JSON Pointer.
+    pub id_echo: Option<String>,
     /// The text a client sends to stay connected.
     pub keepalive_text: Option<String>,
     /// Seconds a token may be past its `exp`.

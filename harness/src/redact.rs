@@ -2,6 +2,8 @@
 //!
 //! Every report and every message passes through here last, so that a new report cannot forget it.
 
+use std::collections::BTreeSet;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
@@ -13,6 +15,8 @@ use crate::wire::opening::percent_encode;
 #[derive(Debug, Clone, Default)]
 pub struct Redactor {
     needles: Vec<Needle>,
+    /// How the parts of the tokens that were sent begin.
+    tokens: BTreeSet<String>,
 }
 
 /// The most characters of a text in a report.
@@ -86,7 +90,15 @@ impl Redactor {
         needles.retain(|needle| needle.len() >= 6);
         needles.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         needles.dedup();
-        Self { needles: needles.into_iter().map(Needle).collect() }
+        Self { needles: needles.into_iter().map(Needle).collect(), tokens: self.tokens }
+    }
+
+    /// Replaces the parts of this token too: a mutated one need not look like a token.
+    #[must_use]
+    pub fn and_token(mut self, token: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(token);
+        self.tokens.extend(parts(&text).map(|part| part[..TOKEN_PART].to_owned()));
+        self
     }
 
     /// The text as it may stand in one line of a report: without secrets and whole tokens, without characters that
@@ -99,13 +111,63 @@ impl Redactor {
         }
     }
 
+    /// Replaces the parts of every token in this request head too.
+    #[must_use]
+    pub fn and_request(mut self, head: &[u8]) -> Self {
+        const NO_CREDENTIALS: [&str; 7] =
+            ["host", "upgrade", "connection", "origin", "content-type", "content-length", "user-agent"];
+        let text = String::from_utf8_lossy(head);
+        let mut lines = text.split("\r\n").take_while(|line| !line.is_empty());
+        let target = lines.next().and_then(|line| line.split(' ').nth(1)).unwrap_or_default();
+        let values = lines.filter_map(|line| line.split_once(':')).filter(|(name, _)| {
+            let name = name.to_ascii_lowercase();
+            !name.starts_with("sec-websocket-") && !NO_CREDENTIALS.contains(&name.as_str())
+        });
+        for value in std::iter::once(target).chain(values.map(|(_, value)| value)) {
+            let mut value = value.to_owned();
+            for _ in 0..3 {
+                self = self.and_token(value.as_bytes());
+                value = percent_decode(&value);
+            }
+        }
+        self
+    }
+
     /// The text without secrets and without whole tokens.
     pub fn redact(&self, text: &str) -> String {
-        let mut text = jwts(text);
+        let mut text = self.without_tokens(&jwts(text));
         for needle in &self.needles {
             text = needle.replaced_in(text);
         }
         text
+    }
+
+    /// The text without what belongs to a token that was sent, however often it was percent-encoded.
+    fn without_tokens(&self, text: &str) -> String {
+        if self.tokens.is_empty() {
+            return text.to_owned();
+        }
+        let is_known = |word: &str| {
+            let mut word = word.to_owned();
+            for _ in 0..3 {
+                if parts(&word).any(|part| self.tokens.contains(&part[..TOKEN_PART])) {
+                    return true;
+                }
+                word = percent_decode(&word);
+            }
+            false
+        };
+        let mut clean = String::with_capacity(text.len());
+        let mut rest = text;
+        while !rest.is_empty() {
+            let inside = |character: char| in_token(character) || character == '%';
+            let (word, after) = rest.split_at(rest.find(|character| !inside(character)).unwrap_or(rest.len()));
+            clean.push_str(if is_known(word) { "[token]" } else { word });
+            let (other, after) = after.split_at(after.find(inside).unwrap_or(after.len()));
+            clean.push_str(other);
+            rest = after;
+        }
+        clean
     }
 
     /// Whether the secret stands in `bytes` in one of its forms.
@@ -115,6 +177,37 @@ impl Redactor {
             contains(bytes, needle.0.as_bytes()) || contains(bytes, &reversed)
         })
     }
+}
+
+/// So many characters tell a part of one token from those of others.
+const TOKEN_PART: usize = 16;
+
+fn in_token(character: char) -> bool {
+    character.is_ascii_alphanumeric() || character == '-' || character == '_'
+}
+
+/// What stands between the periods of a token, and between whatever else was put into it.
+fn parts(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|character| !in_token(character)).filter(|part| part.len() >= TOKEN_PART)
+}
+
+fn percent_decode(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let digits = (*first == b'%').then(|| after.get(..2)).flatten().and_then(|two| std::str::from_utf8(two).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Whether `needle` stands in `haystack`.
@@ -204,6 +297,19 @@ mod tests {
         for plain in ["gatecrash run --case SIG-008@query", "127.0.0.1:8000", "a.b.c", "HTTP/1.1 100% eyJ.eyJ"] {
             assert_eq!(jwts(plain), plain);
         }
+    }
+
+    #[test]
+    fn a_token_that_was_sent_is_known_in_any_shape() {
+        let token = "IHsiYWxnIjoiSFMyNTYifQ==.eyJzdWIiOiJhbGljZSJ9!.c2lnbmF0dXJlIG9mIGEgdG9rZW4";
+        let redactor = Redactor::default().and_token(token.as_bytes());
+        let every: String = token.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        for written in [token.to_owned(), percent_encode(token.as_bytes()), every.clone(), every.replace('%', "%25")] {
+            let clean = redactor.clean(&format!("GET /ws/{written} HTTP/1.1"));
+            assert!(!clean.contains("c2ln") && !clean.contains("c2LN") && !clean.contains("%63%32"), "{clean}");
+            assert!(clean.starts_with("GET /ws/[token]") && clean.ends_with(" HTTP/1.1"), "{clean}");
+        }
+        assert_eq!(redactor.clean("Sec-WebSocket-Accept"), "Sec-WebSocket-Accept");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::document::printable;
 use crate::profile::{Carrier, Profile};
 use crate::secret::{self, SecretBytes, SecretError};
 
@@ -105,7 +106,17 @@ impl Target {
 impl Endpoint {
     /// Reads a URL.
     pub fn parse(url: &str) -> Result<Self, TargetError> {
-        let wrong = |why: &str| TargetError::Url(format!("`{}` is no usable URL: {why}", crate::redact::jwts(url)));
+        // Neither a token nor a password that was pasted into it is repeated.
+        let shown = match url.split_once("://").map(|(scheme, rest)| (scheme, rest, rest.find(['/', '?', '#']))) {
+            Some((scheme, rest, end)) => match rest[..end.unwrap_or(rest.len())].rfind('@') {
+                Some(at) => format!("{scheme}://[user]{}", &rest[at..]),
+                None => url.to_owned(),
+            },
+            None => url.to_owned(),
+        };
+        let wrong = |why: &str| {
+            TargetError::Url(format!("`{}` is no usable URL: {why}", printable(&crate::redact::jwts(&shown))))
+        };
         if crate::redact::jwts(url) != url {
             return Err(wrong("a token stands in it; write {token} in its place, and gatecrash makes the tokens"));
         }

@@ -35,8 +35,10 @@ use crate::config::{Config, RefusalStyle};
 use crate::dialect::{Dialect, Route};
 use crate::fault::Fault;
 use crate::faulty::{self, Reroute};
+use crate::gate::Refusal;
 use crate::http::{self, Peer, detail};
 use crate::opening::{self, BadOpening, Opening};
+use crate::refusal::Denial;
 use crate::session;
 
 /// Connections the kernel may hold for us.
@@ -282,15 +284,15 @@ async fn answer(
         Err(bad) => return bad_opening(&bad, peer),
     };
     if faulty::is_dead(app) {
-        return detail(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
+        return detail(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
     }
     let verdict = match rerouted {
         Some(Reroute::Anonymous) => admission::wave_through(app, peer),
         _ => admission::judge(app, &head, segment, peer).await,
     };
     if let Err(denial) = &verdict.outcome {
-        if app.has(Fault::SlowRefusal) {
-            tokio::time::sleep(Duration::from_millis(1600)).await;
+        if app.has(Fault::SlowRefusal) && matches!(denial, Denial::Token(Refusal::BadSignature(_))) {
+            tokio::time::sleep(Duration::from_millis(1300)).await;
         }
         if !faulty::refuses_by_close(fault, app.config.refusal == RefusalStyle::Close) {
             return refused(app, denial, &verdict.token);
@@ -335,7 +337,7 @@ fn bad_opening(bad: &BadOpening, peer: SocketAddr) -> Response {
 }
 
 /// A refusal before the upgrade.
-fn refused(app: &App, denial: &crate::refusal::Denial, token: &[u8]) -> Response {
+fn refused(app: &App, denial: &Denial, token: &[u8]) -> Response {
     let told = faulty::http(app, denial, token);
     let mut response =
         if told.detail.is_empty() { http::empty(told.status) } else { detail(told.status, &told.detail) };

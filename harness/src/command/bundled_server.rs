@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 
 use crate::profile::{Profile, RefusesBy, Signal};
 use crate::{Target, TargetError};
-use gatecrash_reference_server::{Config, Dialect, Fault, RefusalStyle, Server};
+use gatecrash_reference_server::{Config, Dialect, Environment, Fault, RefusalStyle, Server};
 use tokio::sync::oneshot;
 
 /// A running reference server; it stops when this is dropped.
@@ -23,6 +23,11 @@ const SECRET: &str = "gatecrash bundled server, for one run on loopback only";
 impl BundledServer {
     /// Starts it.
     pub fn start(dialect: Dialect, refusal: RefusalStyle, fault: Option<Fault>) -> io::Result<Self> {
+        // In development a test token is no fault.
+        let environment = match fault {
+            Some(Fault::TestTokenInProduction) => Environment::Production,
+            _ => Environment::Development,
+        };
         let (ready, is_ready) = std::sync::mpsc::channel();
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::Builder::new().name(format!("{}-server", dialect.name())).spawn(move || {
@@ -31,7 +36,7 @@ impl BundledServer {
                 Err(error) => return drop(ready.send(Err(error))),
             };
             runtime.block_on(async move {
-                let config = Config { refusal, fault, ..Config::new(dialect, SECRET) };
+                let config = Config { refusal, fault, environment, ..Config::new(dialect, SECRET) };
                 match Server::bind(config).await {
                     Err(error) => drop(ready.send(Err(error))),
                     Ok(server) => {
@@ -42,7 +47,13 @@ impl BundledServer {
             });
         })?;
         let url = is_ready.recv().map_err(|_| io::Error::other("the server's thread ended before it was ready"))??;
-        let target = target(dialect, refusal, &url).map_err(io::Error::other)?;
+        let mut target = target(dialect, refusal, &url).map_err(io::Error::other)?;
+        if environment == Environment::Production {
+            target.profile.environment = Some(crate::profile::Environment::Production);
+            target.profile.require_exp = Some(true);
+            // The sample accounts exist in development only.
+            target.profile.http.remove("login");
+        }
         Ok(Self { target, stop: Some(stop), thread: Some(thread) })
     }
 }

@@ -9,6 +9,7 @@ pub mod matrix;
 mod run;
 mod selftest;
 mod serve;
+mod signals;
 
 use std::io::{ErrorKind, Write as _};
 use std::panic::AssertUnwindSafe;

@@ -1,7 +1,7 @@
 //! `gatecrash run`: judges one server, or the bundled one in its four dialects.
 
 use std::collections::BTreeSet;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Instant;
@@ -20,6 +20,7 @@ use clap::Args;
 use gatecrash_reference_server::{Dialect, Fault, RefusalStyle};
 
 use super::bundled_server::BundledServer;
+use super::signals::Interrupts;
 use super::{complain, conceal, did_you_mean, file, say};
 
 /// What `gatecrash run` is told.
@@ -240,7 +241,7 @@ async fn reports(arguments: &Run) -> Result<Vec<Report>, Problem> {
     let catalogue = Catalogue::bundled().map_err(Problem::Bundled)?;
     let unknown: Vec<&String> = arguments.cases.iter().filter(|word| !is_known(word, &catalogue)).collect();
     for word in &unknown {
-        complain(&format!("no case is selected by `{word}`{}", hint(word, &catalogue)));
+        complain(&format!("no case is selected by `{}`{}", printable(word), hint(word, &catalogue)));
     }
     let suite = suite(arguments, catalogue);
     let nothing = !arguments.cases.is_empty() && unknown.len() == arguments.cases.len();
@@ -332,13 +333,14 @@ fn read_profile(name: &str) -> Result<Profile, Problem> {
     let text = match presets().iter().find(|(known, _)| *known == name) {
         Some((_, text)) => (*text).to_owned(),
         None => file::read_text(name).map_err(|error| {
-            let known: Vec<&str> = presets().iter().map(|(known, _)| *known).collect();
-            let hint = did_you_mean(name, known.iter().copied());
-            Problem::Usage(format!(
-                "cannot read the profile `{}`: {error}; presets are {}{hint}",
-                printable(name),
-                known.join(", ")
-            ))
+            let presets: Vec<&str> = presets().iter().map(|(known, _)| *known).collect();
+            let hint = match error.kind() {
+                ErrorKind::NotFound => {
+                    format!("; presets are {}{}", presets.join(", "), did_you_mean(name, presets.iter().copied()))
+                }
+                _ => String::new(),
+            };
+            Problem::Usage(format!("cannot read the profile `{}`: {error}{hint}", printable(name)))
         })?,
     };
     Profile::from_yaml(name, &text).map_err(|found| Problem::Profile(found, secrets_in(&text)))
@@ -492,14 +494,14 @@ fn nothing_selected(reports: &[Report], arguments: &Run) -> String {
     format!("every selected case is not applicable to this target:{}{more}", reasons.concat())
 }
 
+/// Ends the run at the first interrupt, and the process at the second.
 fn stop_on_interrupt(interrupt: Interrupt) {
+    let mut interrupts = Interrupts::new();
     tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            interrupt.request();
-        }
-        if tokio::signal::ctrl_c().await.is_ok() {
-            std::process::exit(i32::from(Exit::Interrupted as u8));
-        }
+        interrupts.next().await;
+        interrupt.request();
+        interrupts.next().await;
+        std::process::exit(i32::from(Exit::Interrupted as u8));
     });
 }
 

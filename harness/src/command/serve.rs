@@ -7,7 +7,7 @@ use clap::Args;
 use gatecrash_reference_server::{Config, Dialect, Fault, RefusalStyle, Server};
 use tracing_subscriber::EnvFilter;
 
-use super::{complain, say};
+use super::{complain, say, signals};
 
 /// What `gatecrash serve` is told.
 #[derive(Debug, Args)]
@@ -39,7 +39,8 @@ pub(super) struct Serve {
 pub(super) async fn serve(arguments: Serve) -> Exit {
     // Logs go to stderr: the first line of stdout is the address.
     let filter = EnvFilter::try_from_env("GATECRASH_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let color = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(color);
     if arguments.log_json {
         builder.json().init()
     } else {
@@ -71,24 +72,9 @@ pub(super) async fn serve(arguments: Serve) -> Exit {
     if let Some(fault) = arguments.fault {
         complain(&format!("this server is wrong on purpose: {fault}"));
     }
+    // Whoever has read the address may ask it to stop at once.
+    let stop = signals::stop();
     say(&format!("listening on {}\n", server.url()));
-    server.run(stop_signal()).await;
+    server.run(stop).await;
     Exit::Good
-}
-
-/// Ends when the process is asked to stop.
-async fn stop_signal() {
-    let interrupt = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = interrupt => {}
-                _ = terminate.recv() => {}
-            }
-            return;
-        }
-    }
-    let _ = interrupt.await;
 }

@@ -116,8 +116,7 @@ pub fn across(head: &CaseText, question: Across, run: &Run<'_>) -> Vec<Check> {
             })]
         }
         Across::WellFormedClose => {
-            let expected = "close frames of 2 to 125 bytes, final, unmasked, with a reason in UTF-8";
-            vec![all(weight, &refusals, expected, |seen| malformed_close(seen.connection.close()?))]
+            vec![all(weight, &refusals, WELL_FORMED_CLOSE, |seen| malformed_close(seen.connection.close()?))]
         }
         Across::OneSignalPerClass => one_signal_per_class(weight, &refusals),
         Across::TokenNotReflected => vec![all(weight, &refusals, "the token does not come back", |seen| {
@@ -180,6 +179,9 @@ pub fn across(head: &CaseText, question: Across, run: &Run<'_>) -> Vec<Check> {
         }
     }
 }
+
+/// What a close frame of a server must be.
+pub(super) const WELL_FORMED_CLOSE: &str = "close frames of 2 to 125 bytes, final, unmasked, with a reason in UTF-8";
 
 /// Texts that only a program's own trouble puts into an answer.
 const INTERNALS: &[&str] = &[
@@ -356,7 +358,7 @@ fn close_codes(weight: Weight, refusals: &[&Seen<'_>]) -> Vec<Check> {
     vec![must, assigned]
 }
 
-fn malformed_close(close: &frame::Frame) -> Option<String> {
+pub(super) fn malformed_close(close: &frame::Frame) -> Option<String> {
     if close.payload.len() > 125 {
         return Some(format!("a close frame of {} bytes", close.payload.len()));
     }

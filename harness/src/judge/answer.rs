@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::Weight;
 use crate::case::{Answer, Http, Issued};
-use crate::observation::{Connection, End, What};
-use crate::profile::Profile;
+use crate::observation::{Connection, End, Observation, What};
+use crate::profile::{HttpEndpoint, Profile};
 use crate::token::Token;
 use crate::verdict::{Check, Grade};
 use crate::wire::opening::accept_for;
@@ -84,9 +84,17 @@ fn members(weight: Weight, wanted: &std::collections::BTreeMap<String, Value>, b
 }
 
 /// Grades the answer of a declared endpoint.
-pub(super) fn http(weight: Weight, http: &Http, connection: &Connection, profile: &Profile) -> Vec<Check> {
+pub(super) fn http(
+    weight: Weight,
+    http: &Http,
+    observation: &Observation,
+    index: usize,
+    profile: &Profile,
+) -> Vec<Check> {
+    let connection = &observation.connections[index];
     let mut wanted = http.answer.clone();
-    if let Some(declared) = profile.http.get(&http.endpoint) {
+    let declared = profile.http.get(&http.endpoint);
+    if let Some(declared) = declared {
         if http.declared_answer {
             wanted.json.extend(declared.answer.clone());
         }
@@ -95,10 +103,14 @@ pub(super) fn http(weight: Weight, http: &Http, connection: &Connection, profile
         }
     }
     let mut checks = head(weight, &wanted, connection);
-    if let Some(issued) = http.issued
-        && connection.head().is_some()
-    {
-        checks.push(self::issued(weight, http, issued, connection, profile));
+    if connection.head().is_some() {
+        if let (Some(issued), Some(declared)) = (http.issued, declared) {
+            let earlier = observation.connections[..index].iter().rev().find_map(|other| token_of(other, declared));
+            checks.push(self::issued(weight, issued, connection, earlier, declared, profile));
+        }
+        if let Some(pointer) = &http.current_time {
+            checks.push(current_time(weight, pointer, connection, observation));
+        }
     }
     if checks.is_empty() {
         checks.push(weight.check(Grade::Error, "something to check", "the case asks nothing of the answer"));
@@ -106,11 +118,71 @@ pub(super) fn http(weight: Weight, http: &Http, connection: &Connection, profile
     checks
 }
 
-fn issued(weight: Weight, http: &Http, issued: Issued, connection: &Connection, profile: &Profile) -> Check {
-    let body: Value = serde_json::from_slice(connection.body()).unwrap_or_default();
-    let pointer = profile.http.get(&http.endpoint).and_then(|endpoint| endpoint.token.as_deref());
-    let token = pointer.and_then(|pointer| body.pointer(pointer)).and_then(Value::as_str);
-    let Some((header, claims)) = token.and_then(|token| Token::new(token.into()).peek()) else {
+fn body_of(connection: &Connection) -> Value {
+    serde_json::from_slice(connection.body()).unwrap_or_default()
+}
+
+/// The token in the answer of an endpoint.
+fn token_of(connection: &Connection, declared: &HttpEndpoint) -> Option<Token> {
+    let body = body_of(connection);
+    let token = body.pointer(declared.token.as_deref()?)?.as_str()?;
+    Some(Token::new(token.into()))
+}
+
+/// The member is a time of now.
+fn current_time(weight: Weight, pointer: &str, connection: &Connection, observation: &Observation) -> Check {
+    let body = body_of(connection);
+    let given = body.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let at = connection.answered_at().unwrap_or_default().as_secs_f64();
+    let right = iso_8601(given).is_some_and(|time| (time - observation.began - at).abs() <= 60.0);
+    let shown: String = given.chars().take(60).collect();
+    weight.holds(
+        right,
+        format!("{pointer} is now, in UTC or with its zone, within a minute"),
+        shown.escape_debug().to_string(),
+    )
+}
+
+/// Seconds since 1970 of `2026-01-31T23:59:59.5Z`; a time without a zone is read as UTC.
+fn iso_8601(text: &str) -> Option<f64> {
+    let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<i64>().ok();
+    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+    let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
+    let rest = text.get(19..)?;
+    let zone_at = rest.find(['Z', '+', '-']).unwrap_or(rest.len());
+    let (fraction, zone) = rest.split_at(zone_at);
+    let fraction: f64 = if fraction.is_empty() { 0.0 } else { format!("0{fraction}").parse().ok()? };
+    let offset = match zone.as_bytes() {
+        [] | [b'Z'] => 0,
+        [sign, ..] => {
+            let digits: String = zone.chars().filter(char::is_ascii_digit).collect();
+            let minutes =
+                digits.get(..2)?.parse::<i64>().ok()? * 60 + digits.get(2..4).unwrap_or("0").parse::<i64>().ok()?;
+            if *sign == b'-' { -minutes } else { minutes }
+        }
+    };
+    // Days since 1970 of the proleptic Gregorian calendar, counting years from March.
+    let (y, m) = if month <= 2 { (year - 1, month + 9) } else { (year, month - 3) };
+    let days =
+        365 * y + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400) + (153 * m + 2) / 5 + day - 1 - 719_468;
+    Some((days * 86_400 + hour * 3_600 + minute * 60 + second - offset * 60) as f64 + fraction)
+}
+
+/// Claims that nobody but their owner should read; a JWT is signed, not encrypted.
+const INDISCREET: &[&str] =
+    &["password", "passwd", "pwd", "hash", "hashed_password", "password_hash", "secret", "api_key"];
+
+fn issued(
+    weight: Weight,
+    issued: Issued,
+    connection: &Connection,
+    earlier: Option<Token>,
+    declared: &HttpEndpoint,
+    profile: &Profile,
+) -> Check {
+    let body = body_of(connection);
+    let token = token_of(connection, declared);
+    let Some((header, claims)) = token.as_ref().and_then(Token::peek) else {
         return weight.holds(false, "a token in the answer", "none that can be read");
     };
     match issued {
@@ -119,7 +191,6 @@ fn issued(weight: Weight, http: &Http, issued: Issued, connection: &Connection, 
             let algorithm = header.get("alg").and_then(Value::as_str).unwrap_or_default();
             let wanted = profile.algorithm.as_deref().unwrap_or("HS256");
             let exp = claims.get("exp").and_then(Value::as_f64);
-            // The answer's own Date is the target's clock; without one the token's iat is as good.
             let issued_at = claims.get("iat").and_then(Value::as_f64);
             let life = match (exp, issued_at) {
                 (Some(exp), Some(iat)) => Some(exp - iat),
@@ -143,17 +214,54 @@ fn issued(weight: Weight, http: &Http, issued: Issued, connection: &Connection, 
         }
         Issued::Identity => {
             let names = &profile.identity_claims;
-            let found = names
-                .iter()
-                .find(|name| claims.get(name.as_str()).and_then(Value::as_str).is_some_and(|value| !value.is_empty()));
+            let named = |name: &String| {
+                claims.get(name.as_str()).and_then(Value::as_str).is_some_and(|value| !value.is_empty())
+            };
+            let complete = profile.required_claims.iter().all(|name| claims.contains_key(name.as_str()));
             let observed: Vec<&str> = claims.keys().map(String::as_str).collect();
-            let missing: Vec<&String> =
-                profile.required_claims.iter().filter(|name| !claims.contains_key(name.as_str())).collect();
             weight.holds(
-                found.is_some() && missing.is_empty(),
+                names.iter().any(named) && complete,
                 format!("an identity in {}, and the claims the socket needs", names.join(" or ")),
                 format!("claims {}", observed.join(", ")),
             )
         }
+        Issued::Discreet => {
+            // By name only: a value that equals the password of a test account may well be its user name.
+            let tells = claims.keys().find(|name| INDISCREET.contains(&name.as_str()));
+            let observed = tells
+                .map_or_else(|| format!("{} claims, none of them", claims.len()), |name| format!("a claim {name}"));
+            weight.holds(tells.is_none(), "no password, hash or key among the claims", observed)
+        }
+        Issued::Differs => {
+            let same = earlier.as_ref().is_none_or(|earlier| Some(earlier.bytes()) == token.as_ref().map(Token::bytes));
+            weight.holds(!same, "another token than the one issued before", if same { "the same" } else { "another" })
+        }
+        Issued::Refresh => {
+            let refresh = body.get("refresh_token").and_then(Value::as_str);
+            let access = token.as_ref().and_then(Token::text);
+            let observed = match refresh {
+                None => "no refresh_token",
+                Some(_) if refresh == access => "the access token once more",
+                Some(_) => "another token",
+            };
+            weight.holds(
+                refresh.is_some() && refresh != access,
+                "a refresh_token that is not the access token",
+                observed,
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::iso_8601;
+
+    #[test]
+    fn times_are_read_with_and_without_a_zone() {
+        assert_eq!(iso_8601("1970-01-01T00:00:00Z"), Some(0.0));
+        assert_eq!(iso_8601("2000-03-01T12:00:00.5+02:00"), Some(951_904_800.5));
+        assert_eq!(iso_8601("2024-02-29T23:59:59.250000"), Some(1_709_251_199.25));
+        assert_eq!(iso_8601("yesterday"), None);
     }
 }

@@ -12,8 +12,10 @@ pub use across::{Run, Seen, across};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::case::{Alive, Await, Awaited, CaseText, Expect, Hear, Lint, Open, Step};
-use crate::observation::{Connection, Mark, Message, Observation, Trouble, What};
+use serde_json::Value;
+
+use crate::case::{Alive, Await, Awaited, CaseText, Expect, Hear, Lint, Open, Stamp, Step};
+use crate::observation::{Connection, Event, Mark, Message, Observation, Trouble, What};
 use crate::outcome::{self, Outcome};
 use crate::profile::{Echo, Profile};
 use crate::report::Failure;
@@ -109,10 +111,10 @@ pub fn session(
         let Some(connection) = observation.connections.get(mark.connection) else { continue };
         match step {
             Step::Open(open) => checks.extend(opened(weight, open, connection, mark, learned)),
-            Step::Hear(hear) => checks.push(heard(weight, hear, mark, observation, learned)),
+            Step::Hear(hear) => checks.extend(heard(weight, hear, mark, observation, profile, learned)),
             Step::Alive(alive) => checks.push(lives(weight, alive, mark, connection, learned)),
             Step::Await(wait) => checks.push(awaited(weight, wait, mark, connection, profile)),
-            Step::Http(http) => checks.extend(answer::http(weight, http, connection, profile)),
+            Step::Http(http) => checks.extend(answer::http(weight, http, observation, mark.connection, profile)),
             Step::Say(_) | Step::Send(_) | Step::Close(_) | Step::Cut(_) => {}
         }
     }
@@ -208,18 +210,29 @@ pub fn answer(message: &Message, learned: &Learned) -> Option<String> {
 }
 
 /// Every message said was answered once, in order, and nothing else was.
-fn heard(weight: Weight, hear: &Hear, mark: &Mark, observation: &Observation, learned: &Learned) -> Check {
+fn heard(
+    weight: Weight,
+    hear: &Hear,
+    mark: &Mark,
+    observation: &Observation,
+    profile: &Profile,
+    learned: &Learned,
+) -> Vec<Check> {
     let weight = weight.at(hear.level.or_else(|| unpromised(learned)));
     let speaker = hear
         .from
         .as_ref()
         .and_then(|name| observation.connections.iter().rposition(|connection| connection.name == *name))
         .unwrap_or(mark.connection);
-    let said = said_on(&observation.marks, speaker);
+    let before = observation.marks.iter().position(|other| other.step == mark.step).unwrap_or(observation.marks.len());
+    let said = said_on(&observation.marks[..before], speaker);
     let connection = &observation.connections[mark.connection];
     let Some(echo) = &learned.echo else {
-        return weight.check(Grade::Inconclusive, "an echo", "this target is not known to answer messages");
+        return vec![weight.check(Grade::Inconclusive, "an echo", "this target is not known to answer messages")];
     };
+    if said.is_empty() && !watched(connection, mark) {
+        return vec![weight.check(Grade::Inconclusive, "no answer", "nothing was observed")];
+    }
     let expected = format!("{} answer(s), in order, none lost, none doubled, none from elsewhere", said.len());
     let mut given = answers(connection, 0, learned);
     // The probe that proved the session, and the messages of others where all hear all, are no part of this.
@@ -227,17 +240,83 @@ fn heard(weight: Weight, hear: &Hear, mark: &Mark, observation: &Observation, le
         if echo.broadcast { observation.connections.as_slice() } else { std::slice::from_ref(connection) };
     let probes: Vec<String> = heard_probes.iter().flat_map(|connection| probes(connection, echo)).collect();
     if echo.is_faithful() {
-        let own = said.first().and_then(|word| word.split('-').next()).unwrap_or_default().to_owned();
-        given.retain(|message| said.contains(message) || !probes.contains(message));
-        if echo.broadcast {
-            given.retain(|message| said.contains(message) || message.starts_with(&own));
-        }
+        // Where everybody hears everybody, what others say is no answer to this speaker.
+        given.retain(|message| said.contains(message) || !(echo.broadcast || probes.contains(message)));
         let observed = compare(&said, &given).unwrap_or_else(|| ended(connection, given.len()));
-        return weight.holds(given == said, expected, observed);
+        let mut checks = vec![weight.holds(given == said, expected, observed)];
+        let messages: Vec<Value> = connection
+            .messages()
+            .iter()
+            .filter(|message| echo.reply.answered(&message.text()).is_some_and(|answered| said.contains(&answered)))
+            .filter_map(|message| serde_json::from_slice(&message.payload).ok())
+            .collect();
+        let speaker = &observation.connections[speaker];
+        checks
+            .extend(hear.stamps.iter().map(|stamp| stamped(weight, *stamp, &messages, speaker, observation, profile)));
+        return checks;
     }
     let count = given.len().saturating_sub(probes.len());
-    weight.holds(count == said.len(), expected, ended(connection, count))
+    vec![weight.holds(count == said.len(), expected, ended(connection, count))]
 }
+
+/// The server wrote what it must into each message that it passed on.
+fn stamped(
+    weight: Weight,
+    stamp: Stamp,
+    messages: &[Value],
+    speaker: &Connection,
+    observation: &Observation,
+    profile: &Profile,
+) -> Check {
+    let pointer = match stamp {
+        Stamp::Speaker => &profile.identity_echo,
+        Stamp::Time => &profile.time_echo,
+        Stamp::Id => &profile.id_echo,
+    };
+    let Some(pointer) = pointer else {
+        return weight.check(Grade::Error, "a declared place for the stamp", "the profile declares none");
+    };
+    let found: Vec<Option<&Value>> = messages.iter().map(|message| message.pointer(pointer)).collect();
+    let odd = |right: &dyn Fn(&Value) -> bool| {
+        found.iter().find(|value| !value.is_some_and(right)).map(|value| match value {
+            Some(value) => format!("{pointer} = {value}"),
+            None => format!("no {pointer}"),
+        })
+    };
+    let (expected, odd) = match stamp {
+        Stamp::Speaker => {
+            let claims = speaker.token.as_ref().and_then(|token| token.peek()).map(|(_, claims)| claims);
+            let identity =
+                claims.and_then(|claims| profile.identity_claims.iter().find_map(|name| claims.get(name).cloned()));
+            let expected = format!("{pointer} = {}", identity.clone().unwrap_or_default());
+            (expected, odd(&|value| Some(value) == identity.as_ref()))
+        }
+        Stamp::Time => {
+            // Within the session, and five seconds of difference between the clocks.
+            let last = speaker.events.last().map_or(0.0, |event| event.at.as_secs_f64());
+            let window = observation.began - 5.0..observation.began + last + 5.0;
+            let expected = format!("{pointer} in seconds since 1970, of now");
+            (expected, odd(&|value| value.as_f64().is_some_and(|time| window.contains(&time))))
+        }
+        Stamp::Id => {
+            let ids: Vec<String> = found.iter().flatten().map(|value| value.to_string()).collect();
+            let distinct: std::collections::BTreeSet<&String> = ids.iter().collect();
+            let twice = (distinct.len() < messages.len())
+                .then(|| format!("{} different ones in {} messages", distinct.len(), messages.len()));
+            // An identifier that the client chose is none of the server's own.
+            let chosen = ids.iter().find(|id| id.contains(CHOSEN)).map(|id| format!("{pointer} = {id}"));
+            (format!("another {pointer} in each message, of the server's own"), twice.or(chosen))
+        }
+    };
+    match odd {
+        _ if messages.is_empty() => weight.holds(false, expected, "no message to look at"),
+        Some(odd) => weight.holds(false, expected, odd),
+        None => weight.holds(true, expected, format!("{} message(s), all so", messages.len())),
+    }
+}
+
+/// What a case writes where the server should write something of its own.
+const CHOSEN: &str = "chosen-by-the-client";
 
 /// A target that was only seen to echo has promised nothing about it.
 fn unpromised(learned: &Learned) -> Option<Level> {
@@ -251,7 +330,8 @@ pub const WORD_PREFIX: &str = "gc";
 fn probes(connection: &Connection, echo: &Echo) -> Vec<String> {
     let mut probes = Vec::new();
     let mut sent = connection.events.iter().filter_map(|event| match &event.what {
-        What::Sent { opcode: Some(opcode), payload } => Some((*opcode, payload)),
+        // A ping of the server may be answered between the two.
+        What::Sent { opcode: Some(opcode), payload } if *opcode != frame::PONG => Some((*opcode, payload)),
         _ => None,
     });
     let mut before: Option<&Vec<u8>> = None;
@@ -307,14 +387,38 @@ fn ended(connection: &Connection, count: usize) -> String {
 
 fn lives(weight: Weight, alive: &Alive, mark: &Mark, connection: &Connection, learned: &Learned) -> Check {
     let weight = weight.at(alive.level.or_else(|| unpromised(learned)));
-    let answered = if learned.echo.is_some() {
-        !answers(connection, mark.from, learned).is_empty()
+    let answered = if let Some(echo) = &learned.echo {
+        // The probe's own word: where everybody hears everybody, others are answered too.
+        let word = mark.part(connection).iter().rev().find_map(|event| match &event.what {
+            What::Sent { opcode: Some(frame::PING), payload } => Some(String::from_utf8_lossy(payload).into_owned()),
+            _ => None,
+        });
+        let given = answers(connection, mark.from, learned);
+        if echo.is_faithful() { word.is_some_and(|word| given.contains(&word)) } else { !given.is_empty() }
     } else {
         mark.part(connection)
             .iter()
             .any(|event| matches!(&event.what, What::Frame(frame) if frame.opcode == frame::PONG))
     };
     weight.holds(answered, "the session is still served", since(connection, mark))
+}
+
+/// Whether something shows that nobody spoke: an event of the step, or an end before it. Nothing seen is no silence,
+/// and neither what we said ourselves nor a ping, which may come at any time, shows anything.
+fn watched(connection: &Connection, mark: &Mark) -> bool {
+    let ends = |event: &Event| match &event.what {
+        What::End(_) => true,
+        // After a final answer that is no upgrade there is nobody who could speak.
+        What::Head(head) => head.status >= 200,
+        What::Frame(frame) => frame.opcode == frame::CLOSE,
+        _ => false,
+    };
+    let shows = |event: &Event| match &event.what {
+        What::Sent { .. } => false,
+        What::Frame(frame) => frame.opcode != frame::PING,
+        _ => true,
+    };
+    mark.part(connection).iter().any(shows) || mark.until(connection).iter().any(ends)
 }
 
 /// What came in during a step, in words.
@@ -353,6 +457,9 @@ fn awaited(weight: Weight, wait: &Await, mark: &Mark, connection: &Connection, p
     let spoke = part.iter().any(|event| matches!(&event.what, What::Frame(frame) if frame.is_data()));
     let observed = since(connection, mark);
     match &wait.what {
+        Awaited::NoAbruptEnd | Awaited::Nothing if !watched(connection, mark) => {
+            weight.check(Grade::Inconclusive, "an observation", "nothing was observed")
+        }
         Awaited::Welcome => {
             let Some(shape) = &profile.welcome else {
                 return weight.check(Grade::Error, "a declared welcome", "the profile declares none");
@@ -381,6 +488,11 @@ fn awaited(weight: Weight, wait: &Await, mark: &Mark, connection: &Connection, p
             "an answer, a close frame or silence, but no end without a close frame",
             observed,
         ),
+        Awaited::WellFormedClose => {
+            let flaw = connection.close().and_then(across::malformed_close);
+            let observed = flaw.clone().unwrap_or_else(|| "no malformed one".to_owned());
+            weight.holds(flaw.is_none(), across::WELL_FORMED_CLOSE, observed)
+        }
         Awaited::Nothing => weight.holds(!spoke, "no message", observed),
     }
 }

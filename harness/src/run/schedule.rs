@@ -173,6 +173,9 @@ pub async fn run(
         refusal_budget: Duration::from_millis(target.profile.refusal_budget_ms.unwrap_or(1_000))
             .mul_f64(options.timeout_scale.max(1.0)),
     };
+    let connections =
+        played.iter().flat_map(|played| &played.observations).flat_map(|observation| &observation.connections);
+    let cleaner = connections.fold(redactor.clone(), |cleaner, connection| cleaner.and_request(&connection.sent));
     for trial in trials.iter().filter(|trial| trial.wanted) {
         let ended = played.iter().find(|played| std::ptr::eq(played.trial, trial));
         let mut entry = TrialReport::new(trial, catalogue);
@@ -186,7 +189,7 @@ pub async fn run(
                     .unwrap_or_else(|payload| judge::panicked(&trial.case.head, &panic_text(payload.as_ref())));
                 match played.and_then(Played::not_applicable) {
                     Some(reason) if checks.is_empty() => entry.not_applicable(&redactor.clean(&reason)),
-                    _ => entry.checks(checks, &redactor),
+                    _ => entry.checks(checks, &cleaner),
                 }
                 entry.took = played.map_or(Duration::ZERO, |played| played.took);
             }

@@ -2,11 +2,12 @@
 //!
 //! Every wait ends by an event; its deadline is only for targets that stay silent.
 
+use std::collections::HashSet;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use super::connection::{Live, Step as Looked};
@@ -14,6 +15,7 @@ use crate::carrier::{self, Placed};
 use crate::case::{Awaited, Close, Expect, FrameText, How, Http, Open, Say, Send, Step};
 use crate::judge::{self, Learned, WORD_PREFIX};
 use crate::observation::{Assembler, Connection, Mark, Observation, Trouble, What};
+use crate::outcome::{self, Outcome};
 use crate::profile::{Carrier, HttpEndpoint};
 use crate::target::Target;
 use crate::token::{Algorithm, Declared, ForgeError, Keyring, Mint, Recipe, Token, default_header, forge};
@@ -68,7 +70,7 @@ pub(super) async fn play(context: &Context<'_>, actor: &Actor, steps: &[Step]) -
         live.finish(finish).await;
         connections.push(live.log);
     }
-    Observation { connections, marks: session.marks }
+    Observation { began: session.now, connections, marks: session.marks }
 }
 
 /// Seconds since 1970.
@@ -172,9 +174,22 @@ impl Session<'_> {
         };
         let opening = carrier::place(&target.endpoint, &key, main, &open.carry, &also, &open.request);
 
-        let mut live = Live::dial(&open.name, &target.endpoint, self.context.deadlines.dial).await;
+        let word = self.next_word();
+        let eager = matches!(open.expect, Expect::Admitted | Expect::Either | Expect::Survives);
+        let mut live = self.attempt(open, &opening, &word, eager).await;
+        if eager && open.expect != Expect::Admitted && outcome_is_drop(&live.log) {
+            // The probe may have met a socket that the server had closed, and its reset swallowed the close frame.
+            live = self.attempt(open, &opening, &word, false).await;
+        }
         live.log.key = Some(key);
         live.log.token = token;
+        self.live.push(live);
+        Ok(())
+    }
+
+    /// Dials, sends the opening and observes what comes of it.
+    async fn attempt(&self, open: &Open, opening: &Opening, word: &str, eager: bool) -> Live {
+        let mut live = Live::dial(&open.name, &self.context.target.endpoint, self.context.deadlines.dial).await;
         let mut bytes = opening.to_bytes();
         live.log.sent.clone_from(&bytes);
         for text in &open.request.early {
@@ -187,10 +202,8 @@ impl Session<'_> {
             Some(size) => live.write_in_segments(&bytes, size, deadline).await,
             None => live.write(&bytes, deadline).await,
         }
-        let said = self.next_word();
-        observe_opening(&mut live, self.context, open.expect, &said).await;
-        self.live.push(live);
-        Ok(())
+        observe_opening(&mut live, self.context, eager, word).await;
+        live
     }
 
     fn websocket_key(&self) -> String {
@@ -233,7 +246,7 @@ impl Session<'_> {
         let live = &mut self.live[connection];
         let mut together = Vec::new();
         for message in said {
-            let text = echo.compose(message);
+            let text = with_members(echo.compose(message), &say.with);
             let mask = if say.how == How::ZeroMask { [0; 4] } else { live.mask() };
             let bytes = match say.how {
                 How::Fragments => fragments(text.as_bytes(), mask),
@@ -301,7 +314,7 @@ impl Session<'_> {
         let answer_by = Instant::now() + deadlines.answer;
         match step {
             Step::Hear(_) => {
-                let (mut answers, mut count) = (Answers::from(0, learned), 0);
+                let (mut answers, mut count) = (Answers::to(&heard, 0, learned), 0);
                 let all = |log: &Connection| {
                     count += answers.more(log);
                     count >= heard.len()
@@ -315,7 +328,7 @@ impl Session<'_> {
             }
             Step::Alive(_) => {
                 send_probe(live, self.context, &word, answer_by).await;
-                let mut answers = Answers::from(from, learned);
+                let mut answers = Answers::to(&heard, from, learned);
                 read_until(live, answer_by, |log| {
                     has_close(log)
                         || if learned.echo.is_some() {
@@ -338,14 +351,12 @@ impl Session<'_> {
                     read_until(live, answer_by, |_| false).await;
                 }
                 Awaited::Failed => {
-                    let settle_by = Instant::now() + deadlines.settle;
-                    if !read_until(live, settle_by, has_close).await && !live.is_over() {
-                        // Neither failed nor closed: does the session still live?
-                        let settle_by = Instant::now() + deadlines.settle;
-                        live.send(frame::PING, b"still there", settle_by).await;
-                        read_until(live, settle_by, |log| has_close(log) || has_pong(log, from, b"still there")).await;
-                    }
+                    // Whatever comes first tells: the end of the session, or a sign that it lives. A reset that swallows
+                    // the close frame is an end too.
+                    live.send(frame::PING, b"still there", answer_by).await;
+                    read_until(live, answer_by, |log| has_close(log) || has_pong(log, from, b"still there")).await;
                 }
+                Awaited::WellFormedClose => {}
                 Awaited::NoAbruptEnd | Awaited::Nothing => {
                     let settle_by = Instant::now() + deadlines.settle;
                     read_until(live, settle_by, |log| has_close(log) || log.has_message(from)).await;
@@ -388,7 +399,7 @@ impl Session<'_> {
 }
 
 /// Reads the answer to an opening, and after a 101 looks for the proof that the session is served.
-async fn observe_opening(live: &mut Live, context: &Context<'_>, expect: Expect, word: &str) {
+async fn observe_opening(live: &mut Live, context: &Context<'_>, eager: bool, word: &str) {
     let deadlines = context.deadlines;
     let answer_by = Instant::now() + deadlines.answer;
     let begun = Instant::now();
@@ -413,12 +424,16 @@ async fn observe_opening(live: &mut Live, context: &Context<'_>, expect: Expect,
         return;
     }
     let welcomed = context.target.profile.welcome.is_some();
-    // Where both are right, whatever comes first decides.
-    if matches!(expect, Expect::Admitted | Expect::Either) {
-        if !welcomed {
-            send_probe(live, context, word, answer_by).await;
+    if eager {
+        let speaks = welcomed || context.learned.echo.is_some();
+        if welcomed {
+            // Whether the welcome comes is for its own case; service is proved by an answer as well.
+            prove(live, context, Instant::now() + deadlines.settle, true).await;
         }
-        prove(live, context, answer_by, welcomed || context.learned.echo.is_some()).await;
+        if !live.log.has_message(0) && live.log.close().is_none() && !live.is_over() {
+            send_probe(live, context, word, answer_by).await;
+            prove(live, context, answer_by, speaks).await;
+        }
         return;
     }
     // A refusing server speaks first. Data sent into a socket that it has closed would make the kernel throw away the
@@ -442,6 +457,11 @@ async fn observe_opening(live: &mut Live, context: &Context<'_>, expect: Expect,
     }
 }
 
+/// After a 101 the connection ended without a word.
+fn outcome_is_drop(log: &Connection) -> bool {
+    matches!(outcome::of(&log.events, false), Outcome::Dropped { upgraded: true })
+}
+
 /// Reads until the application speaks, the connection closes, or there is nothing left to wait for.
 async fn prove(live: &mut Live, context: &Context<'_>, deadline: Instant, speaks: bool) {
     let begun = Instant::now();
@@ -463,6 +483,17 @@ async fn prove(live: &mut Live, context: &Context<'_>, deadline: Instant, speaks
                 return;
             }
         }
+    }
+}
+
+/// A message in JSON with further members; any other message as it is.
+fn with_members(text: String, with: &Map<String, Value>) -> String {
+    match serde_json::from_str::<Map<String, Value>>(&text) {
+        Ok(mut members) if !with.is_empty() => {
+            members.extend(with.clone());
+            Value::Object(members).to_string()
+        }
+        _ => text,
     }
 }
 
@@ -495,21 +526,25 @@ async fn read_until(live: &mut Live, deadline: Instant, mut done: impl FnMut(&Co
 
 /// Counts the answers on a connection as they come in; a flood of them must not be read again for each.
 struct Answers<'a> {
+    said: HashSet<&'a str>,
     from: usize,
     learned: &'a Learned,
     assembler: Assembler,
 }
 
 impl<'a> Answers<'a> {
-    fn from(from: usize, learned: &'a Learned) -> Self {
-        Self { from, learned, assembler: Assembler::default() }
+    /// Answers to these messages. Where everybody hears everybody, what others said is none.
+    fn to(said: &'a [String], from: usize, learned: &'a Learned) -> Self {
+        let said = said.iter().map(String::as_str).collect();
+        Self { said, from, learned, assembler: Assembler::default() }
     }
 
     /// How many came in since the last look.
     fn more(&mut self, log: &Connection) -> usize {
-        let Self { from, learned, assembler } = self;
+        let Self { said, from, learned, assembler } = self;
+        let ours = |answer: String| answer.is_empty() || said.contains(answer.as_str());
         std::iter::from_fn(|| assembler.next(&log.events))
-            .filter(|message| message.event >= *from && judge::answer(message, learned).is_some())
+            .filter(|message| message.event >= *from && judge::answer(message, learned).is_some_and(ours))
             .count()
     }
 }

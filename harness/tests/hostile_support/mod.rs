@@ -46,7 +46,7 @@ impl StandIn {
                     let _ = stream.set_nodelay(true);
                     // Whoever speaks first, or not at all, looks at the head no further.
                     let head = peek_head(&stream);
-                    if let Some(signature) = token(&head).and_then(|token| token.rsplit('.').next()) {
+                    if let Some((_, signature)) = token(&head).and_then(|token| token.rsplit_once('.')) {
                         signatures.lock().expect("no panic").push(signature.to_owned());
                     }
                     talk(stream, number, &head);
@@ -79,7 +79,7 @@ impl StandIn {
         }
     }
 
-    /// The signatures that are long enough to be told from a word.
+    /// The signatures of whole tokens that are long enough to be told from a word.
     pub(crate) fn signatures(&self) -> Vec<String> {
         let all = self.signatures.lock().expect("no panic");
         all.iter().filter(|signature| signature.len() >= 16).cloned().collect()

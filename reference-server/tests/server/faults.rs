@@ -327,7 +327,7 @@ async fn one_client_hurts_another() {
 
     let server = start(PA, Fault::DiesAfterBadToken).await;
     assert_eq!(told(&server, &server.target(&forged(PA))).await.0, 1008);
-    assert_eq!(status(&server, &server.target(&token)).await, 503);
+    assert_eq!(status(&server, &server.target(&token)).await, 500);
 
     let server = start(SHIPVOX, Fault::PoisonsBroadcast).await;
     let mut culprit = server.admitted(&token_of(SHIPVOX, "mallory")).await;

@@ -1,0 +1,968 @@
+//! The command as a person meets it: exit code, stdout and stderr, with good input, bad input and bad servers.
+//!
+//! Every run has an empty environment and a folder of its own, and is killed by a watchdog if it does not end.
+#![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "a test may stop where it stands")]
+
+mod hostile_support;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hostile_support::{
+    HOSTILE, SECRET, StandIn, answer, close_bytes, frame_bytes, hostile_to_all, is_unsigned, serve, swallow, take_head,
+    upgrade,
+};
+use insta::assert_snapshot;
+use serde_json::Value;
+
+/// No command of these tests may take longer.
+const WATCHDOG: Duration = Duration::from_secs(60);
+
+/// What differs from run to run, and what stands in its place in a snapshot.
+const FILTERS: &[(&str, &str)] = &[
+    // Ports are free ones.
+    (r"127\.0\.0\.1:\d+", "127.0.0.1:[PORT]"),
+    // Times.
+    (r"\(\d+\.\d\d s\)", "([TIME])"),
+    // Seeds are the time unless they are given.
+    (r"--seed \d+", "--seed [SEED]"),
+    // How many cases there are is no matter of these tests.
+    (r"\d+ trials(, \d+ [a-z ]+)+", "[COUNTS]"),
+    (r"families are [A-Z, ]+", "families are [FAMILIES], "),
+    // The words of the operating system.
+    (r"Connection refused \(os error \d+\)", "[REFUSED]"),
+    (r"Address already in use \(os error \d+\)", "[IN USE]"),
+    (r"No space left on device \(os error \d+\)", "[FULL]"),
+    (r"failed to lookup address information: [A-Za-z -]+", "[NO SUCH NAME]"),
+    // Where what could not be written was kept.
+    (r"`[^`]*gatecrash-report-[^`]*`", "`[KEPT]`"),
+];
+
+/// Counts the folders that were handed out.
+static FOLDERS: AtomicUsize = AtomicUsize::new(0);
+
+/// A command in a folder of its own.
+struct Gatecrash {
+    command: Command,
+    folder: PathBuf,
+}
+
+impl Gatecrash {
+    fn new(arguments: &[&str]) -> Self {
+        let number = FOLDERS.fetch_add(1, Ordering::SeqCst);
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("command-{}-{number}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gatecrash"));
+        command.args(arguments).current_dir(&folder).env_clear();
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self { command, folder }
+    }
+
+    /// Against a server, with its secret in the environment and little patience.
+    fn against(server: &StandIn, arguments: &[&str]) -> Self {
+        let url = server.url();
+        let mut all = vec!["run", url.as_str(), "--secret-env", "JWT_SECRET", "--timeout-scale", "0.1", "--seed", "7"];
+        all.extend(arguments);
+        Self::new(&all).env("JWT_SECRET", SECRET)
+    }
+
+    fn env(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    fn file(self, name: &str, text: impl AsRef<[u8]>) -> Self {
+        fs::write(self.folder.join(name), text).unwrap();
+        self
+    }
+
+    /// Runs it to its end.
+    fn run(mut self) -> Ended {
+        let child = self.command.spawn().unwrap();
+        Ended { output: wait(child), folder: self.folder }
+    }
+}
+
+/// Waits for a process, and kills it when it takes too long.
+fn wait(mut child: Child) -> Output {
+    let reader = |mut pipe: Box<dyn Read + Send>| {
+        thread::spawn(move || {
+            let mut bytes = Vec::new();
+            let _ = pipe.read_to_end(&mut bytes);
+            bytes
+        })
+    };
+    let stdout = child.stdout.take().map(|pipe| reader(Box::new(pipe)));
+    let stderr = child.stderr.take().map(|pipe| reader(Box::new(pipe)));
+    let end = Instant::now() + WATCHDOG;
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if Instant::now() > end {
+            child.kill().unwrap();
+            panic!("it did not end: {:?}", child.wait_with_output());
+        }
+        thread::sleep(Duration::from_millis(5));
+    };
+    let joined =
+        |reader: Option<thread::JoinHandle<Vec<u8>>>| reader.map(|one| one.join().unwrap()).unwrap_or_default();
+    Output { status, stdout: joined(stdout), stderr: joined(stderr) }
+}
+
+/// Sends a signal to a process that this test has started.
+fn signal(child: &Child, name: &str) {
+    let sent = Command::new("kill").args([format!("-{name}"), child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+}
+
+/// What a command came to.
+struct Ended {
+    output: Output,
+    folder: PathBuf,
+}
+
+impl Ended {
+    fn code(&self) -> i32 {
+        self.output.status.code().unwrap_or(-1)
+    }
+
+    fn stdout(&self) -> String {
+        String::from_utf8(self.output.stdout.clone()).expect("UTF-8")
+    }
+
+    fn stderr(&self) -> String {
+        String::from_utf8(self.output.stderr.clone()).expect("UTF-8")
+    }
+
+    fn text(&self, name: &str) -> String {
+        fs::read_to_string(self.folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}\n{}", self.all()))
+    }
+
+    fn json(&self, name: &str) -> Value {
+        serde_json::from_str(&self.text(name)).expect("JSON")
+    }
+
+    /// Exit code, stdout and stderr as one text.
+    fn all(&self) -> String {
+        format!("exit {}\n--- stdout\n{}--- stderr\n{}", self.code(), self.stdout(), self.stderr())
+    }
+}
+
+macro_rules! assert_command {
+    ($ended:expr, @$snapshot:literal) => {
+        insta::with_settings!({ filters => FILTERS.to_vec() }, { assert_snapshot!($ended.all(), @$snapshot) });
+    };
+}
+
+/// Nothing a terminal would act on, unless it is a colour of ours.
+fn assert_harmless(text: &str) {
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("\u{1b}[") {
+        plain.push_str(before);
+        let end = after.find(|character: char| !character.is_ascii_digit() && character != ';').unwrap_or(after.len());
+        assert!(after[end..].starts_with('m'), "an escape sequence that is no colour: {after:?}");
+        rest = &after[end + 1..];
+    }
+    plain.push_str(rest);
+    let acts = |character: char| {
+        (character.is_control() && character != '\n') || ('\u{202a}'..='\u{202e}').contains(&character)
+    };
+    assert!(!plain.contains(acts), "{plain:?}");
+}
+
+// Bad input: the command says where, what, and how to mend it, and connects to nothing.
+
+#[test]
+fn an_unknown_key_in_a_profile_is_pointed_at() {
+    let profile = "name: mine\nurl: ws://127.0.0.1:1/ws?token={token}\nleewy: 5\n";
+    let ended =
+        Gatecrash::new(&["run", "--profile", "mine.yaml", "--report", "json=r.json"]).file("mine.yaml", profile).run();
+    assert_command!(ended, @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    gatecrash: 
+    error[GC1003]: unknown key `leewy`
+     --> mine.yaml:3:1
+      |
+    3 | leewy: 5
+      | ^^^^^
+      |
+      = note: keys allowed here: `name`, `extends`, `url`, `secret`, `algorithm`, `algorithms`, `claims`, `identity_claims`, `identity_fallback`, `required_claims`, `user`, `carriers`, `refuses_by`, `signals`, `roles`, `welcome`, `echo`, `identity_echo`, `keepalive_text`, `leeway`, `require_exp`, `http`, `environment`, `refusal_budget_ms`, `settle_ms`
+      = help: did you mean `leeway`?
+    "###);
+    assert!(!ended.folder.join("r.json").exists(), "no report is written for bad usage, not even an empty one");
+}
+
+#[test]
+fn a_wrong_type_in_a_profile_is_pointed_at() {
+    let ended =
+        Gatecrash::new(&["run", "--profile", "mine.yaml"]).file("mine.yaml", "url: ws://h/ws\nleeway: soon\n").run();
+    assert_command!(ended, @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    gatecrash: 
+    error[GC1005]: expected a whole number from 0 up, found the text "soon"
+     --> mine.yaml:2:9
+      |
+    2 | leeway: soon
+      |         ^^^^ expected a whole number from 0 up
+    "###);
+}
+
+#[test]
+fn a_preset_that_does_not_exist_is_asked_about() {
+    assert_command!(Gatecrash::new(&["run", "--profile", "omni3"]).run(), @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    gatecrash: cannot read the profile `omni3`: No such file or directory (os error 2); presets are omni2, personal-assistant, shipvox, simutrador; did you mean `omni2`?
+    "###);
+    let ended = Gatecrash::new(&["run", "--profile", "mine.yaml"]).file("mine.yaml", "extends: shipvx\n").run();
+    assert_command!(ended, @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    gatecrash: 
+    error[GC1006]: no preset is called `shipvx`
+     --> mine.yaml:1:10
+      |
+    1 | extends: shipvx
+      |          ^^^^^^
+      |
+      = note: presets: omni2, personal-assistant, shipvox, simutrador
+      = help: did you mean `shipvox`?
+    "###);
+}
+
+#[test]
+fn a_profile_that_cannot_be_read_is_named() {
+    assert_command!(Gatecrash::new(&["run", "--profile", "profiles/none.yaml"]).run(), @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    gatecrash: cannot read the profile `profiles/none.yaml`: No such file or directory (os error 2); presets are omni2, personal-assistant, shipvox, simutrador
+    "###);
+    let ended = Gatecrash::new(&["run", "--profile", "mine.yaml"]).file("mine.yaml", b"name: \xff\n").run();
+    assert_command!(ended, @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    gatecrash: cannot read the profile `mine.yaml`: stream did not contain valid UTF-8
+    "###);
+    assert_command!(Gatecrash::new(&["run", "--profile", "/dev/zero"]).run(), @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    gatecrash: cannot read the profile `/dev/zero`: it is larger than 4194304 bytes
+    "###);
+}
+
+#[test]
+fn a_profile_is_never_quoted_with_its_secret() {
+    for text in [
+        format!("secrt: {SECRET}\n"),
+        format!("secret: [{SECRET}]\n"),
+        format!("signing_key: {SECRET} # mine\nurl: [\n"),
+        "secret: 123456789012345\n".to_owned(),
+    ] {
+        let ended =
+            Gatecrash::new(&["run", "ws://127.0.0.1:1/", "--profile", "mine.yaml"]).file("mine.yaml", &text).run();
+        assert_eq!(ended.code(), 2, "{}", ended.all());
+        assert!(!ended.all().contains("recognisable"), "{}", ended.all());
+        assert!(!ended.all().contains("123456789012345"), "{}", ended.all());
+    }
+}
+
+#[test]
+fn a_secret_that_is_missing_is_asked_for() {
+    let run = |arguments: &[&str]| {
+        let mut all = vec!["run", "ws://127.0.0.1:1/ws"];
+        all.extend(arguments);
+        Gatecrash::new(&all).env("EMPTY", "").file("empty", "").run()
+    };
+    assert_command!(run(&[]), @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    gatecrash: no secret: tokens cannot be signed; use --secret-env NAME, --secret-file PATH, or `secret:` in the profile
+    "###);
+    assert_command!(run(&["--secret-env", "NOT_SET"]), @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    gatecrash: the environment variable `NOT_SET` is not set; set it to the secret the target verifies with
+    "###);
+    assert_command!(run(&["--secret-env", "EMPTY"]), @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    gatecrash: the environment variable `EMPTY` is empty
+    "###);
+    assert_command!(run(&["--secret-file", "none"]), @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    gatecrash: cannot read the secret file `none`: No such file or directory (os error 2)
+    "###);
+    assert_command!(run(&["--secret-file", "empty"]), @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    gatecrash: the secret file `empty` is empty
+    "###);
+    assert_command!(run(&["--secret-file", "/dev/zero"]), @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    gatecrash: `/dev/zero` is larger than 1048576 bytes and no secret
+    "###);
+    assert_command!(run(&["--secret", ""]), @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    gatecrash: the secret on the command line is visible to others on this machine; prefer --secret-env or --secret-file
+    gatecrash: the secret is empty: anyone could sign with it
+    "###);
+    assert_command!(Gatecrash::new(&["run", "--profile", "shipvox"]).run(), @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    gatecrash: the environment variable `JWT_SECRET_KEY` is not set; set it to the secret the target verifies with
+    "###);
+}
+
+#[test]
+fn two_secrets_are_one_too_many() {
+    let ended = Gatecrash::new(&["run", "ws://127.0.0.1:1/ws", "--secret", "abcdefgh", "--secret-env", "NAME"]).run();
+    assert_command!(ended, @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    error: the argument '--secret <TEXT>' cannot be used with '--secret-env <NAME>'
+
+    Usage: gatecrash run --secret <TEXT> <URL>
+
+    For more information, try '--help'.
+    "###);
+}
+
+#[test]
+fn a_target_without_a_url_is_asked_for() {
+    assert_command!(Gatecrash::new(&["run", "--secret-env", "JWT"]).env("JWT", SECRET).run(), @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    gatecrash: a secret or a carrier is given, but no URL: say which server to judge, as in `gatecrash run ws://HOST/ws?token={token}`
+    "###);
+    let ended = Gatecrash::new(&["run", "--profile", "mine.yaml"]).file("mine.yaml", "name: mine\n").run();
+    assert_command!(ended, @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    gatecrash: no URL: give one on the command line or as `url:` in the profile
+    "###);
+}
+
+#[test]
+fn a_url_that_cannot_be_used_says_why() {
+    let mut lines = String::new();
+    for url in [
+        "127.0.0.1:8000/ws",
+        "ftp://h/ws",
+        "ws://",
+        "ws://h:99999/",
+        "ws://[::1/",
+        "ws://user:password@h/",
+        "ws://h/{token}?token={token}",
+        "ws://h/a b",
+        "ws://h/ws?token=eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl",
+        "wss://h/ws",
+        "ws://h/\u{1b}[31m",
+    ] {
+        let ended = Gatecrash::new(&["run", url, "--secret-env", "JWT"]).env("JWT", SECRET).run();
+        assert_eq!((ended.code(), ended.stdout().as_str()), (2, ""), "{url}");
+        assert_harmless(&ended.stderr());
+        lines.push_str(&ended.stderr());
+    }
+    assert_snapshot!(lines, @r###"
+    gatecrash: `127.0.0.1:8000/ws` is no usable URL: it has no scheme; write ws://HOST:PORT/PATH with {token} where the token goes
+    gatecrash: `ftp://h/ws` is no usable URL: the scheme must be ws, wss, http or https
+    gatecrash: `ws://` is no usable URL: the host or the port is not understood
+    gatecrash: `ws://h:99999/` is no usable URL: the host or the port is not understood
+    gatecrash: `ws://[::1/` is no usable URL: the host or the port is not understood
+    gatecrash: `ws://[user]@h/` is no usable URL: user and password in a URL are not supported
+    gatecrash: `ws://h/{token}?token={token}` is no usable URL: {token} stands in it twice
+    gatecrash: `ws://h/a b` is no usable URL: a space or another character that must be percent-encoded stands in it
+    gatecrash: `ws://h/ws?token=[token]` is no usable URL: a token stands in it; write {token} in its place, and gatecrash makes the tokens
+    gatecrash: wss is not supported yet: point at the plain port behind the TLS proxy
+    gatecrash: `ws://h/\u{1b}[31m` is no usable URL: a space or another character that must be percent-encoded stands in it
+    "###);
+}
+
+#[test]
+fn a_carrier_that_does_not_fit_the_url_is_refused() {
+    let run = |carrier| {
+        let url = "ws://127.0.0.1:1/ws?token={token}";
+        Gatecrash::new(&["run", url, "--secret-env", "JWT", "--carrier", carrier]).env("JWT", SECRET).run()
+    };
+    assert_command!(run("path"), @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    gatecrash: a token is to ride in the path, but {token} does not stand in the path of `ws://127.0.0.1:[PORT]/ws?token={token}`
+    "###);
+    assert_command!(run("cookie"), @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    error: invalid value 'cookie' for '--carrier <PLACE>': write path, query:NAME, header, header:NAME or cookie:NAME
+
+    For more information, try '--help'.
+    "###);
+}
+
+#[test]
+fn a_profile_that_gives_no_token_is_named_as_the_cause() {
+    let server = StandIn::new(|stream, _, head| serve(stream, head));
+    for text in ["algorithm: XS256\n", "claims: { exp: \"${never}\" }\n"] {
+        let ended = Gatecrash::against(&server, &["--profile", "mine.yaml"]).file("mine.yaml", text).run();
+        assert_eq!(ended.code(), 2, "{}", ended.all());
+        assert!(ended.stderr().contains("no valid token can be made"), "{}", ended.all());
+    }
+    assert_eq!(server.connections(), 0);
+}
+
+#[test]
+fn an_unknown_word_on_the_command_line_is_asked_about() {
+    assert_command!(Gatecrash::new(&["run", "--dialect", "omni3"]).run(), @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    error: invalid value 'omni3' for '--dialect <NAME>': no dialect is called `omni3`; there are personal-assistant, shipvox, simutrador, omni2; did you mean `omni2`?
+
+    For more information, try '--help'.
+    "###);
+    assert_command!(Gatecrash::new(&["run", "--fault", "accept-alg-none"]).run(), @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    error: invalid value 'accept-alg-none' for '--fault <NAME>': no fault is called `accept-alg-none`; did you mean `accepts-alg-none`?
+
+    For more information, try '--help'.
+    "###);
+    assert_command!(Gatecrash::new(&["serve", "--dialect", "shipvx"]).run(), @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    error: invalid value 'shipvx' for '--dialect <NAME>': no dialect is called `shipvx`; there are personal-assistant, shipvox, simutrador, omni2; did you mean `shipvox`?
+
+    For more information, try '--help'.
+    "###);
+    assert_command!(Gatecrash::new(&["serve", "--fault", "nonsense"]).run(), @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    error: invalid value 'nonsense' for '--fault <NAME>': no fault is called `nonsense`
+
+    For more information, try '--help'.
+    "###);
+    assert_command!(Gatecrash::new(&["run", "--report", "pdf=x"]).run(), @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    error: invalid value 'pdf=x' for '--report <FORMAT=PATH>': no report format is called `pdf`; there is `json`
+
+    For more information, try '--help'.
+    "###);
+    assert_command!(Gatecrash::new(&["run", "--timeout-scale", "nan"]).run(), @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    error: invalid value 'nan' for '--timeout-scale <FACTOR>': a number from 0.1 to 100
+
+    For more information, try '--help'.
+    "###);
+    assert_command!(Gatecrash::new(&["explain", "AUTH-01"]).run(), @r###"
+    exit 4
+    --- stdout
+    --- stderr
+    gatecrash: no case is called `AUTH-01`; did you mean AUTH-001?
+    "###);
+}
+
+// Nothing selected.
+
+#[test]
+fn a_selection_of_nothing_has_an_exit_code_and_a_hint() {
+    assert_command!(Gatecrash::new(&["run", "--case", "NOPE", "--report", "json=r.json"]).run(), @r###"
+    exit 4
+    --- stdout
+    --- stderr
+    gatecrash: no case is selected by `NOPE`; families are [FAMILIES], and `gatecrash list` shows every case
+    "###);
+    assert_command!(Gatecrash::new(&["run", "--case", "AUTH-01"]).run(), @r###"
+    exit 4
+    --- stdout
+    --- stderr
+    gatecrash: no case is selected by `AUTH-01`; did you mean `AUTH-001`?
+    "###);
+    assert_command!(Gatecrash::new(&["run", "--case", "atuh"]).run(), @r###"
+    exit 4
+    --- stdout
+    --- stderr
+    gatecrash: no case is selected by `atuh`; did you mean `AUTH`?
+    "###);
+    let server = StandIn::new(|stream, _, head| serve(stream, head));
+    let ended = Gatecrash::against(&server, &["--case", "NOPE", "--report", "json=r.json"]).run();
+    assert_eq!((ended.code(), server.connections()), (4, 0), "{}", ended.all());
+    assert_eq!(ended.json("r.json")["summary"]["total"], 0);
+}
+
+#[test]
+fn a_selection_of_cases_that_do_not_apply_says_why() {
+    let server = StandIn::new(|stream, _, head| serve(stream, head));
+    // The cases about roles need declared ones, and this target declares nothing.
+    let ended = Gatecrash::against(&server, &["--case", "ROLE", "--report", "json=r.json"]).run();
+    assert_eq!(ended.code(), 4, "{}", ended.all());
+    assert!(
+        ended.stderr().contains("every selected case is not applicable to this target:\n  ROLE-"),
+        "{}",
+        ended.all()
+    );
+    assert!(ended.stderr().contains("which the profile does not declare"), "{}", ended.all());
+    let summary = &ended.json("r.json")["summary"];
+    assert_eq!(summary["total"], summary["not_applicable"]);
+}
+
+/// What looks at the profile only may pass without a server; an attempt (`SIG-008@query`) may not.
+fn assert_no_traffic_passed(run: &Value) {
+    for case in run["cases"].as_array().unwrap() {
+        let tried = case["id"].as_str().unwrap().contains('@');
+        assert!(!tried || case["verdict"] != "pass", "{case}");
+    }
+}
+
+// Bad servers: the run ends, says what it saw, and writes its report.
+
+#[test]
+fn a_server_that_cannot_be_reached_is_told_from_one_that_refuses() {
+    let nobody = format!("ws://{}/ws", StandIn::nobody());
+    // RFC 6761 §6.4: no name under `invalid` exists.
+    for url in [nobody.as_str(), "ws://no-such-host.invalid/ws"] {
+        let ended =
+            Gatecrash::new(&["run", url, "--secret-env", "JWT", "--report", "json=r.json"]).env("JWT", SECRET).run();
+        assert_eq!(ended.code(), 3, "{}", ended.all());
+        assert!(ended.stdout().contains("cannot be reached: "), "{}", ended.all());
+        let run = &ended.json("r.json")["runs"][0];
+        assert_eq!(run["failure"]["kind"], "unreachable");
+        assert_ne!(run["failure"]["detail"], "");
+        assert_no_traffic_passed(run);
+    }
+}
+
+#[test]
+fn a_server_that_is_hostile_to_everyone_ends_the_run_with_its_reason() {
+    for (name, _) in HOSTILE.iter().filter(|(name, _)| !name.starts_with("streams")) {
+        let ended = Gatecrash::against(&hostile_to_all(name), &["--verbose", "--report", "json=r.json"]).run();
+        assert_eq!(ended.code(), 3, "{name}: {}", ended.all());
+        assert!(ended.stdout().contains("the valid token was not admitted"), "{name}: {}", ended.all());
+        let run = &ended.json("r.json")["runs"][0];
+        assert_eq!(run["failure"]["kind"], "first-control", "{name}");
+        assert_no_traffic_passed(run);
+        for text in [ended.stdout(), ended.stderr(), ended.text("r.json")] {
+            assert_harmless(&text);
+            assert!(text.len() < 1_000_000, "{name}: {} bytes", text.len());
+        }
+    }
+}
+
+#[test]
+fn a_server_that_admits_everyone_fails_the_run() {
+    let server = StandIn::new(|stream, _, head| serve(stream, head));
+    let ended = Gatecrash::against(&server, &["--case", "AUTH", "--report", "json=r.json"]).run();
+    assert_eq!(ended.code(), 1, "{}", ended.all());
+    let report = ended.json("r.json");
+    assert!(report["summary"]["fail"].as_u64().unwrap() > 0);
+    let failed = report["runs"][0]["cases"].as_array().unwrap().iter().find(|case| case["verdict"] == "fail").unwrap();
+    // The command that repeats it is a command.
+    let again =
+        ended.stdout().lines().find_map(|line| line.trim().strip_prefix("again     gatecrash ")).unwrap().to_owned();
+    assert!(again.contains(failed["id"].as_str().unwrap()), "{again}");
+    let words: Vec<&str> = again.split(' ').map(|word| word.trim_matches('\'')).collect();
+    let repeated = Gatecrash::new(&words).env("JWT_SECRET", SECRET).run();
+    assert_eq!(repeated.code(), 1, "{again}\n{}", repeated.all());
+}
+
+#[test]
+fn a_server_that_dies_in_the_middle_leaves_the_rest_open() {
+    let server =
+        StandIn::until(
+            30,
+            |stream, _, head| if is_unsigned(head) { answer(stream, "401 Unauthorized") } else { serve(stream, head) },
+        );
+    let ended = Gatecrash::against(
+        &server,
+        &["--jobs", "1", "--case", "SIG", "--case", "CAR", "--case", "ENC", "--case", "CLM", "--report", "json=r.json"],
+    )
+    .run();
+    let report = ended.json("r.json");
+    assert_eq!(report["runs"][0]["failure"]["kind"], "control-lost", "{}", ended.all());
+    assert!(ended.stdout().contains("the valid token is no longer admitted"), "{}", ended.all());
+    // What failed before it died has failed; else the rest stands in the way.
+    let expected = if report["summary"]["fail"] == 0 { 5 } else { 1 };
+    assert_eq!(ended.code(), expected, "{}", ended.all());
+    assert!(report["summary"]["inconclusive"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn an_interrupt_tells_what_is_known() {
+    // The valid token is served; whoever shows none or a bad one waits for ever.
+    let server = StandIn::new(|stream, _, head| if is_unsigned(head) { swallow(stream) } else { serve(stream, head) });
+    interrupt(&server, 4);
+    // A server that does not even answer the first control.
+    let server = hostile_to_all("hangs after accept");
+    interrupt(&server, 1);
+}
+
+/// Interrupts a run after so many connections.
+fn interrupt(server: &StandIn, connections: usize) {
+    let url = server.url();
+    let arguments = ["run", &url, "--profile", "mine.yaml", "--timeout-scale", "100", "--report", "json=r.json"];
+    // With a declared echo nothing is waited for but what hangs.
+    let profile = "secret: env:JWT\necho: { send: \"{message}\", reply: { text: \"{message}\" } }\n";
+    let mut gatecrash = Gatecrash::new(&arguments).env("JWT", SECRET).file("mine.yaml", profile);
+    let child = gatecrash.command.spawn().unwrap();
+    server.wait_for(connections);
+    signal(&child, "INT");
+    let ended = Ended { output: wait(child), folder: gatecrash.folder };
+    assert_eq!(ended.code(), 130, "{}", ended.all());
+    assert!(ended.stdout().starts_with("interrupted; what was known by then follows"), "{}", ended.all());
+    let report = ended.json("r.json");
+    assert_eq!(report["runs"][0]["failure"]["kind"], "interrupted");
+    assert!(report["summary"]["inconclusive"].as_u64().unwrap() > 0, "{}", ended.all());
+}
+
+// Reports.
+
+#[test]
+fn a_report_that_cannot_be_written_is_found_out_before_the_run() {
+    let server = StandIn::new(|stream, _, head| serve(stream, head));
+    for (path, why) in [("none/r.json", "No such file or directory"), (".", "Is a directory")] {
+        let ended = Gatecrash::against(&server, &["--report", &format!("json={path}")]).run();
+        assert_eq!(ended.code(), 2, "{}", ended.all());
+        assert!(ended.stderr().contains(&format!("cannot write the report `{path}`: {why}")), "{}", ended.all());
+    }
+    assert_eq!(server.connections(), 0, "the run would be lost");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_report_that_does_not_fit_on_the_disk_is_kept_elsewhere() {
+    let ended = Gatecrash::new(&["run", "--dialect", "omni2", "--case", "AUTH-001", "--report", "json=/dev/full"]);
+    let folder = ended.folder.clone();
+    let ended = ended.env("TMPDIR", &folder.to_string_lossy()).run();
+    assert_command!(ended, @r###"
+    exit 2
+    --- stdout
+    omni2: [COUNTS]([TIME])
+    --- stderr
+    gatecrash: cannot write the report `/dev/full`: [FULL]; it is in `[KEPT]` instead
+    "###);
+    let kept = fs::read_dir(&ended.folder).unwrap().map(|entry| entry.unwrap().path());
+    let kept = kept.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "json")).unwrap();
+    let report: Value = serde_json::from_str(&fs::read_to_string(kept).unwrap()).unwrap();
+    assert_eq!(report["summary"]["pass"], 1);
+
+    // A failed run stays a failed run, and with no place left the report goes to stdout.
+    let server = StandIn::new(|stream, _, head| serve(stream, head));
+    let ended =
+        Gatecrash::against(&server, &["--case", "AUTH", "--report", "json=/dev/full"]).env("TMPDIR", "/none").run();
+    assert_eq!(ended.code(), 1, "{}", ended.all());
+    assert!(ended.stdout().contains("\"gatecrash_result\": 1"), "{}", ended.all());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_stdout_or_stderr_is_no_panic() {
+    let full = || Stdio::from(fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+    let mut gatecrash = Gatecrash::new(&["run", "--dialect", "omni2", "--case", "AUTH-001"]);
+    gatecrash.command.stdout(full());
+    let ended = gatecrash.run();
+    assert_command!(ended, @r###"
+    exit 0
+    --- stdout
+    --- stderr
+    gatecrash: cannot write to stdout: [FULL]
+    "###);
+    let mut gatecrash = Gatecrash::new(&["run", "--case", "NOPE"]);
+    gatecrash.command.stderr(full());
+    assert_eq!(gatecrash.run().code(), 4);
+}
+
+#[test]
+fn an_old_report_survives_until_the_new_one_is_whole() {
+    let server = hostile_to_all("answers 401");
+    let ended = Gatecrash::against(&server, &["--report", "json=r.json"]).file("r.json", "old").run();
+    assert_eq!(ended.json("r.json")["gatecrash_result"], 1);
+    let files: Vec<_> = fs::read_dir(&ended.folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(files, ["r.json"], "nothing is left behind");
+}
+
+#[test]
+fn the_json_report_says_what_the_terminal_says() {
+    let server = StandIn::new(
+        |stream, _, head| if is_unsigned(head) { answer(stream, "401 Unauthorized") } else { serve(stream, head) },
+    );
+    let ended = Gatecrash::against(&server, &["--report", "json=r.json"]).run();
+    let report = ended.json("r.json");
+    let cases = report["runs"][0]["cases"].as_array().unwrap();
+    assert!(!cases.is_empty());
+    for case in cases {
+        for member in ["id", "code", "name", "title", "verdict", "level", "severity", "basis", "expected", "observed"] {
+            assert!(case[member].is_string(), "{member} of {case}");
+        }
+        assert!(case["source"].is_array() && case["checks"].is_array() && case["duration_ms"].is_number(), "{case}");
+        assert!(case.get("weakness").is_some_and(|weakness| weakness.is_string() || weakness.is_null()), "{case}");
+    }
+    let line = ended.stdout().lines().last().unwrap().to_owned();
+    for (member, word) in [
+        ("pass", "pass"),
+        ("info", "info"),
+        ("warn", "warn"),
+        ("fail", "fail"),
+        ("inconclusive", "inconclusive"),
+        ("not_applicable", "not applicable"),
+        ("error", "error"),
+    ] {
+        let counted = cases.iter().filter(|case| case["verdict"] == member.replace('_', "-")).count() as u64;
+        assert_eq!(report["summary"][member], counted, "{member}");
+        assert_eq!(report["runs"][0]["summary"][member], counted, "{member}");
+        let said = line.split(", ").find_map(|part| part.split(" (").next()?.strip_suffix(word)?.trim().parse().ok());
+        assert_eq!(said.unwrap_or(0), counted, "{member} in {line}");
+    }
+    assert!(line.contains(&format!(" {} trials", cases.len())), "{line}");
+}
+
+// What a server sends does not get out.
+
+/// Everything a server can do with what it was sent, and with the secret it knows.
+fn reflect(mut stream: std::net::TcpStream, number: usize, head: &str) {
+    let line = head.replace(['\r', '\n'], " ");
+    let spoken = format!("{SECRET} {line} {SECRET}");
+    let escaped = Value::from(spoken.as_str()).to_string();
+    let short = |text: &str| text.bytes().take(120).collect::<Vec<u8>>();
+    match number % 9 {
+        0 => {
+            let _ = stream.write_all(head.as_bytes());
+        }
+        1 => {
+            take_head(&mut stream);
+            let _ = stream.write_all(format!("HTTP/1.1 401 {spoken}\r\nContent-Length: 0\r\n\r\n").as_bytes());
+        }
+        2 => {
+            take_head(&mut stream);
+            let text =
+                format!("HTTP/1.1 401 No\r\nWWW-Authenticate: {spoken}\r\nX-Echo: {line}\r\nContent-Length: 0\r\n\r\n");
+            let _ = stream.write_all(text.as_bytes());
+        }
+        3 => {
+            take_head(&mut stream);
+            let text = format!("HTTP/1.1 403 No\r\nContent-Length: {}\r\n\r\n{escaped}", escaped.len());
+            let _ = stream.write_all(text.as_bytes());
+        }
+        4 => {
+            upgrade(&mut stream, head);
+            let _ = stream.write_all(&close_bytes(4002, &short(&format!("{SECRET} and {SECRET}"))));
+            swallow(stream);
+        }
+        5 => {
+            upgrade(&mut stream, head);
+            let token = hostile_support::token(head).unwrap_or_default();
+            let _ = stream.write_all(&close_bytes(4002, token.as_bytes()));
+            swallow(stream);
+        }
+        6 => {
+            upgrade(&mut stream, head);
+            let _ = stream.write_all(&frame_bytes(1, spoken.as_bytes()));
+            swallow(stream);
+        }
+        7 => {
+            upgrade(&mut stream, head);
+            let _ = stream.write_all(&frame_bytes(1, escaped.as_bytes()));
+            let _ = stream.write_all(&close_bytes(1011, &short(&spoken)));
+            swallow(stream);
+        }
+        _ => {
+            let _ = stream.write_all(format!("{SECRET}\r\n{line}\r\n").as_bytes());
+        }
+    }
+}
+
+fn assert_nothing_leaks(ended: &Ended, secret: &str, signatures: &[String]) {
+    for text in [ended.stdout(), ended.stderr(), ended.text("r.json")] {
+        assert_harmless(&text);
+        for part in [secret, &secret[..14.min(secret.len())], "recognisable-secret"] {
+            assert!(!text.contains(part), "`{part}` in {text}");
+        }
+        for signature in signatures {
+            assert!(!text.contains(signature.as_str()), "the signature {signature} in {text}");
+        }
+        assert_eq!(gatecrash::redact::jwts(&text), text, "something like a token");
+    }
+}
+
+#[test]
+fn neither_secret_nor_token_comes_out_of_a_run() {
+    // The first to ask are served, so that there is a run; the others get back all there is.
+    let server = StandIn::new(|stream, number, head| {
+        if is_unsigned(head) || number % 3 == 2 && number > 30 {
+            reflect(stream, number, head)
+        } else {
+            serve(stream, head)
+        }
+    });
+    let ended = Gatecrash::against(&server, &["--all", "--verbose", "--report", "json=r.json"]).run();
+    assert_nothing_leaks(&ended, SECRET, &server.signatures());
+    assert!(server.signatures().len() > 5);
+
+    for first in 0..9 {
+        let server = StandIn::new(move |stream, _, head| reflect(stream, first, head));
+        let ended = Gatecrash::against(&server, &["--verbose", "--report", "json=r.json"]).run();
+        assert_nothing_leaks(&ended, SECRET, &server.signatures());
+    }
+}
+
+#[test]
+fn the_bundled_server_that_leaks_does_not_make_the_report_leak() {
+    for fault in ["reflects-token", "leaks-secret", "stack-trace"] {
+        for refusal in ["close", "http"] {
+            let ended = Gatecrash::new(&[
+                "run",
+                "--fault",
+                fault,
+                "--refusal",
+                refusal,
+                "--dialect",
+                "omni2",
+                "--verbose",
+                "--report",
+                "json=r.json",
+            ])
+            .run();
+            assert!(matches!(ended.code(), 0 | 1 | 5), "{}", ended.all());
+            assert_nothing_leaks(&ended, "gatecrash bundled server, for one run on loopback only", &[]);
+        }
+    }
+}
+
+#[test]
+fn hostile_bytes_reach_no_terminal() {
+    let talk = |mut stream: std::net::TcpStream, number: usize, head: &str| {
+        let bytes = "\u{1b}]0;title\u{7}\u{1b}[2J\u{1b}[31mred\0\u{8}\u{202e}gnp\u{9b}31m\r\n";
+        if !is_unsigned(head) {
+            return serve(stream, head);
+        }
+        match number % 4 {
+            0 => {
+                let _ = stream.write_all(bytes.as_bytes());
+            }
+            1 => {
+                upgrade(&mut stream, head);
+                let _ = stream.write_all(&close_bytes(4002, bytes.as_bytes()));
+                swallow(stream);
+            }
+            2 => {
+                upgrade(&mut stream, head);
+                let _ = stream.write_all(&frame_bytes(1, &[bytes.as_bytes(), b"\xff\xfe\xc0"].concat()));
+                swallow(stream);
+            }
+            _ => {
+                take_head(&mut stream);
+                let text =
+                    format!("HTTP/1.1 401 No\r\nContent-Type: \u{9b}31m\u{202e}\r\nServer: \u{85}\r\n\r\n{bytes}");
+                let _ = stream.write_all(text.as_bytes());
+            }
+        }
+    };
+    for first in 0..4 {
+        let server = StandIn::new(move |stream, _, head| talk(stream, first, head));
+        for color in ["NO_COLOR", "CLICOLOR_FORCE"] {
+            let ended = Gatecrash::against(&server, &["--verbose", "--report", "json=r.json"]).env(color, "1").run();
+            assert!(matches!(ended.code(), 0 | 1 | 5), "{}", ended.all());
+            for text in [ended.stdout(), ended.stderr(), ended.text("r.json")] {
+                assert_harmless(&text);
+            }
+            assert_eq!(ended.stdout().contains("\u{1b}["), color == "CLICOLOR_FORCE", "{}", ended.all());
+        }
+    }
+}
+
+// The bundled server.
+
+#[test]
+fn the_bundled_server_holds() {
+    let ended = Gatecrash::new(&["run", "--report", "json=r.json"]).run();
+    let report = ended.json("r.json");
+    assert_eq!((ended.code(), ended.stderr().as_str()), (0, ""), "{}", ended.all());
+    let runs = report["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 4);
+    let total: u64 = runs.iter().map(|run| run["summary"]["total"].as_u64().unwrap()).sum();
+    assert_eq!(report["summary"]["total"], total);
+    assert!(ended.stdout().lines().last().unwrap().starts_with(&format!("all: {total} trials")), "{}", ended.all());
+}
+
+#[test]
+fn serve_tells_its_address_first_and_ends_when_asked() {
+    for name in ["TERM", "INT"] {
+        let mut gatecrash = Gatecrash::new(&["serve", "--port", "0", "--fault", "ignores-exp"]);
+        let mut child = gatecrash.command.spawn().unwrap();
+        let mut line = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        stdout.read_line(&mut line).unwrap();
+        assert!(line.starts_with("listening on ws://127.0.0.1:") && !line.contains(":0/"), "{line}");
+        // Somebody who is connected and silent must not hold it up.
+        let address = line.trim().trim_start_matches("listening on ws://").split('/').next().unwrap();
+        let _client = std::net::TcpStream::connect(address).unwrap();
+        signal(&child, name);
+        let output = wait(child);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let mut rest = String::new();
+        stdout.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("this server is wrong on purpose: ignores-exp"));
+    }
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let ended = Gatecrash::new(&["serve", "--port", &port]).env("SECRET_KEY", SECRET).env("GATECRASH_LOG", "off").run();
+    assert_command!(ended, @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    gatecrash: cannot listen on 127.0.0.1:[PORT]: [IN USE]; --port 0 takes a free port
+    "###);
+}
+
+// The help.
+
+#[test]
+fn help_is_as_it_was() {
+    for words in [&["--help"][..], &["run", "--help"], &["serve", "--help"]] {
+        let ended = Gatecrash::new(words).run();
+        assert_eq!((ended.code(), ended.stderr().as_str()), (0, ""));
+        insta::assert_snapshot!(words.join(" ").replace("--", ""), ended.stdout());
+    }
+}
