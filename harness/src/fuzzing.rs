@@ -8,6 +8,8 @@ use crate::wire::frame::{self, Frame, LengthForm, Written};
 
 /// The longest frame that is read. Less than the longest input, so that both sides of the limit are met.
 const MAX_FRAME: usize = 1024;
+/// The most frames of one input that are looked at.
+const MAX_FRAMES: usize = 16;
 
 /// The body of the target `answer_and_frames`: what a server may send, an answer with frames behind it or frames only.
 ///
@@ -46,8 +48,8 @@ fn body(bytes: &[u8], length: BodyLength) {
         BodyLength::UntilClose => assert!(!whole && found == bytes, "only the end of the connection ends it"),
         BodyLength::Chunked => {
             let mut written = Vec::new();
-            // The size of the chunks is the input's to choose.
-            for chunk in bytes.chunks(bytes.len() % 7 + 1) {
+            // One chunk to seven or so: the input chooses by its length.
+            for chunk in bytes.chunks(bytes.len() / (bytes.len() % 7 + 1) + 1) {
                 written.extend_from_slice(format!("{:X};x\r\n", chunk.len()).as_bytes());
                 written.extend_from_slice(chunk);
                 written.extend_from_slice(b"\r\n");
@@ -61,7 +63,8 @@ fn body(bytes: &[u8], length: BodyLength) {
 
 /// Reads frame after frame from the front.
 fn frames(mut bytes: &[u8]) {
-    loop {
+    // A long input of empty frames would cost a thousand reads and show no more than a few of them.
+    for _ in 0..MAX_FRAMES {
         match frame::read(bytes, MAX_FRAME) {
             frame::Read::More => return,
             frame::Read::TooLong(length) => return assert!(length > MAX_FRAME as u64, "{length} is not too long"),
