@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::bundled;
-use crate::case::{Body, Carry, Case, CaseText, Http, Open, Request, Step, Variant};
+use crate::case::{Body, Case, CaseText, Http, Open, Step, Variant};
 use crate::document::{Code, Diagnostics, Document, Path, closest};
 use crate::token::Recipe;
 
@@ -189,8 +189,8 @@ fn map<T: serde::de::DeserializeOwned>(name: &str, text: &str) -> Result<BTreeMa
 fn split(mut text: CaseText) -> Result<(CaseText, Body), String> {
     let short = Open {
         token: text.token.take().unwrap_or(Recipe::Valid),
-        carry: text.carry.take().unwrap_or_else(Carry::default),
-        request: text.request.take().unwrap_or_else(Request::default),
+        carry: text.carry.take().unwrap_or_default(),
+        request: text.request.take().unwrap_or_default(),
         answer: text.answer.take(),
         class: text.class,
         ..Open::default()
