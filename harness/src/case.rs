@@ -299,6 +299,8 @@ pub enum Step {
     Close(Close),
     /// Cuts the connection without a word.
     Cut(Cut),
+    /// Lets time pass, because the requirement is about time; never to wait for something.
+    Wait(Wait),
     /// Makes an HTTP request to a declared endpoint.
     Http(Box<Http>),
 }
@@ -315,7 +317,7 @@ impl Step {
             | Self::Alive(Alive { on, .. })
             | Self::Close(Close { on, .. })
             | Self::Cut(Cut { on }) => on,
-            Self::Http(_) => "http",
+            Self::Http(_) | Self::Wait(_) => "http",
         }
     }
 }
@@ -576,6 +578,14 @@ pub struct Cut {
     /// The connection.
     #[serde(default = "main_name")]
     pub on: String,
+}
+
+/// Lets time pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct Wait {
+    /// Milliseconds.
+    pub ms: u64,
 }
 
 /// A request to a declared endpoint.

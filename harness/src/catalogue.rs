@@ -37,7 +37,7 @@ pub struct Weakness {
     /// CWE and CVE numbers, and the like.
     #[serde(default)]
     pub refs: Vec<String>,
-    /// Cases that fail with it as well, because the decisions cannot be told apart.
+    /// Cases that fail with it as well, because the decisions cannot be told apart; `*` stands for whatever is in flight.
     #[serde(default)]
     pub also: Vec<String>,
     /// Why the reference server cannot have it.

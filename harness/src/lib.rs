@@ -14,6 +14,8 @@ pub mod catalogue;
 #[cfg(feature = "command")]
 pub mod command;
 pub mod document;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod judge;
 pub mod observation;
 pub mod outcome;

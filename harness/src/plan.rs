@@ -118,7 +118,9 @@ pub fn declares(profile: &Profile, need: Need) -> bool {
         Need::UrlCarrier => profile.carriers.first().is_some_and(Carrier::is_in_url),
         Need::PathCarrier => profile.carriers.first() == Some(&Carrier::Path),
         Need::QueryCarrier => matches!(profile.carriers.first(), Some(Carrier::Query(_))),
-        Need::HeaderCarrier => has(|carrier| matches!(carrier, Carrier::Authorization(_))),
+        Need::HeaderCarrier => {
+            has(|carrier| matches!(carrier, Carrier::Authorization(scheme) if scheme.eq_ignore_ascii_case("Bearer")))
+        }
         Need::CookieCarrier => has(|carrier| matches!(carrier, Carrier::Cookie(_))),
         Need::TwoCarriers => profile.carriers.len() > 1,
         Need::Algorithms => profile.algorithms.is_some(),
@@ -169,7 +171,7 @@ fn wording(need: Need) -> String {
         Need::UrlCarrier => "a carrier in the URL",
         Need::PathCarrier => "a path carrier",
         Need::QueryCarrier => "a query carrier",
-        Need::HeaderCarrier => "an `authorization` carrier",
+        Need::HeaderCarrier => "an `authorization: Bearer` carrier",
         Need::CookieCarrier => "a cookie carrier",
         Need::TwoCarriers => "more than one carrier",
         Need::Algorithms => "`algorithms`",

@@ -348,11 +348,10 @@ impl Profile {
     /// Reads a profile from YAML text; `name` is what errors call the text.
     pub fn from_yaml(name: &str, text: &str) -> Result<Self, Diagnostics> {
         let document = Document::parse(name, text)?;
-        let own: Self = document.decode(document.value(), &Path::root())?;
-        let Some(preset) = &own.extends else {
-            return Ok(own);
+        let Some(preset) = document.value().get("extends").and_then(Value::as_str) else {
+            return document.decode(document.value(), &Path::root());
         };
-        let Some((base_name, base)) = presets().iter().find(|(known, _)| known == preset) else {
+        let Some((base_name, base)) = presets().iter().find(|(known, _)| *known == preset) else {
             let known = presets().iter().map(|(known, _)| *known);
             let help = closest(preset, known.clone()).map(|close| format!("did you mean `{close}`?"));
             let message = format!("no preset is called `{preset}`");

@@ -70,7 +70,7 @@ fn names_agree(catalogue: &Catalogue) -> Result<(), Failed> {
             wrong.push(format!("no case hunts `{name}`"));
         }
         for code in &weakness.also {
-            if catalogue.case(code).is_none() {
+            if code != "*" && catalogue.case(code).is_none() {
                 wrong.push(format!("`{name}` names the companion {code}, which does not exist"));
             }
         }

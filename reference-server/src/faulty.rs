@@ -618,15 +618,13 @@ where
         Some(Fault::WelcomeBeforeVerification) => {
             Some(talk.welcome(app.now()).unwrap_or_else(|| json!({"type": "hello"}).to_string()))
         }
-        Some(Fault::FramesBeforeVerification) => {
-            match tokio::time::timeout(Duration::from_millis(100), socket.next()).await {
-                Ok(Some(Ok(Message::Text(text)))) => match talk.text(&text, app.now(), [1; 16]) {
-                    crate::talk::Answer::Reply(text) | crate::talk::Answer::Broadcast(text) => Some(text),
-                    _ => None,
-                },
+        Some(Fault::FramesBeforeVerification) => match tokio::time::timeout(Duration::ZERO, socket.next()).await {
+            Ok(Some(Ok(Message::Text(text)))) => match talk.text(&text, app.now(), [1; 16]) {
+                crate::talk::Answer::Reply(text) | crate::talk::Answer::Broadcast(text) => Some(text),
                 _ => None,
-            }
-        }
+            },
+            _ => None,
+        },
         _ => None,
     };
     if let Some(text) = said {

@@ -27,6 +27,8 @@ mod config;
 mod dialect;
 pub mod fault;
 mod faulty;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gate;
 mod http;
 mod hub;

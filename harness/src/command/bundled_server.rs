@@ -51,6 +51,8 @@ impl BundledServer {
         if environment == Environment::Production {
             target.profile.environment = Some(crate::profile::Environment::Production);
             target.profile.require_exp = Some(true);
+            // The sample accounts exist in development only.
+            target.profile.http.remove("login");
         }
         Ok(Self { target, stop: Some(stop), thread: Some(thread) })
     }

@@ -15,6 +15,8 @@ use crate::report::{Failure, Report};
 use crate::suite::Suite;
 use crate::verdict::Verdict;
 
+/// A companion that stands for whatever is in flight: such a fault takes everybody's connection down.
+const EVERYTHING: &str = "*";
 /// How long a refusal may take where a busy machine, and not the target, would be what is measured.
 pub const UNHURRIED_MS: u64 = 60_000;
 
@@ -27,6 +29,8 @@ pub struct Kill {
     pub missed_by: BTreeSet<String>,
     /// Cases that failed although nothing says they should, with what they saw.
     pub unrelated: BTreeSet<String>,
+    /// Companions that failed in none of the settings that were tried. They may in another, so this fails nothing.
+    pub idle: BTreeSet<String>,
 }
 
 impl Kill {
@@ -46,6 +50,9 @@ impl fmt::Display for Kill {
         )?;
         if !self.missed_by.is_empty() {
             write!(f, "; missed by {}", list(&self.missed_by))?;
+        }
+        if !self.idle.is_empty() {
+            write!(f, "; idle {}", list(&self.idle))?;
         }
         if !self.unrelated.is_empty() {
             write!(f, "; unrelated: {}", self.unrelated.iter().cloned().collect::<Vec<_>>().join("\n  "))?;
@@ -78,7 +85,8 @@ pub async fn kill(suite: &Suite, catalogue: &Catalogue, fault: Fault) -> Result<
         .get(fault.name())
         .map(|weakness| weakness.also.iter().map(String::as_str).collect())
         .unwrap_or_default();
-    let mut kill = Kill::default();
+    let idle = companions.iter().filter(|code| **code != EVERYTHING).map(|code| (*code).to_owned()).collect();
+    let mut kill = Kill { idle, ..Kill::default() };
     // The server is at hand; what a fault keeps silent about need not be waited for as long as a stranger's.
     let suite = &suite.clone().all().timeout_scale(0.4);
     let mut open: BTreeSet<&str> = hunters.clone();
@@ -108,7 +116,9 @@ pub async fn kill(suite: &Suite, catalogue: &Catalogue, fault: Fault) -> Result<
             }
         }
         for (code, observed) in failed {
-            if !hunters.contains(code.as_str()) && !companions.contains(code.as_str()) {
+            kill.idle.remove(&code);
+            let expected = hunters.contains(code.as_str()) || companions.contains(code.as_str());
+            if !expected && !companions.contains(EVERYTHING) {
                 kill.unrelated.insert(format!("{code} in {} by {}: {observed}", dialect.name(), word(style)));
             }
         }

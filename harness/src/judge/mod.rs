@@ -115,7 +115,7 @@ pub fn session(
             Step::Alive(alive) => checks.push(lives(weight, alive, mark, connection, learned)),
             Step::Await(wait) => checks.push(awaited(weight, wait, mark, connection, profile)),
             Step::Http(http) => checks.extend(answer::http(weight, http, observation, mark.connection, profile)),
-            Step::Say(_) | Step::Send(_) | Step::Close(_) | Step::Cut(_) => {}
+            Step::Say(_) | Step::Send(_) | Step::Close(_) | Step::Cut(_) | Step::Wait(_) => {}
         }
     }
     checks
@@ -224,7 +224,8 @@ fn heard(
         .as_ref()
         .and_then(|name| observation.connections.iter().rposition(|connection| connection.name == *name))
         .unwrap_or(mark.connection);
-    let said = said_on(&observation.marks, speaker);
+    let before = observation.marks.iter().position(|other| other.step == mark.step).unwrap_or(observation.marks.len());
+    let said = said_on(&observation.marks[..before], speaker);
     let connection = &observation.connections[mark.connection];
     let Some(echo) = &learned.echo else {
         return vec![weight.check(Grade::Inconclusive, "an echo", "this target is not known to answer messages")];
@@ -386,8 +387,14 @@ fn ended(connection: &Connection, count: usize) -> String {
 
 fn lives(weight: Weight, alive: &Alive, mark: &Mark, connection: &Connection, learned: &Learned) -> Check {
     let weight = weight.at(alive.level.or_else(|| unpromised(learned)));
-    let answered = if learned.echo.is_some() {
-        !answers(connection, mark.from, learned).is_empty()
+    let answered = if let Some(echo) = &learned.echo {
+        // The probe's own word: where everybody hears everybody, others are answered too.
+        let word = mark.part(connection).iter().rev().find_map(|event| match &event.what {
+            What::Sent { opcode: Some(frame::PING), payload } => Some(String::from_utf8_lossy(payload).into_owned()),
+            _ => None,
+        });
+        let given = answers(connection, mark.from, learned);
+        if echo.is_faithful() { word.is_some_and(|word| given.contains(&word)) } else { !given.is_empty() }
     } else {
         mark.part(connection)
             .iter()
@@ -400,7 +407,9 @@ fn lives(weight: Weight, alive: &Alive, mark: &Mark, connection: &Connection, le
 /// and neither what we said ourselves nor a ping, which may come at any time, shows anything.
 fn watched(connection: &Connection, mark: &Mark) -> bool {
     let ends = |event: &Event| match &event.what {
-        What::End(_) | What::Garbage(_) | What::Body { .. } => true,
+        What::End(_) | What::Garbage(_) => true,
+        // After a final answer that is no upgrade there is nobody who could speak.
+        What::Head(head) => head.status >= 200,
         What::Frame(frame) => frame.opcode == frame::CLOSE,
         _ => false,
     };

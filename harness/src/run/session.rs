@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::connection::{Live, Step as Looked};
 use crate::carrier::{self, Placed};
@@ -97,7 +97,9 @@ impl Session<'_> {
         let done = match step {
             Step::Open(open) => self.open(open).await,
             Step::Http(http) => self.http(http).await,
-            _ if connection == usize::MAX => Err(Trouble::Fault(format!("no connection is called `{}`", step.on()))),
+            _ if connection == usize::MAX && !matches!(step, Step::Wait(_)) => {
+                Err(Trouble::Fault(format!("no connection is called `{}`", step.on())))
+            }
             Step::Say(say) => {
                 said = self.compose(say);
                 self.say(connection, say, &said).await;
@@ -110,6 +112,10 @@ impl Session<'_> {
             Step::Send(send) => self.send(connection, send).await,
             Step::Close(close) => {
                 self.close(connection, close).await;
+                Ok(())
+            }
+            Step::Wait(wait) => {
+                sleep(Duration::from_millis(wait.ms)).await;
                 Ok(())
             }
             Step::Cut(_) => {
@@ -351,12 +357,14 @@ impl Session<'_> {
                     read_until(live, answer_by, |_| false).await;
                 }
                 Awaited::Failed => {
-                    let settle_by = Instant::now() + deadlines.settle;
-                    if !read_until(live, settle_by, has_close).await && !live.is_over() {
-                        // Neither failed nor closed: does the session still live?
+                    // Whatever comes first tells: the end of the session, or a sign that it lives. A reset that swallows
+                    // the close frame is an end too.
+                    live.send(frame::PING, b"still there", answer_by).await;
+                    read_until(live, answer_by, |log| has_close(log) || has_pong(log, from, b"still there")).await;
+                    if !has_close(&live.log) && !live.is_over() {
+                        // The layer below may answer the ping before the one above has looked at the message.
                         let settle_by = Instant::now() + deadlines.settle;
-                        live.send(frame::PING, b"still there", settle_by).await;
-                        read_until(live, settle_by, |log| has_close(log) || has_pong(log, from, b"still there")).await;
+                        read_until(live, settle_by, has_close).await;
                     }
                 }
                 Awaited::WellFormedClose => {}
