@@ -407,7 +407,7 @@ fn lives(weight: Weight, alive: &Alive, mark: &Mark, connection: &Connection, le
 /// and neither what we said ourselves nor a ping, which may come at any time, shows anything.
 fn watched(connection: &Connection, mark: &Mark) -> bool {
     let ends = |event: &Event| match &event.what {
-        What::End(_) => true,
+        What::End(_) | What::Garbage(_) => true,
         // After a final answer that is no upgrade there is nobody who could speak.
         What::Head(head) => head.status >= 200,
         What::Frame(frame) => frame.opcode == frame::CLOSE,

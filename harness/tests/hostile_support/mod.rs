@@ -196,8 +196,11 @@ pub(crate) fn flood(mut stream: TcpStream, bytes: &[u8]) {
     while stream.write_all(bytes).is_ok() {}
 }
 
+/// What a stand-in does with a connection, and the head that it was sent.
+pub(crate) type Talk = fn(TcpStream, &str);
+
 /// The ways to be hostile, by name: each meets a request whose head was looked at but not taken.
-pub(crate) const HOSTILE: &[(&str, fn(TcpStream, &str))] = &[
+pub(crate) const HOSTILE: &[(&str, Talk)] = &[
     ("answers 500", |stream, _| answer(stream, "500 Internal Server Error")),
     ("answers 401", |stream, _| answer(stream, "401 Unauthorized")),
     ("answers 429", |stream, _| answer(stream, "429 Too Many Requests")),
@@ -287,7 +290,7 @@ pub(crate) const HOSTILE: &[(&str, fn(TcpStream, &str))] = &[
 ];
 
 /// The hostile way of this name.
-pub(crate) fn hostile(name: &str) -> fn(TcpStream, &str) {
+pub(crate) fn hostile(name: &str) -> Talk {
     HOSTILE.iter().find(|(known, _)| *known == name).unwrap_or_else(|| panic!("nobody {name}")).1
 }
 
