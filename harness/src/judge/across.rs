@@ -69,10 +69,13 @@ pub fn across(head: &CaseText, question: Across, run: &Run<'_>) -> Vec<Check> {
                 .filter(|(_, signal)| signal.close.or(signal.http).is_some())
                 .map(|(class, _)| *class)
                 .collect();
-            declared
+            // Not every promise can be put to the test: a target may have no claim that a token must hold.
+            let checks: Vec<Check> = declared
                 .into_iter()
+                .filter(|class| !run.refused_as(*class).is_empty())
                 .map(|class| Check { label: class.word().to_owned(), ..signal(weight, class, run) })
-                .collect()
+                .collect();
+            if checks.is_empty() { none("a refusal of a class with a promised signal") } else { checks }
         }
         Across::Reasons => reasons(weight, run),
         Across::CloseReachesWire => vec![close_reaches_wire(weight, run)],
