@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use gatecrash::command::bundled_server::BundledServer;
-use gatecrash::command::matrix::{kill, settings, word};
+use gatecrash::command::matrix::{UNHURRIED_MS, kill, settings, word};
 use gatecrash::{Catalogue, Suite, Verdict};
 use gatecrash_reference_server::Fault;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -28,8 +28,9 @@ fn main() {
     for (dialect, style) in settings() {
         let suite = suite.clone();
         tests.push(Trial::test(format!("holds::{}::{}", dialect.name(), word(style)), move || {
-            let server = BundledServer::start(dialect, style, None)?;
-            let report = runtime()?.block_on(suite.run(&server.target)).map_err(|found| found.to_string())?;
+            let mut server = BundledServer::start(dialect, style, None)?;
+            server.target.profile.refusal_budget_ms = Some(UNHURRIED_MS);
+            let report = runtime()?.block_on(suite.all().run(&server.target)).map_err(|found| found.to_string())?;
             let wrong = |verdict| !matches!(verdict, Verdict::Pass | Verdict::Info | Verdict::NotApplicable);
             if report.failure.is_some() || report.trials.iter().any(|trial| wrong(trial.verdict)) {
                 return Err(Failed::from(report.to_string()));

@@ -6,6 +6,7 @@
 use std::sync::OnceLock;
 
 use gatecrash::command::bundled_server::BundledServer;
+use gatecrash::command::matrix::UNHURRIED_MS;
 use gatecrash::{Catalogue, Report, Suite, Target, Verdict};
 use gatecrash_reference_server::{Dialect, RefusalStyle};
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -16,7 +17,12 @@ fn main() {
     let mut tests = Vec::new();
     for dialect in Dialect::ALL {
         let target = match server(*dialect) {
-            Ok(server) => server.target.clone(),
+            Ok(server) => {
+                let mut target = server.target.clone();
+                // Tests share the machine; how prompt a refusal is, is the business of a run by itself.
+                target.profile.refusal_budget_ms = Some(UNHURRIED_MS);
+                target
+            }
             Err(why) => {
                 tests.push(Trial::test(format!("{}::starts", dialect.name()), || Err(Failed::from(why))));
                 continue;
