@@ -1,7 +1,7 @@
 //! The profile: what a target server says about itself.
 //!
 //! A field that is not declared promises nothing, and a case that rests on it is not applicable. Reading a profile
-//! touches the environment and files only where a secret says so ([`Secret::read`]). No verdicts here.
+//! touches neither the environment nor files; [`crate::secret`] does. No verdicts here.
 
 use std::collections::BTreeMap;
 use std::fmt;
