@@ -318,3 +318,23 @@ fn a_profile_that_gives_no_token_is_named_as_the_cause() {
     assert!(matches!(report.failure, Some(Failure::NoToken(_))), "{report}");
     assert_eq!(exit(&report), Exit::Usage);
 }
+
+#[test]
+fn a_case_that_asks_for_too_much_is_a_fault_of_the_case() {
+    let many = u64::MAX;
+    for step in [
+        format!("{{ say: {{ count: {many} }} }}"),
+        format!("{{ say: {{ bytes: [{many}, {many}] }} }}"),
+        format!("{{ send: {{ frames: [ {{ text: xx, times: {many} }} ] }} }}"),
+    ] {
+        let cases = format!(
+            "family: TST\ntitle: t\ncases:\n  - {{ code: TST-001, name: bomb, title: t, level: must, severity: low, source: [x], \
+             steps: [ {{ open: {{}} }}, {step}, {{ alive: {{}} }} ] }}\n"
+        );
+        let report = run(&suite(&cases), &StandIn::new(|stream, _, head| serve(stream, head)));
+        let (verdict, observed) = verdict(&report, "TST-001");
+        assert_eq!(verdict, Verdict::Error, "{report}");
+        assert!(observed.contains("more than"), "{observed}");
+        assert_eq!(exit(&report), Exit::OurFault);
+    }
+}

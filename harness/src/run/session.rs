@@ -100,11 +100,14 @@ impl Session<'_> {
             _ if connection == usize::MAX && !matches!(step, Step::Wait(_)) => {
                 Err(Trouble::Fault(format!("no connection is called `{}`", step.on())))
             }
-            Step::Say(say) => {
-                said = self.compose(say);
-                self.say(connection, say, &said).await;
-                Ok(())
-            }
+            Step::Say(say) => match too_much(say) {
+                Some(trouble) => Err(trouble),
+                None => {
+                    said = self.compose(say);
+                    self.say(connection, say, &said).await;
+                    Ok(())
+                }
+            },
             Step::Hear(_) | Step::Alive(_) | Step::Await(_) => {
                 self.listen(connection, from, step).await;
                 Ok(())
@@ -570,6 +573,16 @@ fn has_pong(log: &Connection, from: usize, payload: &[u8]) -> bool {
     )
 }
 
+/// The most messages of one step, and the most bytes of one message or frame: a case of a stranger must not exhaust us.
+const MAX_SAID: usize = 10_000;
+const MAX_SAID_BYTES: usize = 64 << 20;
+
+fn too_much(say: &Say) -> Option<Trouble> {
+    let total = say.bytes.iter().try_fold(0_usize, |total, bytes| total.checked_add(*bytes));
+    let fits = say.count <= MAX_SAID && total.is_some_and(|total| total <= MAX_SAID_BYTES);
+    (!fits).then(|| Trouble::Fault(format!("it says more than {MAX_SAID} messages or {MAX_SAID_BYTES} bytes")))
+}
+
 fn fragments(text: &[u8], mask: [u8; 4]) -> Vec<u8> {
     let third = text.len().div_ceil(3).max(1);
     let mut bytes = Vec::new();
@@ -589,6 +602,9 @@ fn written(text: &FrameText, mask: [u8; 4]) -> Result<Written, Trouble> {
         }
         None => text.text.clone().into_bytes(),
     };
+    if one.len().checked_mul(text.times).is_none_or(|length| length > MAX_SAID_BYTES) {
+        return Err(Trouble::Fault(format!("a frame of more than {MAX_SAID_BYTES} bytes")));
+    }
     let length = match (text.announce, text.length_bits) {
         (Some(announced), _) => LengthForm::Announce(announced),
         (None, Some(16)) => LengthForm::Bits16,
