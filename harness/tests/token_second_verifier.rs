@@ -73,13 +73,7 @@ const LENIENT: [(&str, &str); 2] = [
 /// Compares both on one recipe. An error says how they differ.
 fn compare(bench: &Bench, ops: &[Value]) -> Result<(), String> {
     let recipe: Recipe = serde_json::from_value(json!({ "forge": ops })).expect("a recipe");
-    let token = match forge(
-        &recipe,
-        &Mint {
-            now,
-            ..bench.mint()
-        },
-    ) {
+    let token = match forge(&recipe, &bench.mint()) {
         Ok(token) => token,
         Err(error) if error.is_not_applicable() => return Ok(()),
         Err(error) => return Err(error.to_string()),

@@ -725,12 +725,26 @@ impl Op {
                 Some(KeyChoice::Hex(hex)) => parse_hex(hex).map(|_| ()),
                 _ => Ok(()),
             },
+            Self::HeaderFiller(size) | Self::ClaimsFiller(size) => limit("filler", *size, 16 << 20),
+            Self::ExtraClaims(count) => limit("extra claims", *count, 100_000),
+            Self::ClaimsDepth(depth) => limit("depth", *depth, 1_000_000),
+            Self::OversizedJwk(bits) => limit("key size", *bits, 1 << 20),
             Self::EmbedX5c(AttackerKey::Oct) => Err(ForgeError::Contradiction(
                 "a certificate cannot carry a symmetric key".into(),
             )),
             _ => Ok(()),
         }
     }
+}
+
+/// A stranger's scenario must not exhaust the machine that runs it.
+fn limit(what: &str, value: usize, most: usize) -> Result<(), ForgeError> {
+    if value <= most {
+        return Ok(());
+    }
+    Err(ForgeError::Contradiction(format!(
+        "a {what} of {value} is more than the allowed {most}"
+    )))
 }
 
 /// Bytes from hexadecimal digits.
@@ -784,5 +798,6 @@ mod tests {
         let error = serde_json::from_str::<Op>(r#"{"sign":{"kez":"real"}}"#).expect_err("unknown");
         assert!(error.to_string().contains("`key`"), "{error}");
         assert!(serde_json::from_str::<Op>(r#"{"flip-bit":"frist"}"#).is_err());
+        assert!(Op::ClaimsFiller(usize::MAX).check().is_err());
     }
 }

@@ -410,7 +410,7 @@ pub(crate) fn object(
             match fault.kind {
                 FaultKind::TooDeep => {
                     findings.either(
-                        "E06",
+                        "E04",
                         format!("the {name} is nested deeper than a parser must read"),
                     );
                     return Parsed::TooDeep;
