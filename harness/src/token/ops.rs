@@ -256,6 +256,8 @@ pub enum PublicForm {
     Raw,
     /// A line of an OpenSSH `authorized_keys` file, without a comment.
     Openssh,
+    /// The certificate in PEM, exactly as the profile gives it.
+    CertificatePem,
 }
 
 /// The kind of the attacker's key in an embedded header.
