@@ -36,8 +36,10 @@ fn main() {
             Ok(trials) => {
                 for (id, name) in trials {
                     let (suite, target, dialect) = (suite.clone(), target.clone(), *dialect);
+                    let seed = tests.len() as u64;
                     tests.push(Trial::test(format!("{}::{id} {name}", dialect.name()), move || {
-                        judge(&suite.select(&id), &target)
+                        // Tests share the server: with one seed they would say the same words as the same users.
+                        judge(&suite.select(&id).seed(seed), &target)
                     }));
                 }
             }

@@ -184,27 +184,27 @@ fn verdicts_that_the_table_calls_open() {
         (json!([{"claims": {"exp": {"v": "${now+300}"}}}]), Answer::Refuse),
         (json!([{"claims": {"exp": 0}}]), Answer::Refuse),
         (json!([{"claims": {"exp": -9_999_999_999_i64}}]), Answer::Refuse),
-        (json!([{"claim-literals": {"exp": "${now+300|exponent}"}}]), Answer::Accept),
-        (json!([{"claim-literals": {"exp": "1e400"}}]), Answer::Either),
-        (json!([{"claim-literals": {"exp": "-1e400"}}]), Answer::Refuse),
-        (json!([{"claim-literals": {"exp": "NaN"}}]), Answer::Refuse),
+        (json!([{"claim_literals": {"exp": "${now+300|exponent}"}}]), Answer::Accept),
+        (json!([{"claim_literals": {"exp": "1e400"}}]), Answer::Either),
+        (json!([{"claim_literals": {"exp": "-1e400"}}]), Answer::Refuse),
+        (json!([{"claim_literals": {"exp": "NaN"}}]), Answer::Refuse),
         (json!([{"claims": {"exp": 4_294_970_896_u64}}]), Answer::Accept),
         (json!([{"claims": {"exp": 1_000_000_000_000_000_u64}}]), Answer::Either),
-        (json!([{"drop-claims": ["exp"]}]), Answer::Either),
+        (json!([{"drop_claims": ["exp"]}]), Answer::Either),
         (json!([{"claims": {"nbf": "${now+3600}"}}]), Answer::Refuse),
         (json!([{"claims": {"nbf": "${now}"}}]), Answer::Accept),
         (json!([{"claims": {"nbf": "${now+3600|text}"}}]), Answer::Either),
         (json!([{"claims": {"iat": "${now+3600}"}}]), Answer::Either),
-        (json!([{"claims-last": {"exp": "${now-3600}"}}]), Answer::Refuse),
-        (json!([{"claims-first": {"exp": "${now-3600}"}}]), Answer::Either),
-        (json!([{"claims-first": {"EXP": "${now-3600}", "Exp": 1}}]), Answer::Accept),
-        (json!([{"header-first": {"alg": "none"}}, "empty-signature"]), Answer::Refuse),
-        (json!([{"header": {"alg": "none"}}, "empty-signature"]), Answer::Refuse),
-        (json!([{"header": {"alg": "none"}}, {"drop-segment": "signature"}]), Answer::Refuse),
+        (json!([{"claims_last": {"exp": "${now-3600}"}}]), Answer::Refuse),
+        (json!([{"claims_first": {"exp": "${now-3600}"}}]), Answer::Either),
+        (json!([{"claims_first": {"EXP": "${now-3600}", "Exp": 1}}]), Answer::Accept),
+        (json!([{"header_first": {"alg": "none"}}, "empty_signature"]), Answer::Refuse),
+        (json!([{"header": {"alg": "none"}}, "empty_signature"]), Answer::Refuse),
+        (json!([{"header": {"alg": "none"}}, {"drop_segment": "signature"}]), Answer::Refuse),
         (json!([{"header": {"alg": "hs256"}}]), Answer::Refuse),
         (json!([{"header": {"alg": ["HS256"]}}]), Answer::Refuse),
-        (json!([{"drop-header": ["alg"]}]), Answer::Refuse),
-        (json!([{"drop-header": ["typ"]}]), Answer::Accept),
+        (json!([{"drop_header": ["alg"]}]), Answer::Refuse),
+        (json!([{"drop_header": ["typ"]}]), Answer::Accept),
         (json!([{"header": {"typ": "application/jwt"}}]), Answer::Accept),
         (json!([{"header": {"typ": "foo"}}]), Answer::Either),
         (json!([{"alg": "HS384"}]), Answer::Either),
@@ -216,21 +216,21 @@ fn verdicts_that_the_table_calls_open() {
         (json!([{"header": {"kid": "no-such-key"}}]), Answer::Either),
         (json!([{"header": {"kid": "/dev/null"}}, {"sign": {"key": "empty"}}]), Answer::Refuse),
         (json!([{"header": {"cty": "JWT"}}]), Answer::Either),
-        (json!([{"embed-jwk": "rsa"}, {"alg": "HS256"}, {"sign": {"key": "real"}}]), Answer::Either),
-        (json!(["claims-bom"]), Answer::Either),
-        (json!([{"pad-bits": "signature"}]), Answer::Either),
-        (json!([{"claims-depth": 500}]), Answer::Either),
-        (json!([{"claims-depth": 20}]), Answer::Accept),
+        (json!([{"embed_jwk": "rsa"}, {"alg": "HS256"}, {"sign": {"key": "real"}}]), Answer::Either),
+        (json!(["claims_bom"]), Answer::Either),
+        (json!([{"pad_bits": "signature"}]), Answer::Either),
+        (json!([{"claims_depth": 500}]), Answer::Either),
+        (json!([{"claims_depth": 20}]), Answer::Accept),
         (json!([{"claims": {"aud": "x"}}]), Answer::Either),
         (json!([{"identity": ""}]), Answer::Either),
-        (json!(["drop-identity"]), Answer::Either),
-        (json!([{"claim-literals": {"sub": "\"\\ud800\""}}]), Answer::Either),
+        (json!(["drop_identity"]), Answer::Either),
+        (json!([{"claim_literals": {"sub": "\"\\ud800\""}}]), Answer::Either),
     ];
     for (ops, expected) in cases {
         assert_eq!(answer(&bench, ops.clone()), expected, "{ops}");
     }
-    assert_eq!(answer(&Bench::of(Algorithm::ES256), json!(["twin-signature"])), Answer::Either);
-    let mixed = json!([{"header": {"alg": "ES384"}}, "hash-mismatch"]);
+    assert_eq!(answer(&Bench::of(Algorithm::ES256), json!(["twin_signature"])), Answer::Either);
+    let mixed = json!([{"header": {"alg": "ES384"}}, "hash_mismatch"]);
     assert_eq!(answer(&Bench::of(Algorithm::ES256), mixed), Answer::Refuse);
 }
 
@@ -258,23 +258,23 @@ fn declared_rules_bind() {
         (json!([{"alg": "HS384"}]), Answer::Refuse),
         (json!([{"claims": {"exp": "${now}"}}]), Answer::Refuse),
         (json!([{"claims": {"exp": "${now+1}"}}]), Answer::Accept),
-        (json!([{"drop-claims": ["exp"]}]), Answer::Refuse),
+        (json!([{"drop_claims": ["exp"]}]), Answer::Refuse),
         (json!([{"claims": {"exp": null}}]), Answer::Refuse),
         (json!([{"claims": {"aud": ["x", "${audience}"]}}]), Answer::Accept),
         (json!([{"claims": {"aud": ["${audience}", 1]}}]), Answer::Either),
         (json!([{"claims": {"aud": "${audience}.evil.com"}}]), Answer::Refuse),
         (json!([{"claims": {"aud": []}}]), Answer::Refuse),
-        (json!([{"drop-claims": ["aud"]}]), Answer::Refuse),
+        (json!([{"drop_claims": ["aud"]}]), Answer::Refuse),
         (json!([{"claims": {"iss": ["https://evil", "${issuer}"]}}]), Answer::Refuse),
         (json!([{"claims": {"iss": "${issuer}/"}}]), Answer::Refuse),
         (json!([{"identity": ""}]), Answer::Refuse),
         (json!([{"claims": {"role": "viewer"}}]), Answer::Refuse),
         (json!([{"claims": {"role": "Admin"}}]), Answer::Refuse),
         (json!([{"claims": {"role": ["admin"]}}]), Answer::Refuse),
-        (json!([{"drop-claims": ["role"]}]), Answer::Refuse),
-        (json!([{"claims-first": {"role": "admin"}}, {"claims": {"x": 1}}]), Answer::Either),
-        (json!([{"claims-last": {"role": "viewer"}}]), Answer::Refuse),
-        (json!([{"claims": {"role": "admin"}}, {"claims-style": "escape-values"}]), Answer::Accept),
+        (json!([{"drop_claims": ["role"]}]), Answer::Refuse),
+        (json!([{"claims_first": {"role": "admin"}}, {"claims": {"x": 1}}]), Answer::Either),
+        (json!([{"claims_last": {"role": "viewer"}}]), Answer::Refuse),
+        (json!([{"claims": {"role": "admin"}}, {"claims_style": "escape_values"}]), Answer::Accept),
     ] {
         let judgement = judge(ops.clone());
         assert_eq!(judgement.answer, expected, "{ops}: {:?}", judgement.reasons);
@@ -289,19 +289,19 @@ fn any_base() -> impl Strategy<Value = Value> {
         json!([{"claims": {"exp": "${now-60}"}}]),
         json!([{"claims": {"nbf": "${now+3600}"}}]),
         json!([{"claims": {"exp": "never"}}]),
-        json!([{"drop-claims": ["exp"]}]),
+        json!([{"drop_claims": ["exp"]}]),
         json!([{"sign": {"key": "wrong"}}]),
         json!([{"alg": "HS512"}]),
-        json!(["hash-mismatch"]),
-        json!([{"header": {"alg": "none"}}, "empty-signature"]),
+        json!(["hash_mismatch"]),
+        json!([{"header": {"alg": "none"}}, "empty_signature"]),
         json!([{"header": {"crit": ["x"]}}]),
         json!([{"header": {"kid": "other"}}]),
         json!([{"user": "bob"}]),
-        json!(["drop-identity"]),
-        json!([{"claims-last": {"exp": 0}}]),
-        json!([{"claims-first": {"exp": 0}}]),
-        json!([{"pad-bits": "claims"}]),
-        json!([{"flip-bit": "middle"}]),
+        json!(["drop_identity"]),
+        json!([{"claims_last": {"exp": 0}}]),
+        json!([{"claims_first": {"exp": 0}}]),
+        json!([{"pad_bits": "claims"}]),
+        json!([{"flip_bit": "middle"}]),
     ])
 }
 
@@ -344,16 +344,16 @@ proptest! {
     /// Relation 2: writing the same JSON otherwise never changes the verdict.
     #[test]
     fn style_changes_nothing(base in any_base(), styles in prop::collection::vec((any::<bool>(), prop::sample::select(vec![
-        "spaced", "pretty", "crlf", "tabs", "reversed", "escape-names", "escape-values", "escape-slashes",
+        "spaced", "pretty", "crlf", "tabs", "reversed", "escape_names", "escape_values", "escape_slashes",
     ])), 1..4)) {
         let bench = Bench::new();
         let plain = answer(&bench, base.clone());
         // Turning duplicates around is no mere style: the last one counts.
-        let duplicates = base.to_string().contains("-last") || base.to_string().contains("-first");
+        let duplicates = base.to_string().contains("_last") || base.to_string().contains("_first");
         let styles: Vec<Value> = styles
             .into_iter()
             .filter(|(_, style)| !duplicates || *style != "reversed")
-            .map(|(header, style)| if header { json!({"header-style": style}) } else { json!({"claims-style": style}) })
+            .map(|(header, style)| if header { json!({"header_style": style}) } else { json!({"claims_style": style}) })
             .collect();
         prop_assert_eq!(answer(&bench, with(&base, Value::from(styles))), plain);
     }
@@ -378,10 +378,10 @@ proptest! {
             json!([]),
             json!([{"claims": {"exp": "${now-3600}"}}]),
             json!([{"claims": {"exp": "${now-60}"}}]),
-            json!([{"drop-claims": ["exp"]}]),
-            json!(["claims-bom"]),
-            json!([{"claims-trailing": "X"}]),
-            json!(["drop-identity"]),
+            json!([{"drop_claims": ["exp"]}]),
+            json!(["claims_bom"]),
+            json!([{"claims_trailing": "X"}]),
+            json!(["drop_identity"]),
             json!([{"user": "bob"}]),
         ]),
         outer in prop::sample::select(vec![
@@ -392,8 +392,8 @@ proptest! {
             json!([{"header": {"crit": []}}]),
             json!([{"header": {"kid": "other"}}]),
             json!([{"alg": "HS512"}]),
-            json!([{"pad-bits": "signature"}]),
-            json!([{"flip-bit": "last"}]),
+            json!([{"pad_bits": "signature"}]),
+            json!([{"flip_bit": "last"}]),
             json!([{"append": "."}]),
         ]),
     ) {
@@ -413,7 +413,7 @@ proptest! {
     fn the_oracle_is_total_on_signed_noise(header in prop::collection::vec(any::<u8>(), 0..40), claims in any::<String>(), now in any::<f64>()) {
         let bench = Bench::new();
         let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        for ops in [json!([{"header-hex": hex(&header)}]), json!([{"claims-hex": hex(claims.as_bytes())}])] {
+        for ops in [json!([{"header_hex": hex(&header)}]), json!([{"claims_hex": hex(claims.as_bytes())}])] {
             let token = forge(&recipe(ops), &bench.mint()).expect("forged");
             let judgement = oracle(token.bytes().expect("present"), &rules(&bench), now, 0.0);
             prop_assert_eq!(judgement.answer == Answer::Accept, judgement.reasons.is_empty());

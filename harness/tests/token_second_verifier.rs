@@ -143,8 +143,8 @@ fn any_claims() -> impl Strategy<Value = Value> {
     prop_oneof![
         number.clone().prop_map(|value| json!({"claims": {"exp": value}})),
         number.clone().prop_map(|value| json!({"claims": {"nbf": value}})),
-        number.prop_map(|value| json!({"claims-last": {"exp": value}})),
-        Just(json!({"drop-claims": ["exp"]})),
+        number.prop_map(|value| json!({"claims_last": {"exp": value}})),
+        Just(json!({"drop_claims": ["exp"]})),
         Just(json!({"user": "bob"})),
     ]
 }

@@ -316,10 +316,7 @@ fn spelled_key(keys: &Keyring, algorithm: Algorithm, form: PublicForm) -> Result
         return Err(ForgeError::NeedsKey("public key".into()));
     }
     if form == PublicForm::CertificatePem {
-        return keys
-            .certificate()
-            .map(<[u8]>::to_vec)
-            .ok_or_else(|| ForgeError::NeedsKey("certificate".into()));
+        return keys.certificate().map(<[u8]>::to_vec).ok_or_else(|| ForgeError::NeedsKey("certificate".into()));
     }
     let own = keys.public(algorithm.key_kind());
     own.into_iter()

@@ -114,10 +114,7 @@ impl Keyring {
     /// When the key cannot be read.
     pub fn with_public_key(mut self, text: &[u8]) -> Result<Self, KeyError> {
         self.public.push(PublicKey::parse(text)?);
-        if text
-            .windows(17)
-            .any(|window| window == b"BEGIN CERTIFICATE")
-        {
+        if text.windows(17).any(|window| window == b"BEGIN CERTIFICATE") {
             self.certificate = Some(text.to_vec());
         }
         Ok(self)

@@ -107,21 +107,11 @@ impl PublicKey {
             return Self::from_jwk(&jwk);
         }
         match pem(text)? {
-            Some((label, bytes)) if label == "PUBLIC KEY" => {
-                from_spki(&bytes).ok_or_else(unreadable)
-            }
-            Some((label, bytes)) if label == "RSA PUBLIC KEY" => {
-                from_pkcs1_public(&bytes).ok_or_else(unreadable)
-            }
-            Some((label, bytes)) if label == "CERTIFICATE" => {
-                from_certificate(&bytes).ok_or_else(unreadable)
-            }
-            Some((label, _)) => Err(KeyError::new(format!(
-                "a PEM block `{label}` is not a public key"
-            ))),
-            None => from_spki(text)
-                .or_else(|| from_pkcs1_public(text))
-                .ok_or_else(unreadable),
+            Some((label, bytes)) if label == "PUBLIC KEY" => from_spki(&bytes).ok_or_else(unreadable),
+            Some((label, bytes)) if label == "RSA PUBLIC KEY" => from_pkcs1_public(&bytes).ok_or_else(unreadable),
+            Some((label, bytes)) if label == "CERTIFICATE" => from_certificate(&bytes).ok_or_else(unreadable),
+            Some((label, _)) => Err(KeyError::new(format!("a PEM block `{label}` is not a public key"))),
+            None => from_spki(text).or_else(|| from_pkcs1_public(text)).ok_or_else(unreadable),
         }
     }
 
@@ -531,13 +521,7 @@ mod tests {
     use super::*;
     use aws_lc_rs::encoding::{AsBigEndian as _, AsDer, EcPrivateKeyBin, EcPrivateKeyRfc5915Der};
 
-    const KINDS: [KeyKind; 5] = [
-        KeyKind::Rsa,
-        KeyKind::P256,
-        KeyKind::P384,
-        KeyKind::P521,
-        KeyKind::Ed25519,
-    ];
+    const KINDS: [KeyKind; 5] = [KeyKind::Rsa, KeyKind::P256, KeyKind::P384, KeyKind::P521, KeyKind::Ed25519];
 
     fn key(kind: KeyKind) -> &'static PrivateKey {
         PrivateKey::attacker(kind).expect("a key")
@@ -545,10 +529,7 @@ mod tests {
 
     fn pkcs8(key: &PrivateKey) -> Vec<u8> {
         match &key.pair {
-            Pair::Rsa { pair, .. } => AsDer::<Pkcs8V1Der<'_>>::as_der(&**pair)
-                .expect("DER")
-                .as_ref()
-                .to_vec(),
+            Pair::Rsa { pair, .. } => AsDer::<Pkcs8V1Der<'_>>::as_der(&**pair).expect("DER").as_ref().to_vec(),
             Pair::Ec(pair) => pair.to_pkcs8v1().expect("DER").as_ref().to_vec(),
             Pair::Ed(pair) => pair.to_pkcs8v1().expect("DER").as_ref().to_vec(),
         }
@@ -568,11 +549,7 @@ mod tests {
                 PublicForm::Jwk,
             ] {
                 if let Some(text) = public.spelled(form) {
-                    assert_eq!(
-                        PublicKey::parse(&text).as_ref(),
-                        Ok(public),
-                        "{kind:?} {form:?}"
-                    );
+                    assert_eq!(PublicKey::parse(&text).as_ref(), Ok(public), "{kind:?} {form:?}");
                 }
             }
         }
@@ -589,9 +566,7 @@ mod tests {
             match &own.pair {
                 Pair::Rsa { .. } => {
                     let mut outer = Reader(&der).sequence().expect("PKCS#8");
-                    let pkcs1 = (outer.any(), outer.any(), outer.expect(der::OCTET_STRING))
-                        .2
-                        .expect("PKCS#1");
+                    let pkcs1 = (outer.any(), outer.any(), outer.expect(der::OCTET_STRING)).2.expect("PKCS#1");
                     forms.push(to_pem("RSA PRIVATE KEY", pkcs1).into_bytes());
                     let mut numbers = Reader(pkcs1).sequence().expect("PKCS#1");
                     for name in ["version", "n", "e", "d", "p", "q", "dp", "dq", "qi"] {
@@ -599,27 +574,18 @@ mod tests {
                     }
                 }
                 Pair::Ec(pair) => {
-                    let sec1: EcPrivateKeyRfc5915Der<'_> =
-                        pair.private_key().as_der().expect("DER");
+                    let sec1: EcPrivateKeyRfc5915Der<'_> = pair.private_key().as_der().expect("DER");
                     forms.push(to_pem("EC PRIVATE KEY", sec1.as_ref()).into_bytes());
-                    let scalar: EcPrivateKeyBin<'_> =
-                        pair.private_key().as_be_bytes().expect("a number");
+                    let scalar: EcPrivateKeyBin<'_> = pair.private_key().as_be_bytes().expect("a number");
                     jwk["d"] = json!(text(scalar.as_ref()));
                 }
                 Pair::Ed(pair) => {
-                    jwk["d"] = json!(text(
-                        pair.seed()
-                            .expect("a seed")
-                            .as_be_bytes()
-                            .expect("bytes")
-                            .as_ref()
-                    ))
+                    jwk["d"] = json!(text(pair.seed().expect("a seed").as_be_bytes().expect("bytes").as_ref()))
                 }
             }
             forms.push(jwk.to_string().into_bytes());
             for form in forms {
-                let read =
-                    PrivateKey::parse(&form).unwrap_or_else(|error| panic!("{kind:?}: {error}"));
+                let read = PrivateKey::parse(&form).unwrap_or_else(|error| panic!("{kind:?}: {error}"));
                 assert_eq!(read.public(), own.public(), "{kind:?}");
             }
         }
@@ -629,15 +595,8 @@ mod tests {
     fn a_certificate_gives_its_key_and_parameters_are_skipped() {
         let own = key(KeyKind::P256);
         let der = crate::token::x509::self_signed(own).expect("a certificate");
-        assert_eq!(
-            PublicKey::parse(to_pem("CERTIFICATE", &der).as_bytes()).as_ref(),
-            Ok(own.public())
-        );
-        let two = format!(
-            "{}{}",
-            to_pem("EC PARAMETERS", b"x"),
-            to_pem("PRIVATE KEY", &pkcs8(own))
-        );
+        assert_eq!(PublicKey::parse(to_pem("CERTIFICATE", &der).as_bytes()).as_ref(), Ok(own.public()));
+        let two = format!("{}{}", to_pem("EC PARAMETERS", b"x"), to_pem("PRIVATE KEY", &pkcs8(own)));
         assert!(PrivateKey::parse(two.as_bytes()).is_ok());
     }
 
@@ -645,16 +604,10 @@ mod tests {
     fn errors_and_debug_tell_no_key() {
         let own = key(KeyKind::Ed25519);
         assert_eq!(format!("{own:?}"), "PrivateKey(Ed25519 key)");
-        for text in [
-            "",
-            "hello",
-            "{}",
-            "-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----\n",
-            "{\"kty\":\"EC\"}",
-        ] {
-            let error = PrivateKey::parse(text.as_bytes())
-                .expect_err("no key")
-                .to_string();
+        for text in
+            ["", "hello", "{}", "-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----\n", "{\"kty\":\"EC\"}"]
+        {
+            let error = PrivateKey::parse(text.as_bytes()).expect_err("no key").to_string();
             assert!(!error.contains("hunter2") && !error.is_empty(), "{error}");
             assert!(PublicKey::parse(text.as_bytes()).is_err());
         }

@@ -727,9 +727,9 @@ impl Op {
             Self::ExtraClaims(count) => limit("extra claims", *count, 100_000),
             Self::ClaimsDepth(depth) => limit("depth", *depth, 1_000_000),
             Self::OversizedJwk(bits) => limit("key size", *bits, 1 << 20),
-            Self::EmbedX5c(AttackerKey::Oct) => Err(ForgeError::Contradiction(
-                "a certificate cannot carry a symmetric key".into(),
-            )),
+            Self::EmbedX5c(AttackerKey::Oct) => {
+                Err(ForgeError::Contradiction("a certificate cannot carry a symmetric key".into()))
+            }
             _ => Ok(()),
         }
     }
@@ -740,9 +740,7 @@ fn limit(what: &str, value: usize, most: usize) -> Result<(), ForgeError> {
     if value <= most {
         return Ok(());
     }
-    Err(ForgeError::Contradiction(format!(
-        "a {what} of {value} is more than the allowed {most}"
-    )))
+    Err(ForgeError::Contradiction(format!("a {what} of {value} is more than the allowed {most}")))
 }
 
 /// Bytes from hexadecimal digits.
@@ -783,7 +781,7 @@ mod tests {
         assert!(error.to_string().contains("`claims`"), "{error}");
         let error = serde_json::from_str::<Op>(r#"{"sign":{"kez":"real"}}"#).expect_err("unknown");
         assert!(error.to_string().contains("`key`"), "{error}");
-        assert!(serde_json::from_str::<Op>(r#"{"flip-bit":"frist"}"#).is_err());
+        assert!(serde_json::from_str::<Op>(r#"{"flip_bit":"frist"}"#).is_err());
         assert!(Op::ClaimsFiller(usize::MAX).check().is_err());
     }
 }

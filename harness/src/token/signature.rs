@@ -200,20 +200,11 @@ mod tests {
     #[test]
     fn the_raw_operation_agrees_with_the_library() {
         let key = PrivateKey::attacker(KeyKind::Rsa).expect("a key");
-        let Pair::Rsa { pair, d } = &key.pair else {
-            panic!("an RSA key")
-        };
+        let Pair::Rsa { pair, d } = &key.pair else { panic!("an RSA key") };
         let len = pair.public_modulus_len();
-        let block =
-            pkcs1_block(Pkcs1Shape::OtherHash, &digest::SHA512, b"data", len).expect("a block");
+        let block = pkcs1_block(Pkcs1Shape::OtherHash, &digest::SHA512, b"data", len).expect("a block");
         let mut expected = vec![0; len];
-        pair.sign(
-            &RSA_PKCS1_SHA256,
-            &SystemRandom::new(),
-            b"data",
-            &mut expected,
-        )
-        .expect("signed");
+        pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), b"data", &mut expected).expect("signed");
         assert_eq!(raw_rsa(&block, key.public(), d).expect("signed"), expected);
     }
 
@@ -226,10 +217,7 @@ mod tests {
         let low = low_s(KeyKind::P256, fixed.clone());
         assert!(!is_high_s(KeyKind::P256, &low));
         assert_eq!(twin(KeyKind::P256, &low).expect("a twin"), fixed);
-        assert_eq!(
-            without_leading_zero(KeyKind::P256, &fixed).expect("64 bytes"),
-            None
-        );
+        assert_eq!(without_leading_zero(KeyKind::P256, &fixed).expect("64 bytes"), None);
         assert!(twin(KeyKind::P256, &[0; 3]).is_err());
         assert_eq!(order(KeyKind::P521).len(), 66);
     }

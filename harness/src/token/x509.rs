@@ -50,21 +50,19 @@ pub(crate) fn self_signed(key: &PrivateKey) -> Result<Vec<u8>, ForgeError> {
     Ok(der::element(der::SEQUENCE, &[&body, &identifier, &der::bit_string(&value)]))
 }
 
-/// The key set that belongs behind an `embed-jku` address: the attacker's public keys.
+/// The key set that belongs behind an `embed_jku` address: the attacker's public keys.
 ///
 /// # Errors
 ///
 /// When the library cannot make a key.
 pub fn attacker_jwks() -> Result<Value, ForgeError> {
     let keys = [KeyKind::Rsa, KeyKind::P256, KeyKind::Ed25519].map(|kind| {
-        PrivateKey::attacker(kind)
-            .map(|key| key.public().jwk())
-            .ok_or(ForgeError::Crypto("generating a key"))
+        PrivateKey::attacker(kind).map(|key| key.public().jwk()).ok_or(ForgeError::Crypto("generating a key"))
     });
     Ok(json!({ "keys": keys.into_iter().collect::<Result<Vec<_>, _>>()? }))
 }
 
-/// The certificate that belongs behind an `embed-x5u` address, in PEM: the attacker's RSA key, self-signed.
+/// The certificate that belongs behind an `embed_x5u` address, in PEM: the attacker's RSA key, self-signed.
 ///
 /// # Errors
 ///

@@ -212,7 +212,7 @@ async fn refusals_are_told_wrongly() {
     }
     let began = Instant::now();
     close(PA, Fault::SlowRefusal, forged(PA)).await;
-    assert!(began.elapsed() > Duration::from_millis(1500));
+    assert!(began.elapsed() > Duration::from_millis(1200));
     let server = start(OMNI2, Fault::WelcomeBeforeVerification).await;
     let mut client = server.open(&forged(OMNI2)).await.unwrap_or_else(|told| panic!("{told:?}"));
     assert_eq!(client.hear_json().await["type"], "initial_status");
