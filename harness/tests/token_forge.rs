@@ -3,7 +3,9 @@
 
 mod token_support;
 
-use gatecrash::token::{Algorithm, Op, Recipe, Suits, forge};
+use gatecrash::token::{
+    Algorithm, Op, Recipe, Suits, VerifyKey, attacker_certificate, attacker_jwks, forge, verify_jws,
+};
 use jsonwebtoken::{DecodingKey, Validation};
 use serde_json::{Value, json};
 use token_support::{Bench, SECRET};
@@ -113,4 +115,66 @@ fn descriptions_never_hold_the_signature() {
         }
     }
     assert!(valid.describe().to_string().contains("\"alg\":\"HS256\""));
+}
+
+#[test]
+fn recipes_read_from_yaml() {
+    let bench = Bench::new();
+    let text = r#"
+- valid
+- absent
+- empty
+- literal: "[object Object]"
+- forge:
+    - claims: { exp: "${now-3600}", nested: { v: ["${now+300}", "${user} at ${now}"] } }
+    - drop-claims: [role]
+    - claims-style: pretty
+    - sign: { key: { text: changeme } }
+- forge: [ { header: { alg: none } }, empty-signature ]
+- forge: [ { signature-of: { forge: [ { user: bob } ] } } ]
+"#;
+    let recipes: Vec<Value> = serde_yaml::from_str(text).expect("YAML");
+    for recipe in &recipes {
+        bench.forge(recipe);
+    }
+    assert_eq!(recipes.len(), 7);
+    for wrong in [
+        "forge: [ { claims: { exp: \"${nwo}\" } } ]",
+        "forge: [ { signature-hex: \"0\" } ]",
+        "forge: [ { nest: absent } ]",
+        "forge: [ { claims-filler: 99999999999 } ]",
+    ] {
+        let value: Value = serde_yaml::from_str(wrong).expect("YAML");
+        let recipe: Recipe = serde_json::from_value(value).expect("a recipe");
+        assert!(recipe.check().is_err(), "{wrong}");
+    }
+}
+
+/// What an embedded key promises must be true, or a server that falls for it would refuse for another reason.
+#[test]
+fn embedded_keys_verify_their_tokens() {
+    let bench = Bench::new();
+    for kind in ["rsa", "ec", "ed", "oct"] {
+        let token = bench.forge(&json!({"forge": [{"embed-jwk": kind}]}));
+        let header = jsonwebtoken::decode_header(token.text().expect("text")).expect("a header");
+        let jwk = serde_json::to_value(header.jwk.expect("a key")).expect("JSON");
+        let key = VerifyKey::from_jwk(&jwk).expect("a key");
+        let verified =
+            verify_jws(token.text().expect("text").as_bytes(), &[key]).expect("signed by that key");
+        assert!(!verified.doubts.is_empty(), "an offered key is doubtful");
+    }
+    let served = attacker_jwks().expect("keys");
+    let keys: Vec<VerifyKey> = served["keys"]
+        .as_array()
+        .expect("keys")
+        .iter()
+        .map(|jwk| VerifyKey::from_jwk(jwk).expect("a key"))
+        .collect();
+    let token = bench.forge(&json!({"forge": [{"embed-jku": "http://127.0.0.1:9/"}]}));
+    assert!(verify_jws(token.bytes().expect("present"), &keys).is_ok());
+    assert!(
+        attacker_certificate()
+            .expect("a certificate")
+            .starts_with("-----BEGIN CERTIFICATE-----\n")
+    );
 }

@@ -315,6 +315,12 @@ fn spelled_key(keys: &Keyring, algorithm: Algorithm, form: PublicForm) -> Result
     if keys.public_keys().is_empty() {
         return Err(ForgeError::NeedsKey("public key".into()));
     }
+    if form == PublicForm::CertificatePem {
+        return keys
+            .certificate()
+            .map(<[u8]>::to_vec)
+            .ok_or_else(|| ForgeError::NeedsKey("certificate".into()));
+    }
     let own = keys.public(algorithm.key_kind());
     own.into_iter()
         .chain(keys.public_keys())

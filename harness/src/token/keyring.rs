@@ -72,6 +72,7 @@ pub struct Keyring {
     retired: Vec<Secret>,
     private: Vec<PrivateKey>,
     public: Vec<PublicKey>,
+    certificate: Option<Vec<u8>>,
 }
 
 impl Keyring {
@@ -106,13 +107,19 @@ impl Keyring {
         Ok(self)
     }
 
-    /// With a public key of the target, from PEM, DER or a JWK: enough to attack with, not to mint.
+    /// With a public key of the target, from PEM, DER, a certificate or a JWK: enough to attack with, not to mint.
     ///
     /// # Errors
     ///
     /// When the key cannot be read.
     pub fn with_public_key(mut self, text: &[u8]) -> Result<Self, KeyError> {
         self.public.push(PublicKey::parse(text)?);
+        if text
+            .windows(17)
+            .any(|window| window == b"BEGIN CERTIFICATE")
+        {
+            self.certificate = Some(text.to_vec());
+        }
         Ok(self)
     }
 
@@ -138,6 +145,12 @@ impl Keyring {
     #[must_use]
     pub fn public_keys(&self) -> &[PublicKey] {
         &self.public
+    }
+
+    /// The text of the certificate that the target's public key came in.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&[u8]> {
+        self.certificate.as_deref()
     }
 
     pub(crate) fn require_private(&self, kind: KeyKind) -> Result<&PrivateKey, ForgeError> {

@@ -95,7 +95,8 @@ fn curve_of_name(name: &str) -> Option<KeyKind> {
 }
 
 impl PublicKey {
-    /// Reads a key from SubjectPublicKeyInfo or RSAPublicKey in PEM or DER, or from a JWK.
+    /// Reads a key from SubjectPublicKeyInfo or RSAPublicKey in PEM or DER, from a certificate in PEM, or from
+    /// a JWK.
     ///
     /// # Errors
     ///
@@ -106,10 +107,21 @@ impl PublicKey {
             return Self::from_jwk(&jwk);
         }
         match pem(text)? {
-            Some((label, bytes)) if label == "PUBLIC KEY" => from_spki(&bytes).ok_or_else(unreadable),
-            Some((label, bytes)) if label == "RSA PUBLIC KEY" => from_pkcs1_public(&bytes).ok_or_else(unreadable),
-            Some((label, _)) => Err(KeyError::new(format!("a PEM block `{label}` is not a public key"))),
-            None => from_spki(text).or_else(|| from_pkcs1_public(text)).ok_or_else(unreadable),
+            Some((label, bytes)) if label == "PUBLIC KEY" => {
+                from_spki(&bytes).ok_or_else(unreadable)
+            }
+            Some((label, bytes)) if label == "RSA PUBLIC KEY" => {
+                from_pkcs1_public(&bytes).ok_or_else(unreadable)
+            }
+            Some((label, bytes)) if label == "CERTIFICATE" => {
+                from_certificate(&bytes).ok_or_else(unreadable)
+            }
+            Some((label, _)) => Err(KeyError::new(format!(
+                "a PEM block `{label}` is not a public key"
+            ))),
+            None => from_spki(text)
+                .or_else(|| from_pkcs1_public(text))
+                .ok_or_else(unreadable),
         }
     }
 
@@ -218,7 +230,14 @@ impl PublicKey {
             (PublicForm::Coordinates, Self::Ec { point, .. }) => point.get(1..)?.to_vec(),
             (PublicForm::Raw, Self::Ed25519(key)) => key.clone(),
             (PublicForm::Openssh, _) => self.openssh().into_bytes(),
-            (PublicForm::Modulus | PublicForm::Point | PublicForm::Coordinates | PublicForm::Raw, _) => return None,
+            (
+                PublicForm::Modulus
+                | PublicForm::Point
+                | PublicForm::Coordinates
+                | PublicForm::Raw
+                | PublicForm::CertificatePem,
+                _,
+            ) => return None,
         })
     }
 
@@ -447,6 +466,20 @@ fn from_spki(bytes: &[u8]) -> Option<PublicKey> {
     }
 }
 
+/// The key of a certificate (RFC 5280 §4.1); nothing else in it is looked at.
+fn from_certificate(bytes: &[u8]) -> Option<PublicKey> {
+    let mut body = Reader(bytes).sequence()?.sequence()?;
+    if body.peek() == Some(0xa0) {
+        body.any()?;
+    }
+    body.expect(der::INTEGER)?;
+    // Algorithm, issuer, validity, subject.
+    for _ in 0..4 {
+        body.expect(der::SEQUENCE)?;
+    }
+    from_spki(&der::element(der::SEQUENCE, &[body.expect(der::SEQUENCE)?]))
+}
+
 fn as_jwk(text: &[u8]) -> Option<Value> {
     serde_json::from_slice::<Value>(text).ok().filter(Value::is_object)
 }
@@ -458,17 +491,25 @@ fn jwk_bytes(jwk: &Value, name: &str) -> Result<Vec<u8>, KeyError> {
         .ok_or_else(|| KeyError::new(format!("the JWK has no readable member `{name}`")))
 }
 
-/// The first block of a PEM text; none when the text is no PEM at all.
+/// The first block of a PEM text; none when the text is no PEM at all. OpenSSL may write the curve in a block of
+/// its own before the key, which says nothing that the key does not say again.
 fn pem(text: &[u8]) -> Result<Option<(String, Vec<u8>)>, KeyError> {
-    let Some((_, rest)) = std::str::from_utf8(text).ok().and_then(|text| text.split_once("-----BEGIN ")) else {
+    let broken = || KeyError::new("a PEM block that cannot be read");
+    let Ok(mut rest) = std::str::from_utf8(text) else {
         return Ok(None);
     };
-    let broken = || KeyError::new("a PEM block that cannot be read");
-    let (label, rest) = rest.split_once("-----").ok_or_else(broken)?;
-    let (body, _) = rest.split_once("-----END ").ok_or_else(broken)?;
-    let body: String = body.split_ascii_whitespace().collect();
-    let bytes = STANDARD.decode(body).map_err(|_| broken())?;
-    Ok(Some((label.to_owned(), bytes)))
+    while let Some((_, block)) = rest.split_once("-----BEGIN ") {
+        let (label, block) = block.split_once("-----").ok_or_else(broken)?;
+        let (body, after) = block.split_once("-----END ").ok_or_else(broken)?;
+        if label == "EC PARAMETERS" {
+            rest = after;
+            continue;
+        }
+        let body: String = body.split_ascii_whitespace().collect();
+        let bytes = STANDARD.decode(body).map_err(|_| broken())?;
+        return Ok(Some((label.to_owned(), bytes)));
+    }
+    Ok(None)
 }
 
 /// PEM with lines of 64 characters and a final line feed (RFC 7468 §2).
@@ -483,4 +524,140 @@ pub(crate) fn to_pem(label: &str, bytes: &[u8]) -> String {
     out.push_str(label);
     out.push_str("-----\n");
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_lc_rs::encoding::{AsBigEndian as _, AsDer, EcPrivateKeyBin, EcPrivateKeyRfc5915Der};
+
+    const KINDS: [KeyKind; 5] = [
+        KeyKind::Rsa,
+        KeyKind::P256,
+        KeyKind::P384,
+        KeyKind::P521,
+        KeyKind::Ed25519,
+    ];
+
+    fn key(kind: KeyKind) -> &'static PrivateKey {
+        PrivateKey::attacker(kind).expect("a key")
+    }
+
+    fn pkcs8(key: &PrivateKey) -> Vec<u8> {
+        match &key.pair {
+            Pair::Rsa { pair, .. } => AsDer::<Pkcs8V1Der<'_>>::as_der(&**pair)
+                .expect("DER")
+                .as_ref()
+                .to_vec(),
+            Pair::Ec(pair) => pair.to_pkcs8v1().expect("DER").as_ref().to_vec(),
+            Pair::Ed(pair) => pair.to_pkcs8v1().expect("DER").as_ref().to_vec(),
+        }
+    }
+
+    #[test]
+    fn public_keys_read_back_from_every_form() {
+        for kind in KINDS {
+            let public = key(kind).public();
+            for form in [
+                PublicForm::SpkiPem,
+                PublicForm::SpkiPemNoNewline,
+                PublicForm::SpkiPemCrlf,
+                PublicForm::SpkiDer,
+                PublicForm::Pkcs1Pem,
+                PublicForm::Pkcs1Der,
+                PublicForm::Jwk,
+            ] {
+                if let Some(text) = public.spelled(form) {
+                    assert_eq!(
+                        PublicKey::parse(&text).as_ref(),
+                        Ok(public),
+                        "{kind:?} {form:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn private_keys_read_back_from_every_form() {
+        let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        for kind in KINDS {
+            let own = key(kind);
+            let der = pkcs8(own);
+            let mut forms = vec![der.clone(), to_pem("PRIVATE KEY", &der).into_bytes()];
+            let mut jwk = own.public().jwk();
+            match &own.pair {
+                Pair::Rsa { .. } => {
+                    let mut outer = Reader(&der).sequence().expect("PKCS#8");
+                    let pkcs1 = (outer.any(), outer.any(), outer.expect(der::OCTET_STRING))
+                        .2
+                        .expect("PKCS#1");
+                    forms.push(to_pem("RSA PRIVATE KEY", pkcs1).into_bytes());
+                    let mut numbers = Reader(pkcs1).sequence().expect("PKCS#1");
+                    for name in ["version", "n", "e", "d", "p", "q", "dp", "dq", "qi"] {
+                        jwk[name] = json!(text(numbers.integer().expect("a number")));
+                    }
+                }
+                Pair::Ec(pair) => {
+                    let sec1: EcPrivateKeyRfc5915Der<'_> =
+                        pair.private_key().as_der().expect("DER");
+                    forms.push(to_pem("EC PRIVATE KEY", sec1.as_ref()).into_bytes());
+                    let scalar: EcPrivateKeyBin<'_> =
+                        pair.private_key().as_be_bytes().expect("a number");
+                    jwk["d"] = json!(text(scalar.as_ref()));
+                }
+                Pair::Ed(pair) => {
+                    jwk["d"] = json!(text(
+                        pair.seed()
+                            .expect("a seed")
+                            .as_be_bytes()
+                            .expect("bytes")
+                            .as_ref()
+                    ))
+                }
+            }
+            forms.push(jwk.to_string().into_bytes());
+            for form in forms {
+                let read =
+                    PrivateKey::parse(&form).unwrap_or_else(|error| panic!("{kind:?}: {error}"));
+                assert_eq!(read.public(), own.public(), "{kind:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_certificate_gives_its_key_and_parameters_are_skipped() {
+        let own = key(KeyKind::P256);
+        let der = crate::token::x509::self_signed(own).expect("a certificate");
+        assert_eq!(
+            PublicKey::parse(to_pem("CERTIFICATE", &der).as_bytes()).as_ref(),
+            Ok(own.public())
+        );
+        let two = format!(
+            "{}{}",
+            to_pem("EC PARAMETERS", b"x"),
+            to_pem("PRIVATE KEY", &pkcs8(own))
+        );
+        assert!(PrivateKey::parse(two.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn errors_and_debug_tell_no_key() {
+        let own = key(KeyKind::Ed25519);
+        assert_eq!(format!("{own:?}"), "PrivateKey(Ed25519 key)");
+        for text in [
+            "",
+            "hello",
+            "{}",
+            "-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----\n",
+            "{\"kty\":\"EC\"}",
+        ] {
+            let error = PrivateKey::parse(text.as_bytes())
+                .expect_err("no key")
+                .to_string();
+            assert!(!error.contains("hunter2") && !error.is_empty(), "{error}");
+            assert!(PublicKey::parse(text.as_bytes()).is_err());
+        }
+        assert!(PrivateKey::parse(to_pem("CERTIFICATE", b"x").as_bytes()).is_err());
+    }
 }

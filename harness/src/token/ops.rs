@@ -256,6 +256,8 @@ pub enum PublicForm {
     Raw,
     /// A line of an OpenSSH `authorized_keys` file, without a comment.
     Openssh,
+    /// The certificate in PEM, exactly as the profile gives it.
+    CertificatePem,
 }
 
 /// The kind of the attacker's key in an embedded header.
@@ -721,12 +723,26 @@ impl Op {
                 Some(KeyChoice::Hex(hex)) => parse_hex(hex).map(|_| ()),
                 _ => Ok(()),
             },
-            Self::EmbedX5c(AttackerKey::Oct) => {
-                Err(ForgeError::Contradiction("a certificate cannot carry a symmetric key".into()))
-            }
+            Self::HeaderFiller(size) | Self::ClaimsFiller(size) => limit("filler", *size, 16 << 20),
+            Self::ExtraClaims(count) => limit("extra claims", *count, 100_000),
+            Self::ClaimsDepth(depth) => limit("depth", *depth, 1_000_000),
+            Self::OversizedJwk(bits) => limit("key size", *bits, 1 << 20),
+            Self::EmbedX5c(AttackerKey::Oct) => Err(ForgeError::Contradiction(
+                "a certificate cannot carry a symmetric key".into(),
+            )),
             _ => Ok(()),
         }
     }
+}
+
+/// A stranger's scenario must not exhaust the machine that runs it.
+fn limit(what: &str, value: usize, most: usize) -> Result<(), ForgeError> {
+    if value <= most {
+        return Ok(());
+    }
+    Err(ForgeError::Contradiction(format!(
+        "a {what} of {value} is more than the allowed {most}"
+    )))
 }
 
 /// Bytes from hexadecimal digits.
@@ -767,6 +783,7 @@ mod tests {
         assert!(error.to_string().contains("`claims`"), "{error}");
         let error = serde_json::from_str::<Op>(r#"{"sign":{"kez":"real"}}"#).expect_err("unknown");
         assert!(error.to_string().contains("`key`"), "{error}");
-        assert!(serde_json::from_str::<Op>(r#"{"flip_bit":"frist"}"#).is_err());
+        assert!(serde_json::from_str::<Op>(r#"{"flip-bit":"frist"}"#).is_err());
+        assert!(Op::ClaimsFiller(usize::MAX).check().is_err());
     }
 }

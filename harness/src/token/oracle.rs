@@ -224,6 +224,10 @@ fn judge_nbf(claims: &Object, clock: &Clock, findings: &mut Findings) {
             } else if number.value > clock.now - clock.skew {
                 findings.either("T05", "nbf is within the leeway".into());
             }
+            // A number, but unsigned types cannot hold it: a widespread library refuses the whole token.
+            if number.value < 0.0 {
+                findings.either("T12", "nbf is before 1970".into());
+            }
             mark_magnitude("nbf", number, findings);
         }
         Some(other) => match coerce(other) {

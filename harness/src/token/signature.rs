@@ -187,3 +187,50 @@ pub(crate) fn raw_rsa(block: &[u8], public: &PublicKey, d: &[u8]) -> Result<Vec<
         _ => Err(ForgeError::Impossible("this key is no RSA key".into())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::keys::{Pair, PrivateKey};
+    use aws_lc_rs::rand::SystemRandom;
+    use aws_lc_rs::signature::RSA_PKCS1_SHA256;
+
+    /// The block that is "of another hash" than SHA-512 is the right one for SHA-256, so the raw operation on it
+    /// must give the library's own signature: then every other shape differs only where it means to.
+    #[test]
+    fn the_raw_operation_agrees_with_the_library() {
+        let key = PrivateKey::attacker(KeyKind::Rsa).expect("a key");
+        let Pair::Rsa { pair, d } = &key.pair else {
+            panic!("an RSA key")
+        };
+        let len = pair.public_modulus_len();
+        let block =
+            pkcs1_block(Pkcs1Shape::OtherHash, &digest::SHA512, b"data", len).expect("a block");
+        let mut expected = vec![0; len];
+        pair.sign(
+            &RSA_PKCS1_SHA256,
+            &SystemRandom::new(),
+            b"data",
+            &mut expected,
+        )
+        .expect("signed");
+        assert_eq!(raw_rsa(&block, key.public(), d).expect("signed"), expected);
+    }
+
+    #[test]
+    fn twins_and_halves() {
+        let mut fixed = vec![0x11; 64];
+        fixed[32] = 0xff;
+        fixed[33] = 0;
+        assert!(is_high_s(KeyKind::P256, &fixed));
+        let low = low_s(KeyKind::P256, fixed.clone());
+        assert!(!is_high_s(KeyKind::P256, &low));
+        assert_eq!(twin(KeyKind::P256, &low).expect("a twin"), fixed);
+        assert_eq!(
+            without_leading_zero(KeyKind::P256, &fixed).expect("64 bytes"),
+            None
+        );
+        assert!(twin(KeyKind::P256, &[0; 3]).is_err());
+        assert_eq!(order(KeyKind::P521).len(), 66);
+    }
+}

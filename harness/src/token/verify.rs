@@ -329,7 +329,10 @@ pub(crate) fn object(name: &str, source: &'static str, bytes: &[u8], findings: &
             let position = fault.position;
             match fault.kind {
                 FaultKind::TooDeep => {
-                    findings.either("E06", format!("the {name} is nested deeper than a parser must read"));
+                    findings.either(
+                        "E04",
+                        format!("the {name} is nested deeper than a parser must read"),
+                    );
                     return Parsed::TooDeep;
                 }
                 FaultKind::NotUtf8 => findings.refuse(source, format!("the {name} is not UTF-8 at byte {position}")),

@@ -1,10 +1,13 @@
-//! One self-signed certificate for the attacker's key (RFC 5280 §4.1), for `x5c`. Only what makes it a
-//! certificate that a careless verifier would read: no extensions, fixed dates.
+//! One self-signed certificate for the attacker's key (RFC 5280 §4.1), for `x5c`, and what a listener serves
+//! where `jku` and `x5u` point. Only what makes it a certificate that a careless verifier would read: no
+//! extensions, fixed dates.
 
-use super::algorithm::Algorithm;
+use serde_json::{Value, json};
+
+use super::algorithm::{Algorithm, KeyKind};
 use super::der;
 use super::interpolate::ForgeError;
-use super::keys::{PrivateKey, PublicKey};
+use super::keys::{PrivateKey, PublicKey, to_pem};
 use super::sign::{Method, SigningKey, sign};
 use super::signature;
 
@@ -45,4 +48,28 @@ pub(crate) fn self_signed(key: &PrivateKey) -> Result<Vec<u8>, ForgeError> {
         _ => fixed,
     };
     Ok(der::element(der::SEQUENCE, &[&body, &identifier, &der::bit_string(&value)]))
+}
+
+/// The key set that belongs behind an `embed-jku` address: the attacker's public keys.
+///
+/// # Errors
+///
+/// When the library cannot make a key.
+pub fn attacker_jwks() -> Result<Value, ForgeError> {
+    let keys = [KeyKind::Rsa, KeyKind::P256, KeyKind::Ed25519].map(|kind| {
+        PrivateKey::attacker(kind)
+            .map(|key| key.public().jwk())
+            .ok_or(ForgeError::Crypto("generating a key"))
+    });
+    Ok(json!({ "keys": keys.into_iter().collect::<Result<Vec<_>, _>>()? }))
+}
+
+/// The certificate that belongs behind an `embed-x5u` address, in PEM: the attacker's RSA key, self-signed.
+///
+/// # Errors
+///
+/// When the library cannot make a key or sign with it.
+pub fn attacker_certificate() -> Result<String, ForgeError> {
+    let key = PrivateKey::attacker(KeyKind::Rsa).ok_or(ForgeError::Crypto("generating a key"))?;
+    Ok(to_pem("CERTIFICATE", &self_signed(key)?))
 }
