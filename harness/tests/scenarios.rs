@@ -3,7 +3,7 @@
 //! Every case runs against the reference server in each dialect, in the default refusal style. The kill matrix runs
 //! the other style as well.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use gatecrash::command::bundled_server::BundledServer;
 use gatecrash::command::matrix::UNHURRIED_MS;
@@ -35,11 +35,11 @@ fn main() {
             }
             Ok(trials) => {
                 for (id, name) in trials {
-                    let (suite, target, dialect) = (suite.clone(), target.clone(), *dialect);
-                    let seed = tests.len() as u64;
+                    // Each with a seed of its own: two runs of one seed use the same words.
+                    let suite = suite.clone().seed(tests.len() as u64);
+                    let (target, dialect) = (target.clone(), *dialect);
                     tests.push(Trial::test(format!("{}::{id} {name}", dialect.name()), move || {
-                        // Tests share the server: with one seed they would say the same words as the same users.
-                        judge(&suite.select(&id).seed(seed), &target)
+                        judge(&suite.select(&id), &target)
                     }));
                 }
             }
@@ -61,6 +61,10 @@ fn server(dialect: Dialect) -> Result<&'static BundledServer, String> {
 }
 
 fn judge(suite: &Suite, target: &Target) -> Result<(), Failed> {
+    // Where everybody hears everybody, a case that listens for silence must have the server for itself.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let is_shared = target.profile.echo.as_ref().is_some_and(|echo| echo.broadcast);
+    let _turn = is_shared.then(|| ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let report: Report = runtime.block_on(suite.run(target)).map_err(|found| found.to_string())?;
     let good = |verdict: Verdict| matches!(verdict, Verdict::Pass | Verdict::Info);

@@ -5,6 +5,7 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::future::Future;
+use std::hash::{BuildHasher as _, RandomState};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use super::session::{Actor, Context, Deadlines, control, play, unix_now};
+use super::session::{Actor, Context, Deadlines, control, play};
 use crate::case::{self, Body, Expect, Step};
 use crate::catalogue::Catalogue;
 use crate::judge::{self, Learned, Run, Seen, Weight};
@@ -49,8 +50,9 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        // Seconds are enough: two runs of one second may well be alike.
-        Self { jobs: 16, seed: unix_now() as u64, timeout_scale: 1.0, interrupt: Interrupt::default() }
+        // Runs that begin together must differ: where a server passes everything on to everybody, they hear each other.
+        let seed = u64::from(RandomState::new().hash_one(std::process::id()) as u32);
+        Self { jobs: 16, seed, timeout_scale: 1.0, interrupt: Interrupt::default() }
     }
 }
 
