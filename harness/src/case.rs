@@ -166,6 +166,18 @@ pub struct Request {
     pub early: Vec<String>,
     /// Bytes after the empty line.
     pub body: Option<String>,
+    /// Another server name in the TLS handshake (RFC 6066 §3) than the host; an empty one sends none. A handshake that
+    /// fails is a refusal then, because a server need not have another name.
+    pub server_name: Option<String>,
+    /// Dials the declared `plain_port`, without TLS. That nobody listens there is a refusal.
+    pub plain: bool,
+}
+
+impl Request {
+    /// Whether it knocks at another door than the declared endpoint, where refusals may be told in any way.
+    pub fn is_side_door(&self) -> bool {
+        self.plain || self.server_name.is_some()
+    }
 }
 
 /// What the outcome of an opening must be.
@@ -228,6 +240,10 @@ pub enum Step {
     Wait(Wait),
     /// Makes an HTTP request to a declared endpoint.
     Http(Box<Http>),
+    /// Greets the endpoint in an old version of TLS, and looks whether it is answered in it.
+    Hello(Hello),
+    /// Asks what the target fetched from the harness's listener, where `${listener}` stood in a token.
+    Fetches(Fetches),
 }
 
 impl Step {
@@ -243,6 +259,8 @@ impl Step {
             | Self::Close(Close { on, .. })
             | Self::Cut(Cut { on }) => on,
             Self::Http(_) | Self::Wait(_) => "http",
+            Self::Hello(_) => "hello",
+            Self::Fetches(_) => "listener",
         }
     }
 }
@@ -268,6 +286,8 @@ pub struct Open {
     pub answer: Option<Answer>,
     /// Why it is refused, if it is.
     pub class: Option<Class>,
+    /// The certificate of the server must hold for its host.
+    pub certificate: bool,
 }
 
 impl Default for Open {
@@ -281,6 +301,7 @@ impl Default for Open {
             expect: Expect::Admitted,
             answer: None,
             class: None,
+            certificate: false,
         }
     }
 }
@@ -505,6 +526,33 @@ pub struct Cut {
     pub on: String,
 }
 
+/// Greets the endpoint in an old version of TLS. rustls does not speak it: the greeting is written byte for byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct Hello {
+    /// The newest version that is offered.
+    pub version: OldTls,
+}
+
+/// Versions of TLS that are no longer to be spoken (RFC 8996).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum OldTls {
+    /// TLS 1.0 (RFC 2246).
+    #[serde(rename = "tls1.0")]
+    Tls10,
+    /// TLS 1.1 (RFC 4346).
+    #[serde(rename = "tls1.1")]
+    Tls11,
+}
+
+/// What the target may fetch from the harness's listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct Fetches {
+    /// Nothing: what is broken when it does.
+    pub none: Level,
+}
+
 /// Lets time pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
@@ -605,6 +653,8 @@ pub enum Across {
 pub enum Lint {
     /// The secret is long enough for its algorithm and no known word.
     SecretStrength,
+    /// Tokens do not leave this machine in the clear.
+    Encrypted,
 }
 
 /// A case, read and checked.

@@ -28,6 +28,7 @@ pub mod run;
 pub mod secret;
 mod suite;
 pub mod target;
+pub mod tls;
 pub mod token;
 pub mod verdict;
 pub mod wire;

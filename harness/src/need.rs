@@ -140,6 +140,10 @@ needs! {
     RequireOrigin, "`require_origin: true`", |target| target.profile.require_origin;
     /// The connection is encrypted.
     Tls, "a wss URL", |target| target.endpoint.tls;
+    /// `plain_port` is declared.
+    PlainPort, "`plain_port`", |target| target.profile.plain_port.is_some();
+    /// The target can reach the harness: it runs on this machine, or `listener` is declared.
+    Listener, "`listener`", |target| target.endpoint.is_local() || target.profile.listener.is_some();
     /// The target runs on this machine, so that the two clocks are one.
     SameHost, "a target on this machine", |target| target.endpoint.is_local();
 

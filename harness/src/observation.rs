@@ -18,6 +18,28 @@ pub struct Observation {
     pub connections: Vec<Connection>,
     /// For every step that ran, which part of which connection belongs to it.
     pub marks: Vec<Mark>,
+    /// What was asked of the harness's own listener below the address of this session; none where it had no address.
+    pub fetches: Option<Vec<Fetch>>,
+}
+
+/// A request that came to the harness's own listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetch {
+    /// The method and the path.
+    pub asked: String,
+    /// The names of the headers; their values may be somebody's secret.
+    pub headers: Vec<String>,
+    /// Since the listener was started.
+    pub at: Duration,
+}
+
+/// What TLS told of a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Secured {
+    /// The version that was agreed on, such as `TLSv1_3`.
+    pub version: String,
+    /// Whether the certificate holds for the host; otherwise what is wrong with it.
+    pub certificate: Result<(), String>,
 }
 
 /// One connection, from the dial to its end.
@@ -31,6 +53,8 @@ pub struct Connection {
     pub key: Option<String>,
     /// The token that was sent, where the case sent one.
     pub token: Option<Token>,
+    /// What TLS told, where the connection is encrypted.
+    pub tls: Option<Secured>,
     /// What happened, in order.
     pub events: Vec<Event>,
 }
@@ -65,6 +89,8 @@ pub enum What {
     },
     /// A whole frame came in.
     Frame(Frame),
+    /// The server answered a TLS greeting.
+    Tls(crate::wire::tls::Answer),
     /// The server sent something that is not HTTP, or no frame can hold.
     Garbage(String),
     /// Nothing more will come.
@@ -82,6 +108,8 @@ pub enum End {
     Reset(String),
     /// It never came to be; the text is the system's.
     NoConnection(String),
+    /// Nobody serves at a door that need not be there, such as a port without TLS; the text says how it was found shut.
+    Shut(String),
     /// More came in than is kept as evidence.
     TooMuch,
 }
@@ -265,7 +293,7 @@ impl Connection {
                 What::Body { bytes, .. } => all.extend_from_slice(bytes),
                 What::Frame(frame) => all.extend_from_slice(&frame.payload),
                 What::Garbage(text) => all.extend_from_slice(text.as_bytes()),
-                What::Sent { .. } | What::End(_) | What::Silence(_) => continue,
+                What::Sent { .. } | What::Tls(_) | What::End(_) | What::Silence(_) => continue,
             }
             all.push(b'\n');
         }

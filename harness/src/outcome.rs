@@ -42,6 +42,8 @@ pub enum Outcome {
     Mute,
     /// The answer is not HTTP.
     NotHttp(String),
+    /// Nobody serves at a door that need not be there.
+    Shut(String),
     /// There was no connection to try on.
     Unreachable(String),
 }
@@ -73,6 +75,7 @@ impl Outcome {
                 | Self::Hang
                 | Self::Mute
                 | Self::NotHttp(_)
+                | Self::Shut(_)
         )
     }
 
@@ -110,6 +113,7 @@ impl fmt::Display for Outcome {
             Self::Limbo => f.write_str("101, no close and no message, but pings are answered"),
             Self::Mute => f.write_str("101, then silence: no message, no close, no pong"),
             Self::NotHttp(what) => write!(f, "an answer that cannot be read ({what})"),
+            Self::Shut(why) => write!(f, "nobody serves there ({why})"),
             Self::Unreachable(why) => write!(f, "no connection ({why})"),
         }
     }
@@ -137,6 +141,7 @@ fn without_head(events: &[Event]) -> Outcome {
         match &event.what {
             What::Garbage(what) => return Outcome::NotHttp(what.clone()),
             What::End(End::NoConnection(why)) => return Outcome::Unreachable(why.clone()),
+            What::End(End::Shut(why)) => return Outcome::Shut(why.clone()),
             What::End(_) => return Outcome::Dropped { upgraded: false },
             What::Silence(_) => return Outcome::Hang,
             _ => {}

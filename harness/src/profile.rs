@@ -79,8 +79,12 @@ pub struct Profile {
     pub allowed_origins: Vec<String>,
     /// Whether a client without `Origin` is refused.
     pub require_origin: bool,
-    /// The certificate authority of a `wss` target that no public one vouches for: the path of a file in PEM.
+    /// The certificate authority of a `wss` target that no public one vouches for: the path of a file in PEM, or its text.
     pub ca: Option<String>,
+    /// The port of the same host that takes connections without TLS, to send them elsewhere.
+    pub plain_port: Option<u16>,
+    /// Where the target can reach the harness, for the cases that see whether it fetches what a token points at.
+    pub listener: Option<Listener>,
     /// Whether refusals come before the upgrade, by HTTP, or after it, by a close frame.
     pub refuses_by: Option<RefusesBy>,
     /// What a refused client is told, by the class of the refusal.
@@ -113,6 +117,16 @@ pub struct Profile {
     pub refusal_budget_ms: Option<u64>,
     /// Milliseconds of silence after which an upgraded connection counts as left open.
     pub settle_ms: Option<u64>,
+}
+
+/// Where the target can reach the harness. A target on this machine needs no such entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct Listener {
+    /// The URL by which the target reaches `bind`, without a slash at its end, such as `http://192.0.2.7:8099`.
+    pub public_url: String,
+    /// The address and port to listen on, such as `0.0.0.0:8099`.
+    pub bind: String,
 }
 
 /// The asymmetric keys of a target, each written as a secret is: `file:PATH`, `env:NAME`, or the text itself. A key is

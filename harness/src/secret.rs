@@ -56,7 +56,7 @@ pub fn read(notation: &str) -> Result<SecretBytes, SecretError> {
     };
     let bytes = match place.split_once(':') {
         Some(("env", name)) => from_environment(name)?,
-        Some(("file", path)) => from_file(path)?,
+        Some(("file", path)) => file(path, "secret")?,
         _ => place.as_bytes().to_vec(),
     };
     decode(&bytes).map(SecretBytes).map_err(|how| SecretError(format!("the secret is not {how}")))
@@ -77,19 +77,20 @@ fn from_environment(name: &str) -> Result<Vec<u8>, SecretError> {
     }
 }
 
-/// The most bytes that are taken for a secret; a device may never end.
+/// The most bytes that are taken for a secret or a certificate; a device may never end.
 const MAX_SECRET_BYTES: u64 = 1 << 20;
 
-fn from_file(path: &str) -> Result<Vec<u8>, SecretError> {
-    let wrong = |error: std::io::Error| SecretError(format!("cannot read the secret file `{path}`: {error}"));
+/// The bytes of a file that a profile names, which `what` it is called in errors.
+pub(crate) fn file(path: &str, what: &str) -> Result<Vec<u8>, SecretError> {
+    let wrong = |error: std::io::Error| SecretError(format!("cannot read the {what} file `{path}`: {error}"));
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(wrong)?;
     file.take(MAX_SECRET_BYTES + 1).read_to_end(&mut bytes).map_err(wrong)?;
     if bytes.is_empty() {
-        return Err(SecretError(format!("the secret file `{path}` is empty")));
+        return Err(SecretError(format!("the {what} file `{path}` is empty")));
     }
     if bytes.len() as u64 > MAX_SECRET_BYTES {
-        return Err(SecretError(format!("`{path}` is larger than {MAX_SECRET_BYTES} bytes and no secret")));
+        return Err(SecretError(format!("`{path}` is larger than {MAX_SECRET_BYTES} bytes and no {what}")));
     }
     Ok(bytes)
 }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use crate::document::printable;
 use crate::profile::{Carrier, Issuer, Profile, TokenProfile};
 use crate::secret::{self, SecretBytes, SecretError};
+use crate::tls::Trust;
 use crate::token::{Algorithm, Declared, KeyKind, Keyring, Mint, PrivateKey};
 
 /// A server to be judged.
@@ -24,6 +25,8 @@ pub struct Target {
     pub other_issuers: Vec<OtherIssuer>,
     /// Everything that must not be printed: the secret, retired ones, private keys.
     pub secrets: Vec<SecretBytes>,
+    /// Who may vouch for it, where the connection is encrypted.
+    pub trust: Option<Trust>,
 }
 
 /// A further issuer that a target trusts.
@@ -97,11 +100,8 @@ impl Target {
             ));
         }
         let endpoint = Endpoint::parse(url)?;
-        if endpoint.tls {
-            return Err(TargetError::Url(
-                "wss is not supported yet: point at the plain port behind the TLS proxy".to_owned(),
-            ));
-        }
+        // An authority that cannot be read is a mistake, whether it is needed or not.
+        let trust = if endpoint.tls || profile.ca.is_some() { Some(trust(profile.ca.as_deref())?) } else { None };
         let mut secrets = Vec::new();
         let keys = keyring(&profile, &mut secrets)?;
         let algorithm = algorithm(profile.algorithm.as_deref(), &keys)?;
@@ -123,7 +123,7 @@ impl Target {
         if profile.name.is_empty() {
             profile.name = format!("{}:{}", endpoint.host, endpoint.port);
         }
-        Ok(Self { profile, endpoint, keys, algorithm, other_issuers, secrets })
+        Ok(Self { profile, endpoint, keys, algorithm, other_issuers, secrets, trust })
     }
 
     /// The media type that `typ` must name, where that is promised.
@@ -157,6 +157,7 @@ impl Target {
             seed,
             audience: self.profile.audience.as_deref(),
             issuer: self.profile.issuer.as_deref(),
+            listener: None,
             declared: self.declared(),
         }
     }
@@ -176,6 +177,16 @@ impl Templates {
     pub fn of(profile: &Profile) -> Self {
         Self { claims: profile.claims_template(), header: profile.header_template() }
     }
+}
+
+/// The authorities of this machine and those of `ca`: a file, or certificates in PEM as they are.
+fn trust(ca: Option<&str>) -> Result<Trust, TargetError> {
+    let pem = match ca {
+        Some(text) if text.contains("-----BEGIN ") => Some(text.as_bytes().to_vec()),
+        Some(path) => Some(secret::file(path, "CA").map_err(TargetError::Secret)?),
+        None => None,
+    };
+    Trust::new(pem.as_deref()).map_err(|why| TargetError::Url(format!("`ca` cannot be used: {why}")))
 }
 
 /// Reads every key that a profile names.

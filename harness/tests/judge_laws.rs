@@ -177,7 +177,7 @@ fn talk() -> impl Strategy<Value = Observation> {
             mark(place(|step| matches!(step, Step::Say(_))), opened, spoken, said),
             mark(place(|step| matches!(step, Step::Hear(_))), spoken, heard, Vec::new()),
         ];
-        let main = Connection { name: "main".to_owned(), sent: Vec::new(), key: None, token: None, events };
+        let main = Connection { name: "main".to_owned(), sent: Vec::new(), key: None, token: None, tls: None, events };
         Observation { connections: vec![main], marks, ..Observation::default() }
     })
 }
@@ -293,7 +293,7 @@ proptest! {
 
     #[test]
     fn nothing_passes_without_an_event(marks in prop::collection::vec(mark(), 0..6), (profile, learned) in targets()) {
-        let silent = Connection { name: "main".to_owned(), sent: Vec::new(), key: None, token: None, events: Vec::new() };
+        let silent = Connection { name: "main".to_owned(), sent: Vec::new(), key: None, token: None, tls: None, events: Vec::new() };
         // What was meant to be said is no evidence that it was heard.
         let observation = Observation { connections: vec![silent.clone(), silent], marks, ..Observation::default() };
         for check in session(&observation, &profile, &learned) {

@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::dialect::Dialect;
 use crate::fault::Fault;
 use crate::gate::{Policy, RolePolicy};
+use crate::stream::Tls;
 
 /// The fallback key of the documents, for development only.
 const DEV_SECRET: &str = "dev-secret-key";
@@ -71,6 +72,10 @@ pub struct Config {
     pub environment: Environment,
     /// Where to listen; port 0 picks a free one.
     pub listen: SocketAddr,
+    /// Speak TLS, with this certificate.
+    pub tls: Option<Tls>,
+    /// With TLS: a second address without it, where everybody is told to use TLS.
+    pub plain: Option<SocketAddr>,
     /// The one subprotocol spoken when the client offers it.
     pub subprotocol: Option<String>,
     /// Close a connection when the token that opened it expires.
@@ -112,6 +117,8 @@ impl Config {
             auth_service_timeout: Duration::from_secs(5),
             environment: if strict { Environment::Production } else { Environment::Development },
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            tls: None,
+            plain: None,
             subprotocol: promised("strict.v1"),
             close_at_expiry: true,
             status_every: None,

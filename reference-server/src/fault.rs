@@ -252,6 +252,11 @@ faults! {
         DiesAfterBadToken = "dies-after-bad-token",
         WorkerRestart = "worker-restart",
     }
+    "TLS" {
+        PlainPortServes = "plain-port-serves",
+        ExpiredCertificate = "expired-certificate",
+        UnguardedDefaultHost = "unguarded-default-host",
+    }
     "LEAK" {
         ReflectsToken = "reflects-token",
         LeaksSecret = "leaks-secret",

@@ -15,7 +15,6 @@ use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream};
-use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
@@ -28,6 +27,7 @@ use crate::dialect::{Dialect, Route};
 use crate::fault::Fault;
 use crate::gate::{Bearer, Refusal, RequestHints};
 use crate::refusal::{self, Closing, Denial, HttpRefusal, REASON_BYTES};
+use crate::stream::{Stream, Way};
 
 /// What faults remember from one connection to the next.
 #[derive(Debug, Default)]
@@ -118,6 +118,14 @@ pub(crate) fn bend_carried(fault: Option<Fault>, dialect: Dialect, places: Place
         },
         (_, found) => found,
     }
+}
+
+/// unguarded-default-host: whoever names another host, or none, meets a copy of the endpoint without the guard.
+pub(crate) fn default_host<'p>(app: &App, way: &Way, routed: &Route<'p>) -> Option<Reroute<'p>> {
+    let Way::Tls(named) = way else { return None };
+    let ours = app.config.tls.as_ref().is_some_and(|tls| named.as_ref() == Some(&tls.host));
+    let meets = app.has(Fault::UnguardedDefaultHost) && !ours && matches!(routed, Route::Socket { .. });
+    meets.then_some(Reroute::Anonymous)
 }
 
 /// Is a request without a token let in?
@@ -516,10 +524,10 @@ pub(crate) fn bends_stream(fault: Option<Fault>) -> bool {
 }
 
 /// Puts a pump between the socket and the WebSocket that mistreats what comes in.
-pub(crate) fn pumped(fault: Option<Fault>, stream: TcpStream, early: Vec<u8>) -> DuplexStream {
+pub(crate) fn pumped(fault: Option<Fault>, stream: Stream, early: Vec<u8>) -> DuplexStream {
     let (ours, theirs) = tokio::io::duplex(64 * 1024);
     tokio::spawn(async move {
-        let (mut from_client, mut to_client) = stream.into_split();
+        let (mut from_client, mut to_client) = tokio::io::split(stream);
         let (mut from_server, mut to_server) = tokio::io::split(ours);
         let inbound = async {
             if fault == Some(Fault::OneFramePerRead) {

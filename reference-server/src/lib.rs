@@ -6,6 +6,7 @@
 //! | room | its question |
 //! |---|---|
 //! | [`server`](Server) | who may connect at all, for how long, and when does it end? |
+//! | `stream` | are its bytes encrypted, and for which host? |
 //! | `opening` | is this a WebSocket handshake (RFC 6455 §4.2.1)? |
 //! | `carrier` | where in the request is the token? |
 //! | [`gate`] | is the token believed? |
@@ -36,6 +37,7 @@ mod opening;
 mod refusal;
 mod server;
 mod session;
+mod stream;
 mod talk;
 
 pub use clock::Clock;
@@ -43,3 +45,4 @@ pub use config::{Config, ConfigError, Environment, Limits, PlanLimit, RefusalSty
 pub use dialect::{Dialect, UnknownDialect};
 pub use fault::{Fault, UnknownFault};
 pub use server::Server;
+pub use stream::Tls;

@@ -28,6 +28,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio_rustls::rustls::ServerConfig;
 
 use crate::admission::{self, Verdict};
 use crate::app::App;
@@ -40,6 +41,7 @@ use crate::http::{self, Peer, detail};
 use crate::opening::{self, BadOpening, Opening};
 use crate::refusal::Denial;
 use crate::session;
+use crate::stream::{Stream, Way};
 
 /// Connections the kernel may hold for us.
 const BACKLOG: u32 = 1024;
@@ -52,6 +54,9 @@ const DOORSTEP: usize = 64;
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
+    tls: Option<Arc<ServerConfig>>,
+    /// The one without TLS beside it.
+    plain: Option<TcpListener>,
     app: Arc<App>,
     stop: watch::Sender<bool>,
 }
@@ -59,19 +64,16 @@ pub struct Server {
 impl Server {
     /// Hashes the passwords, mints the test token, and listens. Connections are accepted once it runs.
     pub async fn bind(config: Config) -> io::Result<Self> {
-        let socket = match config.listen {
-            SocketAddr::V4(_) => TcpSocket::new_v4()?,
-            SocketAddr::V6(_) => TcpSocket::new_v6()?,
-        };
-        // A restart must not wait for the last run's connections to be forgotten.
-        socket.set_reuseaddr(true)?;
-        socket.bind(config.listen)?;
+        let tls = config.tls.as_ref().map(|tls| tls.server_config()).transpose()?;
+        let socket = bound(config.listen)?;
+        let plain = config.plain.filter(|_| tls.is_some()).map(bound).transpose()?;
         let (stop, stopped) = watch::channel(false);
         // bcrypt is slow by design and must not hold up the runtime.
         let app = tokio::task::spawn_blocking(move || App::new(config, stopped)).await.map_err(io::Error::other)??;
         let listener = socket.listen(BACKLOG)?;
+        let plain = plain.map(|socket| socket.listen(BACKLOG)).transpose()?;
         let address = listener.local_addr()?;
-        Ok(Self { listener, address, app: Arc::new(app), stop })
+        Ok(Self { listener, address, tls, plain, app: Arc::new(app), stop })
     }
 
     /// Where it listens.
@@ -81,12 +83,28 @@ impl Server {
 
     /// The endpoint, with `{token}` where the token goes.
     pub fn url(&self) -> String {
-        format!("ws://{}{}", self.address, self.app.config.dialect.target_template())
+        let scheme = if self.tls.is_some() { "wss" } else { "ws" };
+        format!("{scheme}://{}{}", self.authority(), self.app.config.dialect.target_template())
+    }
+
+    /// The host of the certificate, or the address, with the port.
+    fn authority(&self) -> String {
+        match &self.app.config.tls {
+            Some(tls) if tls.host.contains(':') => format!("[{}]:{}", tls.host, self.address.port()),
+            Some(tls) => format!("{}:{}", tls.host, self.address.port()),
+            None => self.address.to_string(),
+        }
     }
 
     /// Where the HTTP endpoints are.
     pub fn http_url(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.authority())
+    }
+
+    /// Where it listens without TLS, beside the address with it.
+    pub fn plain_addr(&self) -> Option<SocketAddr> {
+        self.plain.as_ref().and_then(|plain| plain.local_addr().ok())
     }
 
     /// What it was told.
@@ -96,7 +114,7 @@ impl Server {
 
     /// Accepts connections until `shutdown` is ready, then ends them and returns, in bounded time.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { listener, app, stop, address } = self;
+        let Self { listener, app, stop, address, tls, plain } = self;
         let router = http::router(Arc::clone(&app));
         let seats = Arc::new(Semaphore::new(app.config.limits.connections));
         let doorstep = Arc::new(Semaphore::new(DOORSTEP));
@@ -115,8 +133,10 @@ impl Server {
                     }
                     continue;
                 }
-                accepted = listener.accept() => accepted,
+                accepted = listener.accept() => (accepted, tls.clone().map_or(Entrance::Plain, Entrance::Tls)),
+                accepted = accept_beside(&plain), if plain.is_some() => (accepted, Entrance::Beside),
             };
+            let (accepted, entrance) = accepted;
             let (stream, peer) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
@@ -131,7 +151,7 @@ impl Server {
                 // Politely, as long as there are few of them.
                 if let Ok(seat) = Arc::clone(&doorstep).try_acquire_owned() {
                     tasks.spawn(async move {
-                        turn_away(stream).await;
+                        turn_away(stream, &entrance).await;
                         drop(seat);
                     });
                 }
@@ -139,11 +159,11 @@ impl Server {
             };
             let (app, router) = (Arc::clone(&app), router.clone());
             tasks.spawn(async move {
-                connection(app, router, stream, peer).await;
+                entered(app, router, stream, peer, entrance).await;
                 drop(seat);
             });
         }
-        drop(listener);
+        drop((listener, plain));
         stop.send_replace(true);
         tracing::info!(connections = tasks.len(), "stopping");
         let ended = async { while tasks.join_next().await.is_some() {} };
@@ -154,11 +174,64 @@ impl Server {
     }
 }
 
-/// Says 503 and hangs up, whatever the request is.
-async fn turn_away(stream: TcpStream) {
-    let _ = stream.try_write(
-        b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
-    );
+/// A socket for this address that nothing was asked of yet.
+fn bound(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A restart must not wait for the last run's connections to be forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
+/// The next connection at the address without TLS; where there is none, never.
+async fn accept_beside(plain: &Option<TcpListener>) -> io::Result<(TcpStream, SocketAddr)> {
+    match plain {
+        Some(plain) => plain.accept().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// At which address a connection came in.
+enum Entrance {
+    Plain,
+    Tls(Arc<ServerConfig>),
+    Beside,
+}
+
+/// A connection before its first byte.
+async fn entered(app: Arc<App>, router: Router, tcp: TcpStream, peer: SocketAddr, entrance: Entrance) {
+    // Without it a burst of answers waits for the client's delayed acknowledgement.
+    let _ = tcp.set_nodelay(true);
+    let (stream, way) = match entrance {
+        Entrance::Plain => (Stream::Plain(tcp), Way::Plain),
+        Entrance::Beside => (Stream::Plain(tcp), Way::Beside),
+        Entrance::Tls(config) => {
+            let accepted = tokio::select! {
+                accepted = Stream::accept(config, tcp, app.config.limits.handshake) => accepted,
+                () = app.stopped() => return,
+            };
+            match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::debug!(%peer, %error, "no TLS handshake");
+                    return;
+                }
+            }
+        }
+    };
+    connection(app, router, stream, way, peer).await;
+}
+
+/// Says 503 and hangs up, whatever the request is. Over TLS nothing can be said without a handshake, which is costly.
+async fn turn_away(stream: TcpStream, entrance: &Entrance) {
+    if !matches!(entrance, Entrance::Tls(_)) {
+        let _ = stream.try_write(
+            b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+        );
+    }
     session::hang_up(stream).await;
 }
 
@@ -187,15 +260,13 @@ struct Upgrade {
     verdict: Verdict,
 }
 
-/// One TCP connection, from the first byte to the last.
-async fn connection(app: Arc<App>, router: Router, stream: TcpStream, peer: SocketAddr) {
-    // Without it a burst of answers waits for the client's delayed acknowledgement.
-    let _ = stream.set_nodelay(true);
+/// One connection, from the first byte to the last.
+async fn connection(app: Arc<App>, router: Router, stream: Stream, way: Way, peer: SocketAddr) {
     let upgrade: Mutex<Option<Upgrade>> = Mutex::new(None);
     let service = service_fn(|request| {
-        let (app, router, upgrade) = (&app, &router, &upgrade);
+        let (app, router, upgrade, way) = (&app, &router, &upgrade, &way);
         async move {
-            let response = answer(app, router, request, peer, |made| {
+            let response = answer(app, router, request, way, peer, |made| {
                 *upgrade.lock().unwrap_or_else(PoisonError::into_inner) = Some(made);
             });
             Ok::<_, Infallible>(response.await)
@@ -233,7 +304,7 @@ async fn connection(app: Arc<App>, router: Router, stream: TcpStream, peer: Sock
 /// The WebSocket of a connection that was upgraded.
 async fn upgraded(app: &App, Upgrade { on, verdict }: Upgrade, peer: SocketAddr) {
     let Some((stream, early)) = on.await.ok().and_then(|upgraded| {
-        let UpgradeParts { io, read_buf, .. } = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
+        let UpgradeParts { io, read_buf, .. } = upgraded.downcast::<TokioIo<Stream>>().ok()?;
         Some((io.into_inner(), Vec::from(read_buf)))
     }) else {
         return;
@@ -257,17 +328,25 @@ async fn answer(
     app: &Arc<App>,
     router: &Router,
     mut request: Request<Incoming>,
+    way: &Way,
     peer: SocketAddr,
     made: impl FnOnce(Upgrade),
 ) -> Response {
     let on = hyper::upgrade::on(&mut request);
     let (head, body) = request.into_parts();
+    // No redirect: it would only teach clients to send their token in the clear first.
+    if *way == Way::Beside && !app.has(Fault::PlainPortServes) {
+        let mut response = detail(StatusCode::FORBIDDEN, "TLS is required");
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        return response;
+    }
     if let Err(bad) = opening::check_any(&head) {
         return bad_opening(&bad, peer);
     }
     let (dialect, fault) = (app.config.dialect, app.config.fault);
     let routed = dialect.route(head.uri.path());
     let rerouted = faulty::reroute(fault, dialect, head.uri.path(), &routed);
+    let rerouted = faulty::default_host(app, way, &routed).or(rerouted);
     let segment = match (&rerouted, routed) {
         (Some(Reroute::Socket(segment)), _) => *segment,
         (Some(Reroute::Anonymous), _) => None,

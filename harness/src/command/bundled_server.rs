@@ -2,12 +2,15 @@
 //! judged.
 
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::thread::JoinHandle;
 
 use crate::Target;
 use crate::profile::{Profile, RefusesBy, Signal};
 use gatecrash_reference_server::{Config, Dialect, Environment, Fault, RefusalStyle, Server};
 use tokio::sync::oneshot;
+
+use super::certificates;
 
 /// A running reference server; it stops when this is dropped.
 #[derive(Debug)]
@@ -61,7 +64,22 @@ pub const SETTINGS: &[Setting] = &[
     Setting::plain(Dialect::Simutrador, RefusalStyle::Http, "simutrador::http"),
     Setting::plain(Dialect::Omni2, RefusalStyle::Http, "omni2::http"),
     Setting::plain(Dialect::Strict, RefusalStyle::Http, "strict::http"),
+    Setting {
+        name: "strict::tls",
+        dialect: Dialect::Strict,
+        refusal: RefusalStyle::Close,
+        change: |config, profile| encrypted(config, profile),
+    },
 ];
+
+/// Speaks TLS, with a second port without it.
+fn encrypted(config: &mut Config, profile: &mut Profile) {
+    // Without certificates it stays plain, and whoever looks for TLS finds none: the matrix tells.
+    let Ok(made) = certificates::make("localhost", config.fault == Some(Fault::ExpiredCertificate)) else { return };
+    profile.ca = Some(made.authority);
+    config.tls = Some(made.server);
+    config.plain = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+}
 
 impl BundledServer {
     /// Starts it.
@@ -89,14 +107,16 @@ impl BundledServer {
                 match Server::bind(config).await {
                     Err(error) => drop(ready.send(Err(error))),
                     Ok(server) => {
-                        let _ = ready.send(Ok(server.url()));
+                        let _ = ready.send(Ok((server.url(), server.plain_addr())));
                         server.run(async move { drop(stopped.await) }).await;
                     }
                 }
             });
         })?;
-        let url = is_ready.recv().map_err(|_| io::Error::other("the server's thread ended before it was ready"))??;
+        let (url, plain) =
+            is_ready.recv().map_err(|_| io::Error::other("the server's thread ended before it was ready"))??;
         profile.url = Some(url);
+        profile.plain_port = plain.map(|address| address.port());
         let target = Target::from_profile(profile).map_err(io::Error::other)?;
         Ok(Self { target, stop: Some(stop), thread: Some(thread) })
     }

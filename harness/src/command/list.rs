@@ -205,6 +205,7 @@ fn opening(open: &Open) -> Vec<String> {
         seed: 1,
         audience: None,
         issuer: None,
+        listener: Some("http://harness"),
         declared: Declared { leeway: Some(0.0), ..Declared::default() },
     };
     let mut lines = Vec::new();

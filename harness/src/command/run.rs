@@ -45,6 +45,10 @@ pub(super) struct Run {
     #[arg(long, value_name = "PLACE")]
     carrier: Option<CarrierArgument>,
 
+    /// Trust this certificate authority too, a file in PEM, for a wss URL that no public one vouches for
+    #[arg(long, value_name = "FILE")]
+    ca: Option<String>,
+
     /// Only these cases: a code, a family, a name, a tag or a trial (SIG-008@query); may be given again
     #[arg(long = "case", value_name = "WORD", help_heading = "Which cases")]
     cases: Vec<String>,
@@ -324,6 +328,9 @@ fn external(arguments: &Run) -> Result<Option<Target>, Problem> {
     } else if let Some(text) = &arguments.secret {
         profile.secret = Some(text.clone());
     }
+    if let Some(path) = &arguments.ca {
+        profile.ca = Some(path.clone());
+    }
     let target = Target::from_profile(profile).map_err(|error| Problem::Usage(error.to_string()))?;
     target.secrets.iter().for_each(conceal);
     Ok(Some(target))
@@ -439,6 +446,9 @@ fn again(report: &Report, arguments: &Run) -> String {
     }
     if let Some(CarrierArgument(_, text)) = &arguments.carrier {
         add("--carrier", text);
+    }
+    if let Some(path) = &arguments.ca {
+        add("--ca", path);
     }
     if arguments.url.is_some() {
         words.push(' ');

@@ -1,13 +1,14 @@
 //! `gatecrash serve`: the reference server in the foreground.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 use crate::report::Exit;
 use clap::Args;
 use gatecrash_reference_server::{Config, Dialect, Fault, RefusalStyle, Server};
 use tracing_subscriber::EnvFilter;
 
-use super::{complain, say, signals};
+use super::{certificates, complain, file, say, signals};
 
 /// What `gatecrash serve` is told.
 #[derive(Debug, Args)]
@@ -30,6 +31,12 @@ pub(super) struct Serve {
     /// Let a token pass this many seconds after its exp
     #[arg(long, default_value_t = 0, value_name = "SECONDS")]
     leeway: u64,
+    /// Speak TLS, with a certificate made for this one start
+    #[arg(long)]
+    tls: bool,
+    /// Where to write the certificate of the authority that vouches for it, for `gatecrash run --ca FILE`
+    #[arg(long, default_value = "gatecrash-ca.pem", value_name = "FILE", requires = "tls")]
+    tls_ca_out: PathBuf,
     /// Write logs as JSON lines
     #[arg(long)]
     log_json: bool,
@@ -54,7 +61,26 @@ pub(super) async fn serve(arguments: Serve) -> Exit {
             return Exit::Usage;
         }
     };
+    let mut tls = None;
+    if arguments.tls {
+        let host = arguments.host;
+        let name = if host.is_loopback() || host.is_unspecified() { "localhost".to_owned() } else { host.to_string() };
+        let made = match certificates::make(&name, arguments.fault == Some(Fault::ExpiredCertificate)) {
+            Ok(made) => made,
+            Err(error) => {
+                complain(&format!("no certificate can be made: {error}"));
+                return Exit::OurFault;
+            }
+        };
+        let path = &arguments.tls_ca_out;
+        if let Err(error) = file::write_whole(path, made.authority.as_bytes()) {
+            complain(&format!("cannot write the authority's certificate `{}`: {error}", path.display()));
+            return Exit::Usage;
+        }
+        tls = Some(made.server);
+    }
     let config = Config {
+        tls,
         refusal: arguments.refusal,
         fault: arguments.fault,
         leeway_s: arguments.leeway,
@@ -75,6 +101,10 @@ pub(super) async fn serve(arguments: Serve) -> Exit {
     // Whoever has read the address may ask it to stop at once.
     let stop = signals::stop();
     say(&format!("listening on {}\n", server.url()));
+    if arguments.tls {
+        let path = arguments.tls_ca_out.display();
+        say(&format!("its authority is in {path}: gatecrash run --ca {path}\n"));
+    }
     server.run(stop).await;
     Exit::Good
 }

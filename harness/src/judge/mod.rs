@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::case::{Alive, Await, Awaited, CaseText, Expect, Hear, Lint, Open, Stamp, Step};
-use crate::observation::{Connection, Event, Mark, Message, Observation, Trouble, What};
+use crate::case::{Alive, Await, Awaited, CaseText, Expect, Fetches, Hear, Hello, Lint, Open, Stamp, Step};
+use crate::observation::{Connection, End, Event, Mark, Message, Observation, Trouble, What};
 use crate::outcome::{self, Outcome};
 use crate::profile::{Echo, Profile};
 use crate::report::Failure;
@@ -23,6 +23,7 @@ use crate::target::Target;
 use crate::token::Algorithm;
 use crate::verdict::{Basis, Check, Grade, Level, Severity};
 use crate::wire::frame;
+use crate::wire::tls;
 
 /// What the first control taught about a target. Facts that help to look, never expectations.
 #[derive(Debug, Clone, Default)]
@@ -109,6 +110,9 @@ pub fn session(
                 break;
             }
         }
+        if let Step::Fetches(fetches) = step {
+            checks.push(fetched(weight, *fetches, observation));
+        }
         let Some(connection) = observation.connections.get(mark.connection) else { continue };
         match step {
             Step::Open(open) => checks.extend(opened(weight, open, connection, mark, learned)),
@@ -116,10 +120,61 @@ pub fn session(
             Step::Alive(alive) => checks.push(lives(weight, alive, mark, connection, learned)),
             Step::Await(wait) => checks.push(awaited(weight, wait, mark, connection, profile)),
             Step::Http(http) => checks.extend(answer::http(weight, http, observation, mark.connection, profile)),
-            Step::Say(_) | Step::Send(_) | Step::Close(_) | Step::Cut(_) | Step::Wait(_) => {}
+            Step::Hello(hello) => checks.push(greeted(weight, *hello, mark, connection)),
+            Step::Say(_) | Step::Send(_) | Step::Close(_) | Step::Cut(_) | Step::Wait(_) | Step::Fetches(_) => {}
         }
     }
     checks
+}
+
+/// Nothing was fetched from the address that stood in a token.
+fn fetched(weight: Weight, fetches: Fetches, observation: &Observation) -> Check {
+    let weight = weight.at(Some(fetches.none));
+    let expected = "no request to the address that stands in the token";
+    let answered = |connection: &Connection| {
+        connection.head().is_some() || matches!(connection.end(), Some(End::Fin | End::Reset(_) | End::TooMuch))
+    };
+    match &observation.fetches {
+        None => weight.check(Grade::Inconclusive, expected, "nobody listened there"),
+        Some(fetches) if fetches.is_empty() && !observation.connections.iter().any(answered) => {
+            weight.check(Grade::Inconclusive, expected, "the target answered nothing")
+        }
+        Some(fetches) => {
+            let observed = match fetches.first() {
+                None => "none".to_owned(),
+                Some(first) => {
+                    let asked: String = first.asked.chars().take(80).collect();
+                    format!("{} request(s), the first \"{}\"", fetches.len(), asked.escape_debug())
+                }
+            };
+            weight.holds(fetches.is_empty(), expected, observed)
+        }
+    }
+}
+
+/// A greeting in an old version was not answered in it.
+fn greeted(weight: Weight, hello: Hello, mark: &Mark, connection: &Connection) -> Check {
+    let offered = tls::version_name(hello.version.number());
+    let expected = format!("the handshake is refused to a client that offers no more than {offered}");
+    for event in mark.part(connection) {
+        match &event.what {
+            What::Tls(tls::Answer::ServerHello(version)) => {
+                let agreed = format!("the server went on in {}", tls::version_name(*version));
+                return weight.holds(*version > hello.version.number(), expected, agreed);
+            }
+            What::Tls(tls::Answer::Alert(description)) => {
+                let named = if *description == 70 { ", protocol_version" } else { "" };
+                return weight.holds(true, expected, format!("alert {description}{named}"));
+            }
+            What::Garbage(what) => return weight.holds(true, expected, what.clone()),
+            What::End(End::NoConnection(why)) => {
+                return weight.check(Grade::Inconclusive, expected, format!("no connection ({why})"));
+            }
+            What::End(_) => return weight.holds(true, expected, "the end of the connection"),
+            _ => {}
+        }
+    }
+    weight.check(Grade::Inconclusive, expected, since(connection, mark))
 }
 
 /// Grades one opening.
@@ -128,6 +183,16 @@ fn opened(weight: Weight, open: &Open, connection: &Connection, mark: &Mark, lea
     let mut checks = vec![expected(weight, open.expect, &outcome)];
     if let Some(wanted) = &open.answer {
         checks.extend(answer::head(weight, wanted, connection));
+    }
+    if open.certificate {
+        let expected = "a certificate that holds for this host";
+        checks.push(match &connection.tls {
+            None => weight.check(Grade::Inconclusive, expected, "no certificate was seen"),
+            Some(secured) => match &secured.certificate {
+                Ok(()) => weight.holds(true, expected, format!("one that holds, over {}", secured.version)),
+                Err(flaw) => weight.holds(false, expected, flaw.clone()),
+            },
+        });
     }
     checks
 }
@@ -184,6 +249,7 @@ pub fn expected(weight: Weight, expect: Expect, outcome: &Outcome) -> Check {
                     | Outcome::Dropped { upgraded: false }
                     | Outcome::Hang
                     | Outcome::NotHttp(_)
+                    | Outcome::Shut(_)
             )
         }
     };
@@ -550,6 +616,14 @@ pub fn lint(head: &CaseText, lint: Lint, target: &Target) -> Vec<Check> {
                 observed.push_str(", a word that documents print");
             }
             vec![weight.holds(secret.len() >= needed && !known, expected, observed)]
+        }
+        Lint::Encrypted => {
+            let (expected, endpoint) = ("wss, wherever tokens leave this machine", &target.endpoint);
+            vec![match (endpoint.tls, endpoint.is_local()) {
+                (true, _) => weight.holds(true, expected, "wss"),
+                (false, true) => weight.check(Grade::Info, expected, "ws, on this machine"),
+                (false, false) => weight.holds(false, expected, "ws: tokens cross the network in the clear"),
+            }]
         }
     }
 }

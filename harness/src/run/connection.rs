@@ -1,15 +1,16 @@
 //! One live connection: bytes out, events in, a limit on every wait and on everything that is kept.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
+use super::dial::{self, Door, Stream};
 use crate::observation::{Connection, End, Event, MAX_EVIDENCE_BYTES, What};
-use crate::target::Endpoint;
 use crate::wire::answer::{self, BodyLength};
 use crate::wire::frame::{self, Written};
+use crate::wire::tls;
 
 /// The largest frame that is read; a server that announces more is cut off.
 const MAX_FRAME_BYTES: usize = MAX_EVIDENCE_BYTES;
@@ -27,7 +28,7 @@ const READ_BYTES: u64 = 64 << 10;
 /// A connection while it is open, and its log.
 #[derive(Debug)]
 pub(super) struct Live {
-    stream: Option<TcpStream>,
+    stream: Option<Stream>,
     unread: Vec<u8>,
     /// Up to here `unread` is known to hold no whole head.
     searched: usize,
@@ -41,6 +42,7 @@ pub(super) struct Live {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
+    Greeting,
     Head,
     Body(BodyLength),
     Frames,
@@ -60,29 +62,38 @@ pub(super) enum Step {
 
 impl Live {
     /// Dials. A failure is an event of the log, never an error.
-    pub(super) async fn dial(name: &str, endpoint: &Endpoint, patience: Duration) -> Self {
+    pub(super) async fn dial(name: &str, door: &Door<'_>, patience: Duration) -> Self {
         let started = Instant::now();
-        let dialled = timeout_at(started + patience, TcpStream::connect((endpoint.host.as_str(), endpoint.port)));
-        let log = Connection { name: name.to_owned(), sent: Vec::new(), key: None, token: None, events: Vec::new() };
+        let log = Connection {
+            name: name.to_owned(),
+            sent: Vec::new(),
+            key: None,
+            token: None,
+            tls: None,
+            events: Vec::new(),
+        };
         let mut live = Self {
             stream: None,
             unread: Vec::new(),
             searched: 0,
             kept_bytes: 0,
             started,
-            phase: Phase::Head,
+            phase: if door.greets_by_hand() { Phase::Greeting } else { Phase::Head },
             masks: started.elapsed().subsec_nanos() | 1,
             close_sent: false,
             log,
         };
-        match dialled.await {
-            Ok(Ok(stream)) => {
-                // Without it a burst of small frames waits for acknowledgements (Nagle and delayed ACK).
-                let _ = stream.set_nodelay(true);
+        let dialled = match timeout_at(started + patience, dial::dial(door)).await {
+            Ok(dialled) => dialled,
+            Err(_) => Err(format!("no connection within {} ms", patience.as_millis())),
+        };
+        match dialled {
+            Ok((stream, secured)) => {
                 live.stream = Some(stream);
+                live.log.tls = secured;
             }
-            Ok(Err(error)) => live.end(End::NoConnection(error.to_string())),
-            Err(_) => live.end(End::NoConnection(format!("no connection within {} ms", patience.as_millis()))),
+            Err(why) if door.may_be_shut() => live.end(End::Shut(why)),
+            Err(why) => live.end(End::NoConnection(why)),
         }
         live
     }
@@ -100,7 +111,12 @@ impl Live {
     /// Writes bytes. A write that fails is no event: what the server did shows when reading.
     pub(super) async fn write(&mut self, bytes: &[u8], deadline: Instant) {
         if let Some(stream) = &mut self.stream {
-            let _ = timeout_at(deadline, stream.write_all(bytes)).await;
+            let written = async {
+                stream.write_all(bytes).await?;
+                // TLS may keep the last record to itself.
+                stream.flush().await
+            };
+            let _ = timeout_at(deadline, written).await;
         }
     }
 
@@ -151,6 +167,12 @@ impl Live {
                     return Step::Event;
                 }
                 Ok(Ok(_)) => {}
+                // The end of the TCP connection without close_notify (RFC 8446 §6.1): frames know their own end.
+                Ok(Err(error)) if error.kind() == ErrorKind::UnexpectedEof => {
+                    self.finish_body(true);
+                    self.end(End::Fin);
+                    return Step::Event;
+                }
                 Ok(Err(error)) => {
                     self.finish_body(true);
                     self.end(End::Reset(error.to_string()));
@@ -181,13 +203,16 @@ impl Live {
             {
             }
         }
+        if let Some(stream) = &mut self.stream {
+            let _ = timeout_at(deadline, stream.shutdown()).await;
+        }
         self.stream = None;
     }
 
     /// Cuts the connection by a reset.
     pub(super) fn cut(&mut self) {
         if let Some(stream) = self.stream.take() {
-            let _ = stream.set_zero_linger();
+            stream.reset_on_drop();
         }
         self.phase = Phase::Ended;
     }
@@ -201,6 +226,7 @@ impl Live {
             return true;
         }
         match self.phase {
+            Phase::Greeting => self.take_greeting(),
             Phase::Head => self.take_head(),
             Phase::Body(length) => {
                 let (bytes, complete) = answer::body(&self.unread, length);
@@ -232,6 +258,21 @@ impl Live {
         }
     }
 
+    /// The answer to a greeting by hand. Nothing after it is of interest.
+    fn take_greeting(&mut self) -> bool {
+        match tls::read(&self.unread) {
+            tls::Read::More => return false,
+            tls::Read::Answer(answer) => self.push(What::Tls(answer)),
+            tls::Read::NotTls => {
+                let shown: String = String::from_utf8_lossy(&self.unread).chars().take(60).collect();
+                self.push(What::Garbage(format!("no answer of TLS: \"{}\"", shown.escape_debug())));
+            }
+        }
+        self.stream = None;
+        self.phase = Phase::Ended;
+        true
+    }
+
     fn take_head(&mut self) -> bool {
         // A long head that trickles in must not be read from its beginning for every byte.
         let ends =
@@ -259,6 +300,13 @@ impl Live {
                     (_, length) => Phase::Body(length),
                 };
                 self.push(What::Head(head));
+                true
+            }
+            answer::Read::NotHttp(_) if tls::looks_like_tls(&self.unread) => {
+                let why = "an answer of TLS: this port asks for it; is it wss:// rather than ws://?";
+                self.push(What::Garbage(why.to_owned()));
+                self.stream = None;
+                self.phase = Phase::Ended;
                 true
             }
             answer::Read::NotHttp(why) => {

@@ -3,6 +3,8 @@
 //! It collects what happened and leaves every verdict to `judge`.
 
 mod connection;
+mod dial;
+mod listener;
 mod schedule;
 mod session;
 

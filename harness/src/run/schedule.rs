@@ -16,10 +16,12 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use super::listener::Listener;
 use super::session::{Actor, Context, Deadlines, control, play};
 use crate::case::{self, Body, Expect, Step};
 use crate::catalogue::Catalogue;
 use crate::judge::{self, Learned, Run, Seen, Weight};
+use crate::need::Need;
 use crate::observation::{Mark, Observation, Trouble};
 use crate::outcome::{self, Outcome};
 use crate::plan::{self, Selection, Trial, class_of};
@@ -94,6 +96,8 @@ impl Interrupt {
 /// What one trial did and saw.
 struct Played<'a> {
     trial: &'a Trial<'a>,
+    /// The seeds of its variants, in order.
+    seeds: Vec<u64>,
     observations: Vec<Observation>,
     took: Duration,
     valid: bool,
@@ -138,6 +142,7 @@ pub async fn run(
         options,
         controls: Vec::new(),
         actors: 0,
+        listener: Ok(None),
     };
 
     let first = options.interrupt.unless(runner.first_control()).await;
@@ -152,6 +157,7 @@ pub async fn run(
         None => {}
         Some(Err(why)) => report.failure = Some(Failure::NoToken(redactor.clean(&why))),
         Some(Ok(Outcome::Admitted(_))) => {
+            runner.listen(trials).await;
             (played, lost) =
                 runner.play_all(trials, &mut |trial| events(RunEvent::TrialEnded { id: &trial.id() })).await;
         }
@@ -161,6 +167,9 @@ pub async fn run(
     if options.interrupt.is_requested() {
         report.failure = Some(Failure::Interrupted);
     }
+
+    // The target may have fetched late: every control since has given it time.
+    runner.collect_fetches(&mut played);
 
     let outcomes = outcomes(&played, runner.learned.speaks);
     let seen = seen(&played, &outcomes);
@@ -292,6 +301,10 @@ fn seen<'a>(played: &'a [Played<'a>], outcomes: &'a [Vec<Vec<Outcome>>]) -> Vec<
                 else {
                     continue;
                 };
+                // At another door a refusal may be told in any way: a redirect, or nobody there.
+                if open.request.is_side_door() {
+                    continue;
+                }
                 let class = class_of(case, open.class);
                 all.push(Seen { code: &case.head.code, class, expect: open.expect, outcome, connection });
             }
@@ -320,9 +333,16 @@ struct Runner<'a> {
     options: &'a Options,
     controls: Vec<Outcome>,
     actors: u64,
+    listener: Result<Option<Arc<Listener>>, String>,
 }
 
-type Session = Pin<Box<dyn Future<Output = (usize, Vec<Observation>, Duration)> + Send>>;
+/// The index of its trial, the seeds of its variants, what each saw, and how long it took.
+type Session = Pin<Box<dyn Future<Output = (usize, Vec<u64>, Vec<Observation>, Duration)> + Send>>;
+
+/// The listener as a session is told of it.
+fn lent(listener: &Result<Option<Arc<Listener>>, String>) -> Result<Option<&Listener>, &str> {
+    listener.as_ref().map(Option::as_deref).map_err(String::as_str)
+}
 
 impl Runner<'_> {
     fn scaled(&self, time: Duration) -> Duration {
@@ -336,10 +356,38 @@ impl Runner<'_> {
         Actor { user, seed, carrier: carrier.clone() }
     }
 
+    fn context(&self) -> Context<'_> {
+        Context {
+            target: &self.target,
+            learned: &self.learned,
+            deadlines: self.deadlines,
+            listener: lent(&self.listener),
+        }
+    }
+
+    /// Starts the harness's own listener, if a case asks for it.
+    async fn listen(&mut self, trials: &[Trial<'_>]) {
+        let asks = |trial: &Trial<'_>| trial.skip.is_none() && trial.case.head.needs.contains(&Need::Listener);
+        if trials.iter().any(asks) {
+            let started = Listener::start(self.target.profile.listener.as_ref()).await;
+            self.listener = started.map(|listener| Some(Arc::new(listener)));
+        }
+    }
+
+    /// Writes down what came to the listener from each session.
+    fn collect_fetches(&self, played: &mut [Played<'_>]) {
+        let Ok(Some(listener)) = &self.listener else { return };
+        for played in played.iter_mut() {
+            for (seed, observation) in played.seeds.iter().zip(&mut played.observations) {
+                observation.fetches = Some(listener.fetches(*seed));
+            }
+        }
+    }
+
     async fn control(&mut self) -> Result<Outcome, String> {
         let carrier = self.target.profile.carriers[0].clone();
         let actor = self.actor(&carrier);
-        let context = Context { target: &self.target, learned: &self.learned, deadlines: self.deadlines };
+        let context = self.context();
         let begun = Instant::now();
         let connection = control(&context, &actor).await?;
         let outcome = outcome::of(&connection.events, self.learned.speaks);
@@ -371,7 +419,7 @@ impl Runner<'_> {
             ("{\"type\":\"message\",\"message\":\"{message}\"}", "gatecrash-json-echo"),
         ] {
             let actor = self.actor(&carrier);
-            let context = Context { target: &self.target, learned: &self.learned, deadlines: self.deadlines };
+            let context = self.context();
             let steps = [
                 Step::Open(Box::default()),
                 Step::Send(case::Send::text(send.replace("{message}", word))),
@@ -462,9 +510,9 @@ impl Runner<'_> {
             };
             match next {
                 None => break,
-                Some(Ok((index, observations, took))) => {
+                Some(Ok((index, seeds, observations, took))) => {
                     ended(group[index]);
-                    fresh.push(Played { trial: group[index], observations, took, valid: false, panicked: None });
+                    fresh.push(Played { trial: group[index], seeds, observations, took, valid: false, panicked: None });
                 }
                 // A panic is ours: it is reported where it happened, and the other cases keep their verdicts.
                 Some(Err(error)) => {
@@ -474,6 +522,7 @@ impl Runner<'_> {
                         let took = Duration::ZERO;
                         fresh.push(Played {
                             trial: group[index],
+                            seeds: Vec::new(),
                             observations: Vec::new(),
                             took,
                             valid: false,
@@ -517,11 +566,13 @@ impl Runner<'_> {
         let target = Arc::clone(&self.target);
         let learned = Arc::clone(&self.learned);
         let deadlines = self.deadlines;
+        let listener = self.listener.clone();
         let bodies: Vec<Body> = trial.case.variants.iter().map(|variant| variant.body.clone()).collect();
         Box::pin(async move {
             let begun = Instant::now();
-            let context = Context { target: &target, learned: &learned, deadlines };
+            let context = Context { target: &target, learned: &learned, deadlines, listener: lent(&listener) };
             let mut observations = Vec::with_capacity(bodies.len());
+            let mut seeds = Vec::with_capacity(bodies.len());
             for (number, body) in bodies.iter().enumerate() {
                 let mut actor = actor.clone();
                 actor.seed = mix(actor.seed, number as u64);
@@ -530,8 +581,9 @@ impl Runner<'_> {
                     Body::Across(_) | Body::Lint(_) => Observation::default(),
                 };
                 observations.push(observation);
+                seeds.push(actor.seed);
             }
-            (index, observations, begun.elapsed())
+            (index, seeds, observations, begun.elapsed())
         })
     }
 }

@@ -11,16 +11,19 @@ use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep};
 
 use super::connection::{Live, Step as Looked};
+use super::dial::Door;
+use super::listener::Listener;
 use crate::carrier::{self, Placed};
-use crate::case::{Awaited, Close, Expect, FrameText, How, Http, Open, Say, Send, Step};
+use crate::case::{Awaited, Close, Expect, FrameText, Hello, How, Http, Open, Say, Send, Step};
 use crate::judge::{self, Learned, WORD_PREFIX};
 use crate::observation::{Assembler, Connection, Mark, Observation, Trouble, What};
 use crate::outcome::{self, Outcome};
 use crate::profile::{Carrier, HttpEndpoint};
-use crate::target::{Target, Templates};
-use crate::token::{ForgeError, Recipe, Token, forge};
+use crate::target::{Endpoint, Target, Templates};
+use crate::token::{ForgeError, Mint, Recipe, Token, forge};
 use crate::wire::frame::{self, LengthForm, Written};
 use crate::wire::opening::Opening;
+use crate::wire::tls::client_hello;
 
 /// How long each kind of wait may take. All scale together.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +46,8 @@ pub(super) struct Context<'a> {
     pub(super) target: &'a Target,
     pub(super) learned: &'a Learned,
     pub(super) deadlines: Deadlines,
+    /// The harness's own listener; none where no case needs one, or why there is none.
+    pub(super) listener: Result<Option<&'a Listener>, &'a str>,
 }
 
 /// Whose tokens a session sends, and when.
@@ -58,8 +63,17 @@ pub(super) struct Actor {
 
 /// Plays `steps` and tells what happened.
 pub(super) async fn play(context: &Context<'_>, actor: &Actor, steps: &[Step]) -> Observation {
-    let mut session =
-        Session { context, actor, now: unix_now(), live: Vec::new(), marks: Vec::new(), said: 0, captured: None };
+    let address = context.listener.ok().flatten().map(|listener| listener.address(actor.seed));
+    let mut session = Session {
+        context,
+        actor,
+        now: unix_now(),
+        live: Vec::new(),
+        marks: Vec::new(),
+        said: 0,
+        captured: None,
+        address,
+    };
     for (index, step) in steps.iter().enumerate() {
         session.step(index, step).await;
     }
@@ -69,7 +83,8 @@ pub(super) async fn play(context: &Context<'_>, actor: &Actor, steps: &[Step]) -
         live.finish(finish).await;
         connections.push(live.log);
     }
-    Observation { began: session.now, connections, marks: session.marks }
+    // What comes to the listener may come late; it is written down when the run has ended.
+    Observation { began: session.now, connections, marks: session.marks, fetches: None }
 }
 
 /// Seconds since 1970.
@@ -85,18 +100,24 @@ struct Session<'a> {
     marks: Vec<Mark>,
     said: usize,
     captured: Option<Vec<u8>>,
+    /// What `${listener}` stands for.
+    address: Option<String>,
 }
 
 impl Session<'_> {
     async fn step(&mut self, index: usize, step: &Step) {
-        let opens = matches!(step, Step::Open(_) | Step::Http(_));
+        let opens = matches!(step, Step::Open(_) | Step::Http(_) | Step::Hello(_));
         let connection = if opens { self.live.len() } else { self.find(step.on()).unwrap_or(usize::MAX) };
         let from = if opens { 0 } else { self.live.get(connection).map_or(0, |live| live.log.events.len()) };
         let mut said = Vec::new();
         let done = match step {
             Step::Open(open) => self.open(open).await,
             Step::Http(http) => self.http(http).await,
-            _ if connection == usize::MAX && !matches!(step, Step::Wait(_)) => {
+            Step::Hello(hello) => {
+                self.hello(*hello).await;
+                Ok(())
+            }
+            _ if connection == usize::MAX && !matches!(step, Step::Wait(_) | Step::Fetches(_)) => {
                 Err(Trouble::Fault(format!("no connection is called `{}`", step.on())))
             }
             Step::Say(say) => match too_much(say) {
@@ -124,6 +145,8 @@ impl Session<'_> {
                 self.live[connection].cut();
                 Ok(())
             }
+            // Looked at in the end.
+            Step::Fetches(_) => Ok(()),
         };
         let to = self.live.get(connection).map_or(0, |live| live.log.events.len());
         self.marks.push(Mark { step: index, connection, from, to, said, trouble: done.err() });
@@ -136,8 +159,15 @@ impl Session<'_> {
     fn mint(&self, recipe: &Recipe) -> Result<Option<Token>, Trouble> {
         let target = self.context.target;
         let templates = Templates::of(&target.profile);
-        let mint = target.mint(&templates, self.now, &self.actor.user, self.actor.seed);
+        let mint = Mint {
+            listener: self.address.as_deref(),
+            ..target.mint(&templates, self.now, &self.actor.user, self.actor.seed)
+        };
         let token = forge(recipe, &mint).map_err(|error| match error {
+            ForgeError::Undeclared("listener") => {
+                let why = self.context.listener.err().unwrap_or("the case does not say that it needs one");
+                Trouble::NotApplicable(format!("the harness has no listener: {why}"))
+            }
             ForgeError::SameKey | ForgeError::Undeclared(_) | ForgeError::NeedsKey(_) | ForgeError::Impossible(_) => {
                 Trouble::NotApplicable(error.to_string())
             }
@@ -164,14 +194,26 @@ impl Session<'_> {
             on: open.carry.on.as_ref().unwrap_or(&self.actor.carrier),
             token: token.as_ref().and_then(Token::bytes),
         };
-        let opening = carrier::place(&target.endpoint, &key, main, &open.carry, &also, &open.request);
+        let plain = match (open.request.plain, target.profile.plain_port) {
+            (true, Some(port)) => Some(Endpoint { tls: false, port, ..target.endpoint.clone() }),
+            (true, None) => return Err(Trouble::NotApplicable("the profile declares no `plain_port`".to_owned())),
+            (false, _) => None,
+        };
+        let door = Door::of(target);
+        let door = match (&plain, &open.request.server_name) {
+            (Some(endpoint), _) => door.side(endpoint),
+            (None, Some(name)) => door.named(name),
+            (None, None) => door,
+        };
+        let endpoint = plain.as_ref().unwrap_or(&target.endpoint);
+        let opening = carrier::place(endpoint, &key, main, &open.carry, &also, &open.request);
 
         let word = self.next_word();
         let eager = matches!(open.expect, Expect::Admitted | Expect::Either | Expect::Survives);
-        let mut live = self.attempt(open, &opening, &word, eager).await;
+        let mut live = self.attempt(open, &door, &opening, &word, eager).await;
         if eager && open.expect != Expect::Admitted && outcome_is_drop(&live.log) {
             // The probe may have met a socket that the server had closed, and its reset swallowed the close frame.
-            live = self.attempt(open, &opening, &word, false).await;
+            live = self.attempt(open, &door, &opening, &word, false).await;
         }
         live.log.key = Some(key);
         live.log.token = token;
@@ -180,8 +222,8 @@ impl Session<'_> {
     }
 
     /// Dials, sends the opening and observes what comes of it.
-    async fn attempt(&self, open: &Open, opening: &Opening, word: &str, eager: bool) -> Live {
-        let mut live = Live::dial(&open.name, &self.context.target.endpoint, self.context.deadlines.dial).await;
+    async fn attempt(&self, open: &Open, door: &Door<'_>, opening: &Opening, word: &str, eager: bool) -> Live {
+        let mut live = Live::dial(&open.name, door, self.context.deadlines.dial).await;
         let mut bytes = opening.to_bytes();
         live.log.sent.clone_from(&bytes);
         for text in &open.request.early {
@@ -367,6 +409,19 @@ impl Session<'_> {
         self.live.iter().rposition(|live| live.log.name == name)
     }
 
+    /// Greets the endpoint in an old version of TLS and reads the first answer.
+    async fn hello(&mut self, hello: Hello) {
+        let target = self.context.target;
+        let mut live = Live::dial("hello", &Door::of(target).by_hand(), self.context.deadlines.dial).await;
+        let deadline = self.deadline();
+        live.write(&client_hello(hello.version, &target.endpoint.host, self.actor.seed), deadline).await;
+        let begun = Instant::now();
+        if live.next(deadline).await == Looked::Silence {
+            live.note_silence(begun.elapsed());
+        }
+        self.live.push(live);
+    }
+
     async fn http(&mut self, http: &Http) -> Result<(), Trouble> {
         let Some(declared) = self.context.target.profile.http.get(&http.endpoint) else {
             return Err(Trouble::NotApplicable(format!("the profile declares no endpoint `{}`", http.endpoint)));
@@ -377,7 +432,7 @@ impl Session<'_> {
         };
         let endpoint = &self.context.target.endpoint;
         let opening = request(endpoint.host_header(), declared, http, bearer.as_ref());
-        let mut live = Live::dial("http", endpoint, self.context.deadlines.dial).await;
+        let mut live = Live::dial("http", &Door::of(self.context.target), self.context.deadlines.dial).await;
         let bytes = opening.to_bytes();
         let deadline = self.deadline();
         live.write(&bytes, deadline).await;

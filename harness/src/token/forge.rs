@@ -67,6 +67,7 @@ fn scope(mint: &Mint<'_>, ops: &[Op]) -> Result<Scope, ForgeError> {
         jti: hex("jti"),
         audience: mint.audience.map(str::to_owned),
         issuer: mint.issuer.map(str::to_owned),
+        listener: mint.listener.map(str::to_owned),
         leeway: mint.declared.leeway,
         skew: mint.declared.skew,
         max_token_age: mint.declared.max_token_age,

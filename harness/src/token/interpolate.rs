@@ -7,7 +7,7 @@ use std::fmt;
 use serde_json::{Map, Number, Value};
 
 /// Every name that may stand in `${...}`.
-pub const KNOWN_NAMES: [&str; 11] = [
+pub const KNOWN_NAMES: [&str; 12] = [
     "now",
     "ms",
     "user",
@@ -15,6 +15,7 @@ pub const KNOWN_NAMES: [&str; 11] = [
     "jti",
     "audience",
     "issuer",
+    "listener",
     "leeway",
     "skew",
     "max_token_age",
@@ -88,6 +89,7 @@ pub(crate) struct Scope {
     pub(crate) jti: String,
     pub(crate) audience: Option<String>,
     pub(crate) issuer: Option<String>,
+    pub(crate) listener: Option<String>,
     pub(crate) leeway: Option<f64>,
     pub(crate) skew: f64,
     pub(crate) max_token_age: Option<f64>,
@@ -181,6 +183,7 @@ impl Scope {
             "jti" => Some(self.jti.clone()),
             "audience" => Some(self.audience.clone().ok_or(ForgeError::Undeclared("audience"))?),
             "issuer" => Some(self.issuer.clone().ok_or(ForgeError::Undeclared("issuer"))?),
+            "listener" => Some(self.listener.clone().ok_or(ForgeError::Undeclared("listener"))?),
             _ => None,
         };
         if let Some(text) = text {
@@ -316,6 +319,7 @@ mod tests {
             jti: "j".into(),
             audience: None,
             issuer: Some("https://issuer.example".into()),
+            listener: None,
             leeway: Some(5.0),
             skew: 0.0,
             max_token_age: None,

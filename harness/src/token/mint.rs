@@ -29,6 +29,8 @@ pub struct Mint<'a> {
     pub audience: Option<&'a str>,
     /// What `${issuer}` means.
     pub issuer: Option<&'a str>,
+    /// What `${listener}` means: an address of the harness that the target can reach.
+    pub listener: Option<&'a str>,
     /// Numbers that the profile declares.
     pub declared: Declared,
 }

@@ -1,4 +1,4 @@
-//! The wire: opening requests, answers and frames as bytes, legal or illegal.
+//! The wire: opening requests, answers, frames and old greetings as bytes, legal or illegal.
 //!
 //! Everything here is a total function between bytes and plain values. Nothing is refused because it breaks a rule:
 //! illegal input is data, and what the server really sent is kept whatever a library would think of it. No sockets.
@@ -6,3 +6,4 @@
 pub mod answer;
 pub mod frame;
 pub mod opening;
+pub mod tls;
