@@ -13,6 +13,7 @@ use crate::auth_service;
 use crate::carrier::{self, Carried, Places};
 use crate::fault::Fault;
 use crate::faulty;
+use crate::fetch;
 use crate::gate::{Bearer, Refusal, RequestHints};
 use crate::hub::Seat;
 use crate::refusal::Denial;
@@ -76,7 +77,8 @@ async fn verify(app: &App, carried: &Carried, hints: &RequestHints) -> Result<Be
             auth_service::Word::Spoken(verdict) => return verdict,
         }
     }
-    app.gate.admit_with(token, app.now(), hints).map_err(Denial::Token)
+    let hints = fetch::with_keys(app.config.fault, token, hints).await;
+    app.gate.admit_with(token, app.now(), &hints).map_err(Denial::Token)
 }
 
 /// Counted only after the token was believed, or anyone could use up the connections of anyone.

@@ -252,6 +252,11 @@ faults! {
         DiesAfterBadToken = "dies-after-bad-token",
         WorkerRestart = "worker-restart",
     }
+    "KEY" {
+        FollowsJku = "follows-jku",
+        FollowsX5u = "follows-x5u",
+        FetchesJkuButRefuses = "fetches-jku-but-refuses",
+    }
     "TLS" {
         PlainPortServes = "plain-port-serves",
         ExpiredCertificate = "expired-certificate",

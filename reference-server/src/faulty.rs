@@ -97,6 +97,7 @@ pub(crate) fn hints(dialect: Dialect, places: Places<'_>) -> RequestHints {
         second_carrier: dialect.token_in_header()
             && places.headers.contains_key(AUTHORIZATION)
             && parameter(places.query, "token").is_none_or(str::is_empty),
+        fetched: Vec::new(),
     }
 }
 

@@ -28,6 +28,7 @@ mod config;
 mod dialect;
 pub mod fault;
 mod faulty;
+mod fetch;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gate;

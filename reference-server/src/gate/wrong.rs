@@ -350,6 +350,21 @@ impl Gate {
 
     // The signature.
 
+    /// Believes a signature by a key that was found where the token itself points.
+    pub(super) fn believes_fetched(&self, compact: &Compact<'_>, header: &Header, hints: &RequestHints) -> bool {
+        if !self.has(Fault::FollowsJku) && !self.has(Fault::FollowsX5u) {
+            return false;
+        }
+        let named = header.members.get("alg").and_then(Value::as_str).and_then(|name| name.parse::<Algorithm>().ok());
+        let (Some(algorithm), Ok(signature)) = (named, jws::decode(compact.signature.unwrap_or_default())) else {
+            return false;
+        };
+        hints.fetched.iter().any(|key| {
+            (DEFAULT_PROVIDER.verifier_factory)(&algorithm, key)
+                .is_ok_and(|verifier| verifier.verify(compact.signed, &signature).is_ok())
+        })
+    }
+
     /// Believes a signature that does not match.
     pub(super) fn believes_anyway(&self, compact: &Compact<'_>, signature: &[u8], hints: &RequestHints) -> bool {
         if self.has(Fault::IgnoresSignature) {

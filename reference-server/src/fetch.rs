@@ -1,0 +1,82 @@
+//! Faults that fetch what a token points at. The right server fetches nothing and never comes here.
+//!
+//! Bounded in time and bytes, and only from this machine: a server that is wrong on purpose must not be sent out into a
+//! network.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::DecodingKey;
+use jsonwebtoken::jwk::JwkSet;
+use serde_json::{Map, Value};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::fault::Fault;
+use crate::gate::RequestHints;
+
+/// More is no key.
+const ANSWER_BYTES: u64 = 64 * 1024;
+/// Longest wait for one.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The hints, with the keys that a fault fetches for this token.
+pub(crate) async fn with_keys<'h>(
+    fault: Option<Fault>,
+    token: &[u8],
+    hints: &'h RequestHints,
+) -> Cow<'h, RequestHints> {
+    let mut fetched = Vec::new();
+    for (member, read) in [("jku", key_set as fn(&[u8]) -> Vec<DecodingKey>), ("x5u", certificate)] {
+        let follows = match fault {
+            Some(Fault::FollowsJku) => member == "jku",
+            Some(Fault::FollowsX5u) => member == "x5u",
+            Some(Fault::FetchesJkuButRefuses) => true,
+            _ => false,
+        };
+        if follows && let Some(body) = fetch(token, member).await {
+            fetched.extend(read(&body));
+        }
+    }
+    if fetched.is_empty() {
+        return Cow::Borrowed(hints);
+    }
+    Cow::Owned(RequestHints { fetched, ..hints.clone() })
+}
+
+/// What stands at the address in this member of the header.
+async fn fetch(token: &[u8], member: &str) -> Option<Vec<u8>> {
+    let header = token.split(|byte| *byte == b'.').next()?;
+    let header: Map<String, Value> = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).ok()?).ok()?;
+    let url = header.get(member)?.as_str()?;
+    tokio::time::timeout(PATIENCE, get(url)).await.ok()?
+}
+
+/// Asks for a URL in plain HTTP. No name is looked up, and only this machine is asked.
+async fn get(url: &str) -> Option<Vec<u8>> {
+    let rest = url.strip_prefix("http://")?;
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let address: SocketAddr = authority.parse().ok()?;
+    if !address.ip().is_loopback() || !path.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return None;
+    }
+    let mut stream = TcpStream::connect(address).await.ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {authority}\r\nAccept: */*\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = Vec::new();
+    stream.take(ANSWER_BYTES).read_to_end(&mut answer).await.ok()?;
+    let body = answer.windows(4).position(|end| end == b"\r\n\r\n")? + 4;
+    answer.starts_with(b"HTTP/1.1 200 ").then(|| answer.split_off(body))
+}
+
+fn key_set(body: &[u8]) -> Vec<DecodingKey> {
+    let keys = serde_json::from_slice::<JwkSet>(body).map(|set| set.keys).unwrap_or_default();
+    keys.iter().filter_map(|key| DecodingKey::from_jwk(key).ok()).collect()
+}
+
+fn certificate(body: &[u8]) -> Vec<DecodingKey> {
+    DecodingKey::from_rsa_pem(body).into_iter().collect()
+}
