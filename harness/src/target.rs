@@ -102,6 +102,8 @@ impl Target {
         let endpoint = Endpoint::parse(url)?;
         // An authority that cannot be read is a mistake, whether it is needed or not.
         let trust = if endpoint.tls || profile.ca.is_some() { Some(trust(profile.ca.as_deref())?) } else { None };
+        // A token must not be given to whom nobody vouches for. On this machine there is no way in between to fear.
+        let trust = trust.map(|trust| trust.strict(!endpoint.is_local()));
         let mut secrets = Vec::new();
         let keys = keyring(&profile, &mut secrets)?;
         let algorithm = algorithm(profile.algorithm.as_deref(), &keys)?;

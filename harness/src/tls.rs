@@ -23,16 +23,20 @@ pub struct Trust {
     provider: Arc<CryptoProvider>,
     /// None where nobody is trusted.
     verifier: Option<Arc<WebPkiServerVerifier>>,
+    strict: bool,
 }
 
 impl fmt::Debug for Trust {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Trust").field("anyone", &self.verifier.is_some()).finish_non_exhaustive()
+        f.debug_struct("Trust")
+            .field("anyone", &self.verifier.is_some())
+            .field("strict", &self.strict)
+            .finish_non_exhaustive()
     }
 }
 
 impl Trust {
-    /// The authorities of this machine and those in `pem`, a text of certificates.
+    /// The authorities of this machine and those in `pem`, a text of certificates. Strict.
     ///
     /// # Errors
     ///
@@ -54,21 +58,30 @@ impl Trust {
         }
         let provider = Arc::new(aws_lc_rs::default_provider());
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build().ok();
-        Ok(Self { provider, verifier })
+        Ok(Self { provider, verifier, strict: true })
     }
 
-    /// What a client needs to greet `host`, by the server name `named`: none sends no name. `strict` ends the handshake
-    /// when the certificate does not hold for `host`.
+    /// Whether a certificate that does not hold ends the handshake. Otherwise it is only told.
+    #[must_use]
+    pub fn strict(self, strict: bool) -> Self {
+        Self { strict, ..self }
+    }
+
+    pub(crate) fn is_strict(&self) -> bool {
+        self.strict
+    }
+
+    /// What a client needs to greet `host`, by the server name `named`: none sends no name.
     ///
     /// # Errors
     ///
     /// When `host` or `named` can be no server name.
-    pub(crate) fn greeting(&self, host: &str, named: Option<&str>, strict: bool) -> Result<Greeting, String> {
+    pub(crate) fn greeting(&self, host: &str, named: Option<&str>) -> Result<Greeting, String> {
         let name = |text: &str| {
             ServerName::try_from(text.to_owned()).map_err(|_| format!("`{text}` is neither a host name nor an address"))
         };
         let (host, server_name) = (name(host)?, name(named.unwrap_or(host))?);
-        let check = Arc::new(Check { trust: self.clone(), host, strict, found: Mutex::new(None) });
+        let check = Arc::new(Check { trust: self.clone(), host, found: Mutex::new(None) });
         let versions =
             ClientConfig::builder_with_provider(Arc::clone(&self.provider)).with_safe_default_protocol_versions();
         let mut config = versions
@@ -104,7 +117,6 @@ impl Greeting {
 struct Check {
     trust: Trust,
     host: ServerName<'static>,
-    strict: bool,
     found: Mutex<Option<Result<(), String>>>,
 }
 
@@ -123,7 +135,7 @@ impl ServerCertVerifier for Check {
         };
         let found = verified.as_ref().map(|_| ()).map_err(flaw);
         *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
-        if self.strict { verified } else { Ok(ServerCertVerified::assertion()) }
+        if self.trust.strict { verified } else { Ok(ServerCertVerified::assertion()) }
     }
 
     fn verify_tls12_signature(

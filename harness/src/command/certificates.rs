@@ -11,15 +11,19 @@ use gatecrash_reference_server::Tls;
 
 /// What was made.
 #[derive(Debug)]
-pub(super) struct Certificates {
+pub struct Certificates {
     /// The certificate of the authority, in PEM.
-    pub(super) authority: String,
+    pub authority: String,
     /// What the server shows.
-    pub(super) server: Tls,
+    pub server: Tls,
 }
 
-/// Makes a certificate for `host` and this machine, whose time is over if it is to be `expired`.
-pub(super) fn make(host: &str, expired: bool) -> Result<Certificates, rcgen::Error> {
+/// Makes a certificate for `host` and the addresses of this machine, whose time is over if it is to be `expired`.
+///
+/// # Errors
+///
+/// When `host` can stand in no certificate, or the library cannot make a key.
+pub fn make(host: &str, expired: bool) -> Result<Certificates, rcgen::Error> {
     let mut authority = CertificateParams::new(Vec::new())?;
     authority.distinguished_name.push(DnType::CommonName, "gatecrash authority of one run");
     authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -28,10 +32,7 @@ pub(super) fn make(host: &str, expired: bool) -> Result<Certificates, rcgen::Err
     let authority_pem = authority.self_signed(&authority_key)?.pem();
     let issuer = Issuer::new(authority, authority_key);
 
-    let mut names: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
-    if !names.iter().any(|name| name == host) {
-        names.push(host.to_owned());
-    }
+    let names = [host, "127.0.0.1", "::1"].map(str::to_owned).to_vec();
     let mut server = CertificateParams::new(names)?;
     server.distinguished_name.push(DnType::CommonName, "gatecrash reference server");
     server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];

@@ -3,7 +3,7 @@
 //! The only room that knows the reference server: the library and the server meet on the wire.
 
 pub mod bundled_server;
-mod certificates;
+pub mod certificates;
 mod file;
 mod list;
 pub mod matrix;

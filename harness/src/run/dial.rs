@@ -80,9 +80,7 @@ pub(super) async fn dial(door: &Door<'_>) -> Result<(Stream, Option<Secured>), S
         Beginning::Named(name) => name,
         _ => Some(endpoint.host.as_str()),
     };
-    // A token must not be given to whom nobody vouches for. On this machine there is no way in between to fear.
-    let strict = !endpoint.is_local();
-    let greeting = trust.greeting(&endpoint.host, named, strict)?;
+    let greeting = trust.greeting(&endpoint.host, named)?;
     let connector = TlsConnector::from(greeting.config.clone());
     match connector.connect(greeting.server_name.clone(), stream).await {
         Ok(stream) => {
@@ -92,7 +90,7 @@ pub(super) async fn dial(door: &Door<'_>) -> Result<(Stream, Option<Secured>), S
             Ok((Stream::Tls(Box::new(stream)), Some(Secured { version, certificate })))
         }
         Err(error) => Err(match greeting.certificate() {
-            Some(Err(flaw)) if strict => format!(
+            Some(Err(flaw)) if trust.is_strict() => format!(
                 "the certificate of {} does not hold: {flaw}; no token is sent to whom nobody vouches for. If it is \
                  from an authority of your own, name that by `ca: FILE` in the profile or --ca FILE",
                 endpoint.host
