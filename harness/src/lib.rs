@@ -16,6 +16,7 @@ pub mod command;
 pub mod document;
 #[doc(hidden)]
 pub mod fuzzing;
+mod hex;
 pub mod judge;
 pub mod observation;
 pub mod outcome;

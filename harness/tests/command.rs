@@ -630,14 +630,16 @@ fn a_server_that_dies_in_the_middle_leaves_the_rest_open() {
 fn an_interrupt_tells_what_is_known() {
     // The valid token is served; whoever shows none or a bad one waits for ever.
     let server = StandIn::new(|stream, _, head| if is_unsigned(head) { swallow(stream) } else { serve(stream, head) });
-    interrupt(&server, 4);
+    interrupt(&server, 4, "INT");
     // A server that does not even answer the first control.
     let server = hostile_to_all("hangs after accept");
-    interrupt(&server, 1);
+    interrupt(&server, 1, "INT");
+    // A supervisor that ends the job gets the reports too.
+    interrupt(&server, 2, "TERM");
 }
 
-/// Interrupts a run after so many connections.
-fn interrupt(server: &StandIn, connections: usize) {
+/// Interrupts a run after so many connections, by this signal.
+fn interrupt(server: &StandIn, connections: usize, name: &str) {
     let url = server.url();
     let arguments = ["run", &url, "--profile", "mine.yaml", "--timeout-scale", "100", "--report", "json=r.json"];
     // With a declared echo nothing is waited for but what hangs.
@@ -645,7 +647,7 @@ fn interrupt(server: &StandIn, connections: usize) {
     let mut gatecrash = Gatecrash::new(&arguments).env("JWT", SECRET).file("mine.yaml", profile);
     let child = gatecrash.command.spawn().unwrap();
     server.wait_for(connections);
-    signal(&child, "INT");
+    signal(&child, name);
     let ended = Ended { output: wait(child), folder: gatecrash.folder };
     assert_eq!(ended.code(), 130, "{}", ended.all());
     assert!(ended.stdout().starts_with("interrupted; what was known by then follows"), "{}", ended.all());

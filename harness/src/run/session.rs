@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::connection::{Live, Step as Looked};
 use crate::carrier::{self, Placed};
 use crate::case::{Awaited, Close, Expect, FrameText, How, Http, Open, Say, Send, Step};
+use crate::hex;
 use crate::judge::{self, Learned, WORD_PREFIX};
 use crate::observation::{Assembler, Connection, Mark, Observation, Trouble, What};
 use crate::outcome::{self, Outcome};
@@ -597,9 +598,8 @@ fn fragments(text: &[u8], mask: [u8; 4]) -> Vec<u8> {
 
 fn written(text: &FrameText, mask: [u8; 4]) -> Result<Written, Trouble> {
     let one = match &text.hex {
-        Some(digits) => {
-            hex(digits).ok_or_else(|| Trouble::Fault(format!("`{digits}` is not an even number of hex digits")))?
-        }
+        Some(digits) => hex::read(digits)
+            .ok_or_else(|| Trouble::Fault(format!("`{digits}` is not an even number of hex digits")))?,
         None => text.text.clone().into_bytes(),
     };
     if one.len().checked_mul(text.times).is_none_or(|length| length > MAX_SAID_BYTES) {
@@ -619,14 +619,6 @@ fn written(text: &FrameText, mask: [u8; 4]) -> Result<Written, Trouble> {
         length,
         payload: one.repeat(text.times),
     })
-}
-
-fn hex(digits: &str) -> Option<Vec<u8>> {
-    let digits: String = digits.split_whitespace().collect();
-    if !digits.len().is_multiple_of(2) || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    (0..digits.len()).step_by(2).map(|start| u8::from_str_radix(&digits[start..start + 2], 16).ok()).collect()
 }
 
 /// The request to a declared endpoint, with what the case changes about it.
