@@ -18,6 +18,7 @@ pub mod document;
 pub mod fuzzing;
 mod hex;
 pub mod judge;
+pub mod need;
 pub mod observation;
 pub mod outcome;
 pub mod plan;
