@@ -13,6 +13,7 @@ pub mod case;
 pub mod catalogue;
 #[cfg(feature = "command")]
 pub mod command;
+pub mod diagnosis;
 pub mod document;
 #[doc(hidden)]
 pub mod fuzzing;

@@ -64,6 +64,18 @@ pub fn read(notation: &str) -> Result<SecretBytes, SecretError> {
     decode(&bytes).map(SecretBytes).map_err(|how| SecretError(format!("the secret is not {how}")))
 }
 
+/// The text of a secret whose notation asks to decode it, before that; none where it does not ask.
+///
+/// # Errors
+///
+/// When the text cannot be had.
+pub fn undecoded(notation: &str) -> Result<Option<SecretBytes>, SecretError> {
+    match notation.split_once(':') {
+        Some(("hex" | "base64" | "base64url", rest)) => read(rest).map(Some),
+        _ => Ok(None),
+    }
+}
+
 type Decode = fn(&[u8]) -> Result<Vec<u8>, &'static str>;
 
 fn from_environment(name: &str) -> Result<Vec<u8>, SecretError> {

@@ -12,7 +12,7 @@ use crate::outcome::Outcome;
 use crate::profile::Carrier;
 use crate::secret::SecretBytes;
 use crate::target::Target;
-use crate::token::{Algorithm, Op, Recipe, default_claims};
+use crate::token::{Algorithm, KeyKind, default_claims};
 use crate::wire::answer::Head;
 
 /// The most attempts of one diagnosis. What one finds is confirmed by one more connection.
@@ -57,12 +57,10 @@ pub struct Attempt {
 pub struct Claims {
     /// What the server is then known to want: "the server ...".
     wants: &'static str,
-    /// What to write into the profile, where that helps.
-    write: Option<String>,
     /// Laid over the profile's own claims; `null` takes one away.
     over: Map<String, Value>,
-    /// Whether the header goes without `typ`.
-    without_typ: bool,
+    /// The same for the header.
+    header: Map<String, Value>,
 }
 
 impl Attempt {
@@ -70,37 +68,29 @@ impl Attempt {
     pub fn target(&self, target: &Target) -> Target {
         let mut target = target.clone();
         if let Some((_, secret)) = &self.secret {
-            target.secret = secret.clone();
+            target.keys = target.keys.with_secret(secret.expose());
+            target.secrets.push(secret.clone());
         }
         if let Some(carrier) = &self.carrier {
             let endpoint = &mut target.endpoint;
-            match carrier {
-                Carrier::Path if !endpoint.path.contains("{token}") => {
+            match (carrier, endpoint.path.contains("{token}")) {
+                (Carrier::Path, false) => {
                     endpoint.path = format!("{}/{{token}}", endpoint.bare_path().trim_end_matches('/'));
                 }
-                Carrier::Path => {}
-                _ => endpoint.path = if endpoint.path.contains("{token}") { endpoint.bare_path() } else { endpoint.path.clone() },
+                (Carrier::Path, true) | (_, false) => {}
+                (_, true) => endpoint.path = endpoint.bare_path(),
             }
             endpoint.carrier = carrier.is_in_url().then(|| carrier.clone());
             target.profile.carriers = vec![carrier.clone()];
         }
         if let Some(algorithm) = self.algorithm {
-            target.profile.algorithm = Some(algorithm.name().to_owned());
+            target.algorithm = algorithm;
         }
         if let Some(claims) = &self.claims {
             target.profile.claims.extend(claims.over.clone());
+            target.profile.header.extend(claims.header.clone());
         }
         target
-    }
-
-    /// The token of this attempt.
-    pub fn token(&self) -> Recipe {
-        match &self.claims {
-            Some(claims) if claims.without_typ => {
-                Recipe { forge: vec![Op::Header(Map::from_iter([("typ".to_owned(), Value::Null)]))], ..Recipe::default() }
-            }
-            _ => Recipe::default(),
-        }
     }
 }
 
@@ -109,18 +99,15 @@ impl Attempt {
 /// `text` is the secret before it was decoded, where the profile asks for that. Each way is tried by itself; then the
 /// common mistakes are tried in pairs. Paths are not guessed.
 pub fn attempts(target: &Target, text: Option<&SecretBytes>) -> Vec<Attempt> {
-    let algorithm = target.profile.algorithm.as_deref().unwrap_or("HS256");
-    let is_hmac = algorithm.starts_with("HS");
-    let secrets = if is_hmac { spellings(&target.secret, text) } else { Vec::new() };
+    let secret = target.keys.secret().filter(|_| target.algorithm.key_kind() == KeyKind::Secret);
+    let secrets = secret.map(|secret| spellings(secret, text)).unwrap_or_default();
     let secrets: Vec<Attempt> =
         secrets.into_iter().map(|secret| Attempt { secret: Some(secret), ..Attempt::default() }).collect();
-    let carriers: Vec<Attempt> = carriers(target)
-        .into_iter()
-        .map(|carrier| Attempt { carrier: Some(carrier), ..Attempt::default() })
-        .collect();
+    let carriers: Vec<Attempt> =
+        carriers(target).into_iter().map(|carrier| Attempt { carrier: Some(carrier), ..Attempt::default() }).collect();
     let algorithms: Vec<Attempt> = [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512]
         .into_iter()
-        .filter(|other| is_hmac && other.name() != algorithm)
+        .filter(|other| secret.is_some() && *other != target.algorithm)
         .map(|algorithm| Attempt { algorithm: Some(algorithm), ..Attempt::default() })
         .collect();
     let claims: Vec<Attempt> =
@@ -186,6 +173,8 @@ fn carriers(target: &Target) -> Vec<Carrier> {
     let mut all = vec![query("token"), Carrier::Authorization("Bearer".to_owned()), Carrier::Path];
     all.extend(["access_token", "jwt", "auth"].map(query));
     all.extend(["token", "access_token", "jwt", "session"].map(cookie));
+    let offer = |list: &[&str]| Carrier::Subprotocol(list.iter().map(|one| (*one).to_owned()).collect());
+    all.extend([offer(&["bearer", "{token}"]), offer(&["access_token", "{token}"]), offer(&["{token}"])]);
     all.retain(|carrier| target.profile.carriers.first() != Some(carrier));
     all
 }
@@ -196,12 +185,7 @@ fn claims(target: &Target) -> Vec<Claims> {
         Value::Object(members) => members,
         _ => Map::new(),
     };
-    let with = |wants, over: Value| Claims {
-        wants,
-        write: Some(format!("claims: {over}")),
-        over: members(over),
-        without_typ: false,
-    };
+    let with = |wants, over: Value| Claims { wants, over: members(over), header: Map::new() };
     // Only the claims that are named here and those that the profile asks for.
     let only = |wants, kept: &[&str]| {
         let others = default_claims();
@@ -218,15 +202,15 @@ fn claims(target: &Target) -> Vec<Claims> {
         with("wants digits as sub", json!({ "sub": "1" })),
         Claims {
             wants: "refuses a header with typ, although RFC 7519 §5.1 has it ignored",
-            write: None,
             over: Map::new(),
-            without_typ: true,
+            header: Map::from_iter([("typ".to_owned(), Value::Null)]),
         },
     ]
 }
 
-/// What an attempt that was admitted shows. `forged` is what came of the same with another secret.
-pub fn confirmed(attempt: &Attempt, target: &Target, observed: &str, forged: &Outcome) -> Finding {
+/// What an attempt that was admitted shows, after `first` was all that came of the profile as it stands. `forged` is
+/// what came of the same with a wrong key.
+pub fn confirmed(attempt: &Attempt, target: &Target, first: &Outcome, forged: Option<&Outcome>) -> Finding {
     let mut parts = Vec::new();
     if let Some((spelling, _)) = &attempt.secret {
         parts.push(spelled(*spelling, target));
@@ -243,6 +227,10 @@ pub fn confirmed(attempt: &Attempt, target: &Target, observed: &str, forged: &Ou
             Carrier::Cookie(name) => format!(
                 "the server reads the token from the cookie `{name}`: use {url} with --carrier cookie:{name}, or write `carriers: [{{ cookie: {name} }}]`"
             ),
+            Carrier::Subprotocol(list) => {
+                let list = list.join("\", \"");
+                format!("the server reads the token from `Sec-WebSocket-Protocol`: use {url}, and write `carriers: [{{ subprotocol: [\"{list}\"] }}]`")
+            }
         });
     }
     if let Some(algorithm) = attempt.algorithm {
@@ -250,20 +238,25 @@ pub fn confirmed(attempt: &Attempt, target: &Target, observed: &str, forged: &Ou
         parts.push(format!("the server wants tokens of {name}: write `algorithm: {name}`"));
     }
     if let Some(claims) = &attempt.claims {
-        let mut part = format!("the server {}", claims.wants);
-        if let Some(write) = &claims.write {
-            let _ = write!(part, ": write `{write}`");
-        }
-        parts.push(part);
+        let (key, members) = if claims.over.is_empty() { ("header", &claims.header) } else { ("claims", &claims.over) };
+        parts.push(format!("the server {}: write `{key}: {}`", claims.wants, Value::Object(members.clone())));
     }
     let mut advice = parts.join("; and ");
-    let cause = if forged.is_refused() {
-        Cause::Profile
-    } else {
-        let _ = write!(advice, ". But there it is no gate: a token signed with another secret got the same ({forged})");
-        Cause::Anybody
+    let cause = match forged {
+        Some(forged) if forged.is_served() => {
+            // What opened the gate was then not what was changed.
+            advice = format!(
+                "the server lets anybody in: a token signed with a wrong key is admitted too ({forged}), where {advice}"
+            );
+            Cause::Anybody
+        }
+        Some(forged) if forged.is_refused() => Cause::Profile,
+        _ => {
+            advice.push_str("; whether a forged token is refused there could not be seen");
+            Cause::Profile
+        }
     };
-    Finding { cause, observed: observed.to_owned(), advice }
+    Finding { cause, observed: first.to_string(), advice }
 }
 
 fn spelled(spelling: Spelling, target: &Target) -> String {
@@ -328,7 +321,7 @@ pub fn answer(target: &Target, outcome: &Outcome, head: Option<&Head>, peeked: &
             )
         }
         Outcome::NotHttp(_) => {
-            (Cause::NotHttp, "what listens there does not speak HTTP or no WebSocket: check host and port".to_owned())
+            (Cause::NotHttp, "what listens there speaks neither HTTP nor WebSocket as a client could read it: check host and port".to_owned())
         }
         Outcome::Throttled(_) => {
             let wait = header("retry-after");
@@ -356,7 +349,10 @@ pub fn nothing_found(target: &Target, outcome: &Outcome, tried: usize) -> Findin
     let (cause, mut advice) = match outcome {
         Outcome::RefusedHttp(404) => (
             Cause::Endpoint,
-            format!("nothing is served at {} (HTTP 404), or whoever is not let in is told so: check the path", target.endpoint.path),
+            format!(
+                "nothing is served at {} (HTTP 404), or whoever is not let in is told so: check the path",
+                target.endpoint.path
+            ),
         ),
         Outcome::ServerError(_) => {
             (Cause::ServerError, "the server fails on a valid token: its log tells why".to_owned())

@@ -91,7 +91,7 @@ fn refused(seen: &Lost, last: &Outcome) -> (Cause, String) {
                           the secret was changed while the run was on; run again with the new one";
             (Cause::SecretRotated, advice.to_owned())
         }
-        Some(bare) if bare == last && !like_forged && !seen.forged.is_empty() => {
+        Some(bare) if bare == last && seen.forged.iter().any(|forged| forged != last) => {
             let advice = "from now on everybody is refused, with or without a token, and not as forged tokens were \
                           before: this address is locked out; lift the lock-out for it while the run is on";
             (Cause::LockOut, advice.to_owned())
@@ -225,7 +225,11 @@ mod tests {
             ..Lost::default()
         };
         let advice = lost(&seen).advice;
-        assert!(advice.starts_with("the server stopped admitting user `alice` after forged tokens that name it (a lock-out)"), "{advice}");
+        assert!(
+            advice
+                .starts_with("the server stopped admitting user `alice` after forged tokens that name it (a lock-out)"),
+            "{advice}"
+        );
         let seen = Lost {
             tries: vec![Outcome::Throttled("HTTP 429".to_owned())],
             retry_after: Some(Duration::from_secs(60)),
