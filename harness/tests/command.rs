@@ -589,6 +589,38 @@ fn a_server_that_is_hostile_to_everyone_ends_the_run_with_its_reason() {
 }
 
 #[test]
+fn a_secret_in_another_spelling_is_found_and_not_told() {
+    // The same bytes in base64 and as they are.
+    let (encoded, secret) =
+        ("a1g5LXJlY29nbmlzYWJsZS1ieXRlcy1vZi1hLXNlY3JldC0/Pg==", "kX9-recognisable-bytes-of-a-secret-?>");
+    let mut server = Gatecrash::new(&["serve", "--dialect", "shipvox", "--port", "0"]).env("JWT_SECRET_KEY", secret);
+    let mut child = server.command.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let url = line.trim().trim_start_matches("listening on ").to_owned();
+    let arguments = ["run", &url, "--secret-env", "JWT_SECRET", "--report", "json=r.json"];
+    let ended = Gatecrash::new(&arguments).env("JWT_SECRET", encoded).run();
+    assert_eq!(ended.code(), 3, "{}", ended.all());
+    let found = "the server takes the secret as base64: write `secret: base64:env:JWT_SECRET`";
+    assert!(ended.stdout().contains(&format!("  found     {found}\n")), "{}", ended.all());
+    let failure = &ended.json("r.json")["runs"][0]["failure"];
+    assert_eq!(
+        (&failure["kind"], &failure["cause"], &failure["advice"]),
+        (&"first-control".into(), &"profile".into(), &found.into())
+    );
+    for text in [ended.stdout(), ended.stderr(), ended.text("r.json")] {
+        assert!(!text.contains(encoded) && !text.contains(secret), "{text}");
+    }
+    // What it says is what helps.
+    let mut given = arguments.to_vec();
+    given.splice(2..4, ["--secret", "base64:env:JWT_SECRET"]);
+    let ended = Gatecrash::new(&given).env("JWT_SECRET", encoded).run();
+    signal(&child, "TERM");
+    wait(child);
+    assert_ne!(ended.code(), 3, "{}", ended.all());
+}
+
+#[test]
 fn a_server_that_admits_everyone_fails_the_run() {
     let server = StandIn::new(|stream, _, head| serve(stream, head));
     let ended = Gatecrash::against(&server, &["--case", "AUTH", "--report", "json=r.json"]).run();
