@@ -274,6 +274,8 @@ fn signal(weight: Weight, class: Class, run: &Run<'_>) -> Check {
         }
         _ => "HTTP 4xx, or close 1008, 1002, 1003, 1007, 3000, 3003 or 4000 to 4999".to_owned(),
     };
+    // A refusal that was not told is for `Deliberate` and `Prompt`; here it shows nothing.
+    let attempts: Vec<_> = attempts.into_iter().filter(|seen| told(seen.outcome).is_some()).collect();
     all(weight, &attempts, &expected, |seen| {
         let (by, number) = told(seen.outcome)?;
         let right = match (by, declared) {
@@ -281,6 +283,8 @@ fn signal(weight: Weight, class: Class, run: &Run<'_>) -> Check {
             (RefusesBy::Http, Some(Signal { http: Some(status), .. })) => number == *status,
             // The promised close code cannot be seen before an upgrade; `CloseReachesWire` says so once (R2).
             (RefusesBy::Http, _) => true,
+            // Nothing hides a status, so that a close frame breaks the promise of one.
+            (RefusesBy::Close, Some(Signal { http: Some(_), .. })) => false,
             (RefusesBy::Close, _) => {
                 matches!(number, 1008 | 1002 | 1003 | 1007 | 1000 | 1001 | 3000 | 3003 | 4000..=4999)
             }

@@ -199,7 +199,7 @@ pub async fn run(
                     || grade(trial, played, &view, target, &runner.learned, report.failure.as_ref(), lost.is_some());
                 // A mistake of ours in one case must not lose what the others came to.
                 let checks = std::panic::catch_unwind(AssertUnwindSafe(graded))
-                    .unwrap_or_else(|payload| judge::panicked(&trial.case.head, &panic_text(payload.as_ref())));
+                    .unwrap_or_else(|payload| judge::panicked(&trial.head(), &panic_text(payload.as_ref())));
                 match played.and_then(Played::not_applicable) {
                     Some(reason) if checks.is_empty() => entry.not_applicable(&redactor.clean(&reason)),
                     _ => entry.checks(checks, &cleaner),
@@ -231,7 +231,7 @@ fn grade(
     failure: Option<&Failure>,
     lost: bool,
 ) -> Vec<Check> {
-    let head = &trial.case.head;
+    let head = &trial.head();
     let mut checks = Vec::new();
     let several = trial.case.variants.len() > 1;
     for (index, variant) in trial.case.variants.iter().enumerate() {

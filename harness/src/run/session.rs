@@ -149,6 +149,13 @@ impl Session<'_> {
 
     async fn open(&mut self, open: &Open) -> Result<(), Trouble> {
         let target = self.context.target;
+        if let Some(algorithm) = open.token.genuine_algorithm()
+            && open.expect == Expect::Refused
+            && target.takes(algorithm)
+        {
+            let name = algorithm.name();
+            return Err(Trouble::NotApplicable(format!("the target takes tokens of {name}, and this is one")));
+        }
         let token = match (&self.captured, open.captured) {
             (Some(bytes), true) => Some(Token::new(bytes.clone())),
             (None, true) => return Err(Trouble::Fault("no earlier step captured a token".to_owned())),
