@@ -17,8 +17,10 @@ pub mod document;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod judge;
+pub mod mutation;
 pub mod observation;
 pub mod outcome;
+pub mod pages;
 pub mod plan;
 pub mod profile;
 pub mod redact;
