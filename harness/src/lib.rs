@@ -18,6 +18,7 @@ pub mod document;
 pub mod fuzzing;
 pub mod judge;
 pub mod mutation;
+pub mod need;
 pub mod observation;
 pub mod outcome;
 pub mod pages;

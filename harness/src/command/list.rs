@@ -3,9 +3,10 @@
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use crate::case::{Case, Need, Set};
+use crate::case::{Case, Set};
 use crate::catalogue::Catalogue;
 use crate::document::closest;
+use crate::need::Need;
 use crate::pages::{needs, word};
 use crate::report::Exit;
 use crate::verdict::{Level, Severity};
@@ -29,7 +30,7 @@ pub(super) struct List {
     /// Only cases that need this of the profile, such as `roles`; may be given again
     #[arg(long, value_name = "NEED", value_parser = one_of::<Need>)]
     needs: Vec<Need>,
-    /// How it is written
+    /// How it is written: one case a line, or an array of objects for machines
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
@@ -37,10 +38,8 @@ pub(super) struct List {
 /// How a list is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 enum Format {
-    /// One case a line, for people
     #[default]
     Text,
-    /// A JSON array of objects, for machines
     Json,
 }
 

@@ -1,12 +1,13 @@
 //! All about one case, for a terminal.
 
-use crate::case::{Body, Case, Over, Set};
+use crate::case::{Across, Body, Case, Over, Set};
 use crate::catalogue::{Catalogue, Weakness};
+use crate::need::Need;
 use crate::verdict::Level;
 
 use super::script::{Scene, Told, repeats};
 use super::text::Text;
-use super::{needs, word};
+use super::word;
 
 /// The rule, what is sent, what is right, the weakness and how to see it.
 pub fn explain(catalogue: &Catalogue, case: &Case) -> String {
@@ -52,16 +53,16 @@ fn unnamed(level: Level) -> &'static str {
 
 fn conditions(text: &mut Text, case: &Case) {
     let head = &case.head;
-    let unless: Vec<String> = head.unless.iter().map(word).collect();
-    if head.needs.is_empty() && unless.is_empty() && !head.alone {
+    let words = |needs: &[Need]| needs.iter().map(|need| need.words()).collect::<Vec<_>>().join(", ");
+    if head.needs.is_empty() && head.unless.is_empty() && !head.alone {
         return;
     }
     text.heading("When it applies");
     if !head.needs.is_empty() {
-        text.line(2, &format!("the profile must declare: {}", needs(case).join(", ")));
+        text.line(2, &format!("the profile must declare: {}", words(&head.needs)));
     }
-    if !unless.is_empty() {
-        text.line(2, &format!("not when the profile declares: {}", unless.join(", ")));
+    if !head.unless.is_empty() {
+        text.line(2, &format!("not when the profile declares: {}", words(&head.unless)));
     }
     if head.alone {
         text.line(2, "nothing else is in flight, and a valid token must be admitted before and after");
@@ -216,7 +217,8 @@ fn hunted(text: &mut Text, case: &Case, name: &str, weakness: &Weakness) {
     match &weakness.not_seeded {
         None => {
             text.heading("See it fail");
-            text.line(2, &format!("gatecrash run --fault {name} --case {}", case.head.code));
+            let by_http = if asks_about_http(case) { " --refusal http" } else { "" };
+            text.line(2, &format!("gatecrash run --fault {name} --case {}{by_http}", case.head.code));
         }
         Some(why) => {
             text.heading("See it");
@@ -224,6 +226,11 @@ fn hunted(text: &mut Text, case: &Case, name: &str, weakness: &Weakness) {
             text.line(2, &format!("the reference server cannot have this weakness: {why}"));
         }
     }
+}
+
+/// Whether the case looks at refusals that come before the upgrade, where the bundled server refuses after it.
+fn asks_about_http(case: &Case) -> bool {
+    case.variants.iter().any(|variant| matches!(variant.body, Body::Across(Across::NotSuccess | Across::Challenge)))
 }
 
 #[cfg(test)]

@@ -1,19 +1,22 @@
 //! Steps in words: what each sends, and what it asks for. The target is made up; its profile declares what the case
 //! needs.
 
+use std::sync::OnceLock;
+
 use crate::carrier::{self, Placed};
 use crate::case::{
-    Across, Alive, Answer, Await, Awaited, Case, Close, Encoding, FrameText, Hear, How, Http, Issued, Lint, Need, Open,
-    Say, Send, Stamp, Step,
+    Across, Alive, Answer, Await, Awaited, Case, Close, Encoding, FrameText, Hear, How, Http, Issued, Lint, Open, Say,
+    Send, Stamp, Step,
 };
 use crate::catalogue::Catalogue;
 use crate::judge;
-use crate::profile::{Carrier, Class, HttpEndpoint, Profile, Roles};
+use crate::need::Need;
+use crate::profile::{Carrier, Class, HttpEndpoint, Issuer, Profile, Roles, TokenProfile};
 use crate::run;
-use crate::target::Endpoint;
+use crate::target::{Endpoint, OtherIssuer, Target, Templates};
 use crate::token::{
-    Algorithm, Declared, ForgeError, KeyKind, Keyring, Mint, Op, PrivateKey, Recipe, RoleRule, Rules, Token,
-    default_header, forge, oracle,
+    Algorithm, ForgeError, IdentityRule, KeyKind, Keyring, Mint, Op, PrivateKey, Recipe, RoleRule, Rules, Token,
+    TypRule, forge, oracle,
 };
 use crate::verdict::Level;
 use crate::wire::frame::{self, Written};
@@ -27,6 +30,8 @@ const NOW: f64 = 1_750_000_000.0;
 const USER: &str = "alice";
 /// Signs its tokens. It guards nothing.
 const SECRET: &[u8] = b"a secret that is used for explanations only";
+/// Signs the tokens of the other issuer that it trusts.
+const OTHERS: &[u8] = b"a secret that another issuer uses for explanations only";
 /// The secret it has retired.
 const RETIRED: &[u8] = b"a secret that was used for explanations once";
 /// A masking key, the one of the examples in RFC 6455 §5.7.
@@ -83,42 +88,47 @@ pub(super) fn repeats(told: &[Told], index: usize) -> Option<(usize, usize)> {
 #[derive(Debug)]
 pub(super) struct Scene<'a> {
     catalogue: &'a Catalogue,
-    profile: Profile,
-    endpoint: Endpoint,
+    target: Target,
     carrier: Carrier,
-    keys: Keyring,
-    algorithm: Algorithm,
     rules: Rules,
 }
 
-impl<'a> Scene<'a> {
-    pub(super) fn of(case: &Case, catalogue: &'a Catalogue) -> Self {
-        let needs = |need: Need| case.head.needs.contains(&need);
-        let carrier = if needs(Need::PathCarrier) {
-            Carrier::Path
-        } else if needs(Need::HeaderCarrier) && !needs(Need::TwoCarriers) {
-            Carrier::Authorization("Bearer".to_owned())
-        } else if needs(Need::CookieCarrier) && !needs(Need::TwoCarriers) {
-            Carrier::Cookie("session".to_owned())
-        } else {
-            Carrier::Query("token".to_owned())
-        };
-        let path = if carrier == Carrier::Path { "/ws/{token}" } else { "/ws" };
-        let endpoint = Endpoint {
-            tls: false,
-            host: "server".to_owned(),
-            port: 80,
-            path: path.to_owned(),
-            query: String::new(),
-            carrier: Some(carrier.clone()),
-        };
-        let mut profile = Profile::default();
-        for name in ["personal-assistant", "shipvox", "omni2"] {
-            for (name, endpoint) in Profile::preset(name).unwrap_or_default().http {
-                profile.http.entry(name).or_insert(endpoint);
-            }
+/// The carrier of a target that has what the case needs.
+fn carrier_for(case: &Case) -> Carrier {
+    let needs = |need: Need| case.head.needs.contains(&need);
+    let alone = !needs(Need::TwoCarriers);
+    if needs(Need::PathCarrier) {
+        Carrier::Path
+    } else if needs(Need::HeaderCarrier) && alone {
+        Carrier::Authorization("Bearer".to_owned())
+    } else if needs(Need::CookieCarrier) && alone {
+        Carrier::Cookie("session".to_owned())
+    } else if needs(Need::SubprotocolCarrier) && alone {
+        Carrier::Subprotocol(vec!["app".to_owned(), "bearer.{token}".to_owned()])
+    } else {
+        Carrier::Query("token".to_owned())
+    }
+}
+
+/// Declares what a case needs, as far as it shows in what is sent.
+fn declare(profile: &mut Profile, need: Need) {
+    match need {
+        Need::Algorithms => profile.algorithms = Some(vec!["HS256".to_owned()]),
+        Need::Kid => profile.kid = Some("key-1".to_owned()),
+        Need::Leeway | Need::NoLeeway => profile.leeway = Some(0),
+        Need::RequireExp => profile.require_exp = Some(true),
+        Need::OptionalExp => profile.require_exp = Some(false),
+        Need::MaxTokenAge => profile.max_token_age = Some(3600),
+        Need::MaxTokenLifetime => profile.max_token_lifetime = Some(3600),
+        Need::Audience => profile.audience = Some("https://server.example".to_owned()),
+        Need::Issuer | Need::SecondIssuer => profile.issuer = Some("https://issuer.example".to_owned()),
+        Need::Rfc9068 => profile.profile = Some(TokenProfile::Rfc9068),
+        Need::TokenType | Need::TypPolicy => profile.token_type = Some("app+jwt".to_owned()),
+        Need::RefreshMarker => {
+            profile.refresh_marker.insert("token_use".to_owned(), "refresh".into());
         }
-        if needs(Need::Roles) || needs(Need::DefaultRole) {
+        Need::RequiredScope => profile.required_scope = Some("socket".to_owned()),
+        Need::Roles | Need::DefaultRole => {
             profile.roles = Some(Roles {
                 claim: "role".to_owned(),
                 allowed: ["admin", "developer", "dba"].map(str::to_owned).to_vec(),
@@ -126,20 +136,90 @@ impl<'a> Scene<'a> {
                 default: Some("read_only".to_owned()),
             });
         }
-        let algorithm = Algorithm::HS256;
-        let keys = Keyring::new().with_secret(SECRET).with_retired_secret(RETIRED);
-        let mut rules = Rules::new(&keys, algorithm);
-        rules.algorithms = needs(Need::Algorithms).then(|| vec![algorithm]);
-        rules.leeway = (needs(Need::NoLeeway) || needs(Need::Leeway)).then_some(0.0);
-        rules.require_exp = needs(Need::RequireExp).then_some(true);
-        rules.identity.required = needs(Need::RequiredIdentity);
-        rules.identity.claims = ["sub", "user_id", "username"].map(str::to_owned).to_vec();
-        rules.roles = profile.roles.as_ref().map(|roles| RoleRule {
+        Need::Subprotocol => profile.subprotocol = Some("app".to_owned()),
+        Need::AllowedOrigins | Need::RequireOrigin => {
+            profile.allowed_origins = vec!["https://app.example".to_owned()];
+        }
+        Need::MaxMessageBytes => profile.max_message_bytes = Some(65_536),
+        _ => {}
+    }
+}
+
+/// A target that declares what the case needs.
+fn target_for(case: &Case, carrier: &Carrier) -> Target {
+    let mut profile = Profile { carriers: vec![carrier.clone()], ..Profile::default() };
+    for name in ["personal-assistant", "shipvox", "omni2"] {
+        for (name, endpoint) in Profile::preset(name).unwrap_or_default().http {
+            profile.http.entry(name).or_insert(endpoint);
+        }
+    }
+    case.head.needs.iter().for_each(|need| declare(&mut profile, *need));
+    let other_issuers = case.head.needs.contains(&Need::SecondIssuer).then(|| OtherIssuer {
+        declared: Issuer {
+            issuer: "https://other.example".to_owned(),
+            secret: None,
+            private: None,
+            algorithm: None,
+            kid: None,
+        },
+        keys: Keyring::new().with_secret(OTHERS),
+        algorithm: Algorithm::HS256,
+    });
+    let path = if *carrier == Carrier::Path { "/ws/{token}" } else { "/ws" };
+    Target {
+        endpoint: Endpoint {
+            tls: false,
+            host: "server".to_owned(),
+            port: 80,
+            path: path.to_owned(),
+            query: String::new(),
+            carrier: Some(carrier.clone()),
+        },
+        profile,
+        keys: Keyring::new().with_secret(SECRET).with_retired_secret(RETIRED),
+        algorithm: Algorithm::HS256,
+        other_issuers: other_issuers.into_iter().collect(),
+        secrets: Vec::new(),
+    }
+}
+
+/// What the target promises about tokens.
+fn rules_of(target: &Target, case: &Case) -> Rules {
+    let profile = &target.profile;
+    let declared = target.declared();
+    Rules {
+        algorithms: profile.algorithms.as_ref().map(|_| vec![target.algorithm]),
+        leeway: declared.leeway,
+        require_exp: profile.require_exp,
+        max_token_age: declared.max_token_age,
+        max_token_lifetime: declared.max_token_lifetime,
+        audience: profile.audience.clone(),
+        issuer: profile.issuer.clone(),
+        typ: match (profile.profile, &profile.token_type) {
+            (Some(TokenProfile::Rfc9068), _) => TypRule::Rfc9068,
+            (_, Some(typ)) => TypRule::Exactly(typ.clone()),
+            (_, None) => TypRule::Ignored,
+        },
+        identity: IdentityRule {
+            claims: ["sub", "user_id", "username"].map(str::to_owned).to_vec(),
+            required: case.head.needs.contains(&Need::RequiredIdentity),
+        },
+        roles: profile.roles.as_ref().map(|roles| RoleRule {
             claim: roles.claim.clone(),
             allowed: roles.allowed.clone(),
             default: roles.default.clone(),
-        });
-        Self { catalogue, profile, endpoint, carrier, keys, algorithm, rules }
+        }),
+        required_scope: profile.required_scope.clone(),
+        ..Rules::new(&target.keys, target.algorithm)
+    }
+}
+
+impl<'a> Scene<'a> {
+    pub(super) fn of(case: &Case, catalogue: &'a Catalogue) -> Self {
+        let carrier = carrier_for(case);
+        let target = target_for(case, &carrier);
+        let rules = rules_of(&target, case);
+        Self { catalogue, target, carrier, rules }
     }
 
     /// What a reader must know of the target.
@@ -150,6 +230,7 @@ impl<'a> Scene<'a> {
             Carrier::Authorization(scheme) => format!("in Authorization: {scheme}"),
             Carrier::Header(name) => format!("in the header {name}"),
             Carrier::Cookie(name) => format!("in the cookie `{name}`"),
+            Carrier::Subprotocol(_) => "in the list of subprotocols".to_owned(),
         };
         format!("shown for a server that takes its token {carrier}, for the user {USER}, at the time {NOW}")
     }
@@ -201,7 +282,7 @@ impl<'a> Scene<'a> {
         let key = open.request.key.as_deref().unwrap_or("<16 random bytes in base64>");
         let carry = crate::case::Carry { encoding: Encoding::Needed, ..open.carry.clone() };
         let place = Placed { on: main_on, token: main.shown("TOKEN") };
-        let opening = carrier::place(&self.endpoint, key, place, &carry, &placed, &open.request);
+        let opening = carrier::place(&self.target.endpoint, key, place, &carry, &placed, &open.request);
         let mut sent = request(&opening.to_bytes());
         if let Some(size) = open.request.segment_bytes {
             sent.push(Line::labelled("segments", format!("of {size} byte(s) each")));
@@ -240,7 +321,7 @@ impl<'a> Scene<'a> {
             answer: Default::default(),
             refusal: Default::default(),
         };
-        let declared = self.profile.http.get(&http.endpoint).cloned().unwrap_or_else(fallback);
+        let declared = self.target.profile.http.get(&http.endpoint).cloned().unwrap_or_else(fallback);
         let shown = bearer.as_ref().and_then(|made| made.shown("TOKEN")).map(|bytes| Token::new(bytes.to_vec()));
         let opening = run::request("server".to_owned(), &declared, http, shown.as_ref());
         let mut sent = request(&opening.to_bytes());
@@ -272,35 +353,11 @@ impl<'a> Scene<'a> {
     }
 
     fn make(&self, recipe: &Recipe) -> Made {
-        let claims = self.profile.claims_template();
-        let header = default_header();
-        let mint = Mint {
-            claims: &claims,
-            header: &header,
-            keys: &self.keys,
-            algorithm: self.algorithm,
-            now: NOW,
-            user: USER,
-            seed: 1,
-            audience: Some("gatecrash"),
-            issuer: Some("https://issuer.example"),
-            declared: Declared {
-                leeway: Some(0.0),
-                max_token_age: Some(3600.0),
-                max_token_lifetime: Some(3600.0),
-                ..Declared::default()
-            },
-        };
-        // Only tokens that speak of them carry the two, so that the valid one is the default one.
-        let speaks = serde_json::to_string(recipe).unwrap_or_default();
-        let mint = Mint {
-            audience: mint.audience.filter(|_| speaks.contains("audience")),
-            issuer: mint.issuer.filter(|_| speaks.contains("issuer")),
-            ..mint
-        };
+        let templates = Templates::of(&self.target.profile);
+        let mint = self.target.mint(&templates, NOW, USER, 1);
         let made = match forge(recipe, &mint) {
             // Keys take time to make, and most cases need none of these.
-            Err(ForgeError::NeedsKey(_)) => forge(recipe, &Mint { keys: &self.with_key_pairs(), ..mint }),
+            Err(ForgeError::NeedsKey(_)) => forge(recipe, &Mint { keys: key_pairs(&self.target.keys), ..mint }),
             made => made,
         };
         match made {
@@ -308,14 +365,18 @@ impl<'a> Scene<'a> {
             Err(error) => Made::Not(recipe.clone(), error.to_string()),
         }
     }
+}
 
-    fn with_key_pairs(&self) -> Keyring {
-        let mut keys = self.keys.clone();
+/// The keys with a pair of each kind that recipes ask for.
+fn key_pairs(keys: &Keyring) -> &'static Keyring {
+    static ALL: OnceLock<Keyring> = OnceLock::new();
+    ALL.get_or_init(|| {
+        let mut keys = keys.clone();
         for kind in [KeyKind::Rsa, KeyKind::P256, KeyKind::Ed25519] {
-            PrivateKey::attacker(kind).into_iter().for_each(|key| keys.add_private(key.clone()));
+            PrivateKey::generate(kind).into_iter().for_each(|key| keys.add_private(key));
         }
         keys
-    }
+    })
 }
 
 /// A token of the made-up target.
