@@ -88,11 +88,12 @@ const OTHERS: &[Row] = &[
         "undeclared_place",
         Layer::Carrier,
         Effect::Open,
-        "Puts the token where nobody declared one: a cookie, a header, a parameter of another name.",
+        "Puts the token where nobody declared one: a cookie, a header, a subprotocol, a parameter of another name.",
         &[
             "{ carry: { on: { cookie: token } }, expect: refused }",
             "{ carry: { on: { header: X-Token } }, expect: refused }",
             "{ carry: { on: { query: jwt } }, expect: refused }",
+            "{ carry: { on: { subprotocol: [app, 'bearer.{token}'] } }, expect: refused }",
         ],
     ),
     (

@@ -239,13 +239,13 @@ fn every_example_of_a_weakness_loads() {
 #[cfg(feature = "command")]
 #[test]
 fn every_example_holds_on_a_server_that_is_right() {
-    use gatecrash::command::bundled_server::BundledServer;
+    use gatecrash::command::bundled_server::{BundledServer, Setting};
     use gatecrash::command::matrix::UNHURRIED_MS;
     use gatecrash_reference_server::{Dialect, RefusalStyle};
 
     let mut applied = std::collections::BTreeSet::new();
     for dialect in Dialect::ALL {
-        let mut server = BundledServer::start(*dialect, RefusalStyle::Close, None).expect("it starts");
+        let mut server = BundledServer::start(&Setting::of(*dialect, RefusalStyle::Close), None).expect("it starts");
         server.target.profile.refusal_budget_ms = Some(UNHURRIED_MS);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let suite = gatecrash::Suite::new(Ok(examples())).all().seed(13);
