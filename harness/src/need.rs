@@ -84,6 +84,8 @@ needs! {
     Kid, "`kid`", |target| target.profile.kid.is_some();
     /// `jwks_url` is declared.
     Jwks, "`jwks_url`", |target| target.profile.jwks_url.is_some();
+    /// `jku_allowlist` is declared.
+    JkuAllowlist, "`jku_allowlist`", |target| !target.profile.jku_allowlist.is_empty();
     /// A second issuer with a key of its own is declared.
     SecondIssuer, "an entry in `other_issuers`", |target| !target.profile.other_issuers.is_empty();
     /// Secrets that are no longer accepted are declared.

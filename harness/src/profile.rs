@@ -37,6 +37,8 @@ pub struct Profile {
     pub kid: Option<String>,
     /// Where the target publishes its keys, or takes them from (RFC 7517).
     pub jwks_url: Option<String>,
+    /// The addresses of key sets that a token's `jku` may name, such as `https://keys.example/`; no other is asked.
+    pub jku_allowlist: Vec<String>,
     /// Further issuers the target trusts, each with a key of its own.
     pub other_issuers: Vec<Issuer>,
     /// What kind of token the target takes.

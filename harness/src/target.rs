@@ -166,6 +166,7 @@ impl Target {
             audience: self.profile.audience.as_deref(),
             issuer: self.profile.issuer.as_deref(),
             listener: None,
+            jku_allowed: self.profile.jku_allowlist.first().map(String::as_str),
             declared: self.declared(),
         }
     }

@@ -256,6 +256,7 @@ faults! {
         FollowsJku = "follows-jku",
         FollowsX5u = "follows-x5u",
         FetchesJkuButRefuses = "fetches-jku-but-refuses",
+        JkuAllowedByPrefix = "jku-allowed-by-prefix",
     }
     "TLS" {
         PlainPortServes = "plain-port-serves",

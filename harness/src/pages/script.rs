@@ -143,6 +143,7 @@ fn declare(profile: &mut Profile, need: Need) {
         Need::AllowedOrigins | Need::RequireOrigin => {
             profile.allowed_origins = vec!["https://app.example".to_owned()];
         }
+        Need::JkuAllowlist => profile.jku_allowlist = vec!["https://keys.example".to_owned()],
         Need::MaxMessageBytes => profile.max_message_bytes = Some(65_536),
         _ => {}
     }

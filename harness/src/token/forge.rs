@@ -69,6 +69,7 @@ fn scope(mint: &Mint<'_>, ops: &[Op]) -> Result<Scope, ForgeError> {
         audience: mint.audience.map(str::to_owned),
         issuer: mint.issuer.map(str::to_owned),
         listener: mint.listener.map(str::to_owned),
+        jku_allowed: mint.jku_allowed.map(|allowed| allowed.trim_end_matches('/').to_owned()),
         leeway: mint.declared.leeway,
         skew: mint.declared.skew,
         max_token_age: mint.declared.max_token_age,

@@ -7,7 +7,7 @@ use std::fmt;
 use serde_json::{Map, Number, Value};
 
 /// Every name that may stand in `${...}`.
-pub const KNOWN_NAMES: [&str; 12] = [
+pub const KNOWN_NAMES: [&str; 14] = [
     "now",
     "ms",
     "user",
@@ -16,6 +16,8 @@ pub const KNOWN_NAMES: [&str; 12] = [
     "audience",
     "issuer",
     "listener",
+    "listener_rest",
+    "jku_allowed",
     "leeway",
     "skew",
     "max_token_age",
@@ -90,6 +92,7 @@ pub(crate) struct Scope {
     pub(crate) audience: Option<String>,
     pub(crate) issuer: Option<String>,
     pub(crate) listener: Option<String>,
+    pub(crate) jku_allowed: Option<String>,
     pub(crate) leeway: Option<f64>,
     pub(crate) skew: f64,
     pub(crate) max_token_age: Option<f64>,
@@ -184,6 +187,12 @@ impl Scope {
             "audience" => Some(self.audience.clone().ok_or(ForgeError::Undeclared("audience"))?),
             "issuer" => Some(self.issuer.clone().ok_or(ForgeError::Undeclared("issuer"))?),
             "listener" => Some(self.listener.clone().ok_or(ForgeError::Undeclared("listener"))?),
+            // Without the scheme, so that a name and an @ can stand before it.
+            "listener_rest" => {
+                let listener = self.listener.as_deref().ok_or(ForgeError::Undeclared("listener"))?;
+                Some(listener.split_once("://").map_or(listener, |(_, rest)| rest).to_owned())
+            }
+            "jku_allowed" => Some(self.jku_allowed.clone().ok_or(ForgeError::Undeclared("jku_allowlist"))?),
             _ => None,
         };
         if let Some(text) = text {
@@ -319,7 +328,8 @@ mod tests {
             jti: "j".into(),
             audience: None,
             issuer: Some("https://issuer.example".into()),
-            listener: None,
+            listener: Some("http://h:1/n".into()),
+            jku_allowed: None,
             leeway: Some(5.0),
             skew: 0.0,
             max_token_age: None,
@@ -339,6 +349,7 @@ mod tests {
             ("${now|exponent}", json!("1.79e9")),
             ("at ${now}", json!("at 1790000000")),
             ("${user}@example", json!("bob@example")),
+            ("${user}@${listener_rest}/x", json!("bob@h:1/n/x")),
             ("$${user} ${user}", json!("${user} bob")),
             ("${user}${user}", json!("bobbob")),
         ];

@@ -31,6 +31,8 @@ pub struct Mint<'a> {
     pub issuer: Option<&'a str>,
     /// What `${listener}` means: an address of the harness that the target can reach.
     pub listener: Option<&'a str>,
+    /// What `${jku_allowed}` means: the address of a key set that the target trusts, without a slash at its end.
+    pub jku_allowed: Option<&'a str>,
     /// Numbers that the profile declares.
     pub declared: Declared,
 }

@@ -59,6 +59,8 @@ impl Bench {
             seed: 7,
             audience: None,
             issuer: None,
+            listener: Some("http://harness.example/0"),
+            jku_allowed: Some("https://keys.example"),
             declared: Declared::default(),
         }
     }

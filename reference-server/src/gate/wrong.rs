@@ -352,7 +352,7 @@ impl Gate {
 
     /// Believes a signature by a key that was found where the token itself points.
     pub(super) fn believes_fetched(&self, compact: &Compact<'_>, header: &Header, hints: &RequestHints) -> bool {
-        if !self.has(Fault::FollowsJku) && !self.has(Fault::FollowsX5u) {
+        if !self.has(Fault::FollowsJku) && !self.has(Fault::FollowsX5u) && !self.has(Fault::JkuAllowedByPrefix) {
             return false;
         }
         let named = header.members.get("alg").and_then(Value::as_str).and_then(|name| name.parse::<Algorithm>().ok());
