@@ -84,6 +84,7 @@ fn ask(question: Across, level: Level, profile: &Profile, class: Class, refusals
             sent: Vec::new(),
             key: None,
             token: None,
+            tls: None,
             events: events.clone(),
         })
         .collect();
@@ -617,9 +618,15 @@ fn waited(wait: Await, head: &CaseText, after: &[What]) -> Verdict {
         Mark { step: 0, connection: 0, from: 0, to: 2, said: Vec::new(), trouble: None },
         Mark { step: 1, connection: 0, from: 2, to: all.len(), said: Vec::new(), trouble: None },
     ];
-    let connection =
-        Connection { name: "main".to_owned(), sent: Vec::new(), key: None, token: None, events: events(all) };
-    let observation = Observation { began: 0.0, connections: vec![connection], marks };
+    let connection = Connection {
+        name: "main".to_owned(),
+        sent: Vec::new(),
+        key: None,
+        token: None,
+        tls: None,
+        events: events(all),
+    };
+    let observation = Observation { began: 0.0, connections: vec![connection], marks, fetches: None };
     let steps = [Step::Open(Box::default()), Step::Await(wait)];
     Verdict::of(&judge::session(head, &steps, &observation, &Profile::default(), &Learned::default()))
 }

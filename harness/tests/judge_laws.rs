@@ -4,18 +4,20 @@
 use std::time::Duration;
 
 use gatecrash::case::{
-    Across, Alive, Answer, Await, Awaited, CaseText, Close, Cut, Expect, Hear, Http, Open, Say, Send, Step,
+    Across, Alive, Answer, Await, Awaited, CaseText, Close, Cut, Expect, Fetches, Hear, Hello, Http, OldTls, Open, Say,
+    Send, Step,
 };
 use gatecrash::judge::{self, Learned, Run, Seen, Weight};
-use gatecrash::observation::{Connection, End, Event, Mark, Observation, Trouble, What};
+use gatecrash::observation::{Connection, End, Event, Fetch, Mark, Observation, Secured, Trouble, What};
 use gatecrash::outcome::{self, Outcome};
 use gatecrash::profile::{Class, Echo, Profile, Shape, Signal};
 use gatecrash::redact::Redactor;
 use gatecrash::secret::SecretBytes;
 use gatecrash::token::Token;
-use gatecrash::verdict::{Check, Grade, Verdict};
+use gatecrash::verdict::{Check, Grade, Level, Verdict};
 use gatecrash::wire::answer::Head;
 use gatecrash::wire::frame::{CLOSE, Frame, PING, PONG, TEXT};
+use gatecrash::wire::tls;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::{Value, json};
@@ -96,7 +98,9 @@ fn what() -> impl Strategy<Value = What> {
         1 => Just(What::End(End::Fin)),
         1 => Just(What::End(End::Reset("reset".to_owned()))),
         1 => Just(What::End(End::NoConnection("refused".to_owned()))),
+        1 => Just(What::End(End::Shut("refused".to_owned()))),
         1 => Just(What::End(End::TooMuch)),
+        1 => select(&[tls::Answer::Alert(70), tls::Answer::ServerHello(0x0301), tls::Answer::ServerHello(0x0303)][..]).prop_map(What::Tls),
         1 => (0..10_000_u64).prop_map(|waited| What::Silence(Duration::from_millis(waited))),
     ]
 }
@@ -123,6 +127,7 @@ fn connection() -> impl Strategy<Value = Connection> {
         sent: b"GET / HTTP/1.1\r\n\r\n".to_vec(),
         key: Some("dGhlIHNhbXBsZSBub25jZQ==".to_owned()),
         token: sent.then(|| Token::new(b"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJlLXNpZ25hdHVyZQ".to_vec())),
+        tls: sent.then(|| Secured { version: "TLSv1_3".to_owned(), certificate: Err("it has expired".to_owned()) }),
         events,
     })
 }
@@ -183,8 +188,10 @@ fn talk() -> impl Strategy<Value = Observation> {
 }
 
 fn any_observation() -> impl Strategy<Value = Observation> {
-    (prop::collection::vec(connection(), 0..3), prop::collection::vec(mark(), 0..6))
-        .prop_map(|(connections, marks)| Observation { connections, marks, ..Observation::default() })
+    let fetch = Fetch { asked: "GET /".to_owned(), headers: Vec::new(), at: Duration::ZERO };
+    let fetches = prop::option::of(prop::collection::vec(Just(fetch), 0..2));
+    (prop::collection::vec(connection(), 0..3), prop::collection::vec(mark(), 0..6), fetches)
+        .prop_map(|(connections, marks, fetches)| Observation { connections, marks, fetches, ..Observation::default() })
 }
 
 /// A step of every kind, with every expectation.
@@ -224,6 +231,9 @@ fn steps() -> Vec<Step> {
     steps.push(Step::Send(Send::text("hello")));
     steps.push(Step::Close(Close { on: main(), code: Some(1000), reason: String::new() }));
     steps.push(Step::Cut(Cut { on: main() }));
+    steps.push(Step::Open(Box::new(Open { certificate: true, ..Open::default() })));
+    steps.push(Step::Hello(Hello { version: OldTls::Tls10 }));
+    steps.push(Step::Fetches(Fetches { none: Level::Must }));
     steps
 }
 
