@@ -94,6 +94,10 @@ fn every_variant_and_every_step_is_told() {
     for word in ["[null]", "[undefined]", "> GET /ws?token=null HTTP/1.1", "> GET /ws?token=undefined HTTP/1.1"] {
         assert!(table.contains(word), "{word}:\n{table}");
     }
+    let valid = wire("AUTH-001");
+    for word in ["rightly signed", "header     {\"alg\":\"HS256\"", "claims     {", "signature  32 bytes"] {
+        assert!(valid.contains(word), "{word}:\n{valid}");
+    }
     let unsigned = wire("SIG-008");
     for word in ["{\"alg\":\"none\",\"typ\":\"JWT\"}", "signature  empty", "empty_signature", "odd "] {
         assert!(unsigned.contains(word), "{word}:\n{unsigned}");
