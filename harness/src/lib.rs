@@ -13,9 +13,11 @@ pub mod case;
 pub mod catalogue;
 #[cfg(feature = "command")]
 pub mod command;
+pub mod diagnosis;
 pub mod document;
 #[doc(hidden)]
 pub mod fuzzing;
+mod hex;
 pub mod judge;
 pub mod mutation;
 pub mod need;

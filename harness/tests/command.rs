@@ -700,6 +700,38 @@ fn a_server_that_is_hostile_to_everyone_ends_the_run_with_its_reason() {
 }
 
 #[test]
+fn a_secret_in_another_spelling_is_found_and_not_told() {
+    // The same bytes in base64 and as they are.
+    let (encoded, secret) =
+        ("a1g5LXJlY29nbmlzYWJsZS1ieXRlcy1vZi1hLXNlY3JldC0/Pg==", "kX9-recognisable-bytes-of-a-secret-?>");
+    let mut server = Gatecrash::new(&["serve", "--dialect", "shipvox", "--port", "0"]).env("JWT_SECRET_KEY", secret);
+    let mut child = server.command.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let url = line.trim().trim_start_matches("listening on ").to_owned();
+    let arguments = ["run", &url, "--secret-env", "JWT_SECRET", "--report", "json=r.json"];
+    let ended = Gatecrash::new(&arguments).env("JWT_SECRET", encoded).run();
+    assert_eq!(ended.code(), 3, "{}", ended.all());
+    let found = "the server takes the secret as base64: write `secret: base64:env:JWT_SECRET`";
+    assert!(ended.stdout().contains(&format!("  found     {found}\n")), "{}", ended.all());
+    let failure = &ended.json("r.json")["runs"][0]["failure"];
+    assert_eq!(
+        (&failure["kind"], &failure["cause"], &failure["advice"]),
+        (&"first-control".into(), &"profile".into(), &found.into())
+    );
+    for text in [ended.stdout(), ended.stderr(), ended.text("r.json")] {
+        assert!(!text.contains(encoded) && !text.contains(secret), "{text}");
+    }
+    // What it says is what helps.
+    let mut given = arguments.to_vec();
+    given.splice(2..4, ["--secret", "base64:env:JWT_SECRET"]);
+    let ended = Gatecrash::new(&given).env("JWT_SECRET", encoded).run();
+    signal(&child, "TERM");
+    wait(child);
+    assert_ne!(ended.code(), 3, "{}", ended.all());
+}
+
+#[test]
 fn a_server_that_admits_everyone_fails_the_run() {
     let server = StandIn::new(|stream, _, head| serve(stream, head));
     let ended = Gatecrash::against(&server, &["--case", "AUTH", "--report", "json=r.json"]).run();
@@ -741,14 +773,16 @@ fn a_server_that_dies_in_the_middle_leaves_the_rest_open() {
 fn an_interrupt_tells_what_is_known() {
     // The valid token is served; whoever shows none or a bad one waits for ever.
     let server = StandIn::new(|stream, _, head| if is_unsigned(head) { swallow(stream) } else { serve(stream, head) });
-    interrupt(&server, 4);
+    interrupt(&server, 4, "INT");
     // A server that does not even answer the first control.
     let server = hostile_to_all("hangs after accept");
-    interrupt(&server, 1);
+    interrupt(&server, 1, "INT");
+    // A supervisor that ends the job gets the reports too.
+    interrupt(&server, 2, "TERM");
 }
 
-/// Interrupts a run after so many connections.
-fn interrupt(server: &StandIn, connections: usize) {
+/// Interrupts a run after so many connections, by this signal.
+fn interrupt(server: &StandIn, connections: usize, name: &str) {
     let url = server.url();
     let arguments = ["run", &url, "--profile", "mine.yaml", "--timeout-scale", "100", "--report", "json=r.json"];
     // With a declared echo nothing is waited for but what hangs.
@@ -756,7 +790,7 @@ fn interrupt(server: &StandIn, connections: usize) {
     let mut gatecrash = Gatecrash::new(&arguments).env("JWT", SECRET).file("mine.yaml", profile);
     let child = gatecrash.command.spawn().unwrap();
     server.wait_for(connections);
-    signal(&child, "INT");
+    signal(&child, name);
     let ended = Ended { output: wait(child), folder: gatecrash.folder };
     assert_eq!(ended.code(), 130, "{}", ended.all());
     assert!(ended.stdout().starts_with("interrupted; what was known by then follows"), "{}", ended.all());

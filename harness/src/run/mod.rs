@@ -3,6 +3,7 @@
 //! It collects what happened and leaves every verdict to `judge`.
 
 mod connection;
+mod diagnose;
 mod schedule;
 mod session;
 

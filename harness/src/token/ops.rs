@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::algorithm::Algorithm;
 use super::interpolate::{ForgeError, check_text, check_value};
 use super::recipe::Recipe;
+use crate::hex;
 
 /// The part of the token on which an operator acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -753,11 +754,7 @@ fn limit(what: &str, value: usize, most: usize) -> Result<(), ForgeError> {
 
 /// Bytes from hexadecimal digits.
 pub(crate) fn parse_hex(text: &str) -> Result<Vec<u8>, ForgeError> {
-    let bad = || ForgeError::BadHex(text.to_owned());
-    if !text.len().is_multiple_of(2) || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(bad());
-    }
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| bad())).collect()
+    hex::read(text).ok_or_else(|| ForgeError::BadHex(text.to_owned()))
 }
 
 #[cfg(test)]
