@@ -1108,6 +1108,49 @@ fn a_port_in_use_is_named() {
 // The help.
 
 #[test]
+fn a_server_with_a_certificate_of_its_own_is_judged_over_tls() {
+    let mut server = Gatecrash::new(&["serve", "--port", "0", "--tls", "--tls-ca-out", "ca.pem"]);
+    server = server.env("SECRET_KEY", SECRET).env("GATECRASH_LOG", "off");
+    let mut child = server.command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let address = lines.next().unwrap();
+    let url = address.strip_prefix("listening on ").unwrap().to_owned();
+    assert!(url.starts_with("wss://localhost:"), "{url}");
+    assert_eq!(lines.next().as_deref(), Some("its authority is in ca.pem: gatecrash run --ca ca.pem"));
+
+    let ca = server.folder.join("ca.pem");
+    let certificate = fs::read_to_string(&ca).unwrap();
+    assert!(
+        certificate.starts_with("-----BEGIN CERTIFICATE-----") && !certificate.contains("PRIVATE"),
+        "{certificate}"
+    );
+    let run = |more: &[&str]| {
+        let all = [&["run", url.as_str(), "--secret-env", "JWT", "--case", "TLS-004", "--strict"], more].concat();
+        Gatecrash::new(&all).env("JWT", SECRET).run()
+    };
+    let trusted = run(&["--ca", ca.to_str().unwrap()]);
+    assert_eq!(trusted.code(), 0, "{}", trusted.all());
+    let stranger = run(&[]);
+    assert_eq!(stranger.code(), 1, "{}", stranger.all());
+    assert!(stranger.stdout().contains("nobody who is trusted here vouches for it"), "{}", stranger.all());
+
+    signal(&child, "TERM");
+    assert_eq!(wait(child).status.code(), Some(0));
+    // Without TLS there is nothing to vouch for.
+    let ended = Gatecrash::new(&["serve", "--port", "0", "--tls-ca-out", "ca.pem"]).run();
+    assert_eq!(ended.code(), 2, "{}", ended.all());
+    // Nor is there a token for a CA file that says nothing.
+    let arguments = ["run", "wss://localhost:1/ws", "--secret-env", "JWT", "--ca", "ca.pem"];
+    let ended = Gatecrash::new(&arguments).env("JWT", SECRET).file("ca.pem", "nothing\n").run();
+    assert_command!(ended, @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    gatecrash: `ca` cannot be used: no certificate in PEM stands in it
+    "###);
+}
+
+#[test]
 fn help_is_as_it_was() {
     for words in [&["--help"][..], &["run", "--help"], &["serve", "--help"], &["list", "--help"]] {
         let ended = Gatecrash::new(words).run();
