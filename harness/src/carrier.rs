@@ -2,6 +2,9 @@
 //!
 //! Pure. The token can be read back byte for byte from where it was put.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use crate::case::{Carry, Encoding, Request};
 use crate::profile::Carrier;
 use crate::target::Endpoint;
@@ -57,10 +60,28 @@ pub fn place(
             }
             Carrier::Header(name) => opening.add(name, token),
             Carrier::Cookie(name) => opening.add("Cookie", [name.as_bytes(), b"=", token].concat()),
+            Carrier::Subprotocol(offer) => opening.add("Sec-WebSocket-Protocol", offered(offer, token)),
         }
     }
     alter(&mut opening, request);
     opening
+}
+
+/// The list of subprotocols with the token in its place.
+fn offered(offer: &[String], token: &[u8]) -> Vec<u8> {
+    let encoded = URL_SAFE_NO_PAD.encode(token);
+    let element = |element: &String| {
+        let mut bytes = Vec::new();
+        let element = element.replace("{token_base64url}", &encoded);
+        for (index, part) in element.split("{token}").enumerate() {
+            if index > 0 {
+                bytes.extend_from_slice(token);
+            }
+            bytes.extend_from_slice(part.as_bytes());
+        }
+        bytes
+    };
+    offer.iter().map(element).collect::<Vec<_>>().join(&b", "[..])
 }
 
 fn target(endpoint: &Endpoint, main: Placed<'_>, written: &str) -> String {
@@ -146,6 +167,7 @@ mod tests {
             Carrier::Authorization(scheme) => value("Authorization", &format!("{scheme} ")),
             Carrier::Header(name) => value(name, ""),
             Carrier::Cookie(name) => value("Cookie", &format!("{name}=")),
+            Carrier::Subprotocol(_) => value("Sec-WebSocket-Protocol", "app, bearer."),
         }
     }
 
@@ -158,6 +180,7 @@ mod tests {
                 Carrier::Authorization("Bearer".to_owned()),
                 Carrier::Header("X-Token".to_owned()),
                 Carrier::Cookie("session".to_owned()),
+                Carrier::Subprotocol(vec!["app".to_owned(), "bearer.{token}".to_owned()]),
             ] {
                 let url = if carrier == Carrier::Path { "ws://h/ws/{token}" } else { "ws://h/ws" };
                 let endpoint = Endpoint::parse(url).expect("a URL");

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::need::Need;
 use crate::profile::{Carrier, Class};
 use crate::token::Recipe;
 use crate::verdict::{Level, Severity};
@@ -99,82 +100,6 @@ pub enum Over {
     First,
     /// Each of them, as a trial of its own.
     All,
-}
-
-/// What a profile must declare for a case to make sense.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Need {
-    /// The token rides in the request target.
-    UrlCarrier,
-    /// The token rides in a path segment.
-    PathCarrier,
-    /// The token rides in a query parameter.
-    QueryCarrier,
-    /// The token rides in `Authorization`.
-    HeaderCarrier,
-    /// A cookie carries the token.
-    CookieCarrier,
-    /// More than one carrier is declared.
-    TwoCarriers,
-    /// `algorithms` is declared.
-    Algorithms,
-    /// `leeway` is declared.
-    Leeway,
-    /// `leeway: 0` is declared.
-    NoLeeway,
-    /// `require_exp: true` is declared.
-    RequireExp,
-    /// `require_exp: false` is declared.
-    OptionalExp,
-    /// `identity_claims` is declared.
-    IdentityClaim,
-    /// A token without an identity is promised a refusal: `identity_claims` without `identity_fallback`.
-    RequiredIdentity,
-    /// `identity_echo` is declared.
-    IdentityEcho,
-    /// `roles` is declared.
-    Roles,
-    /// `roles.default` is declared and refused.
-    DefaultRole,
-    /// `welcome` is declared.
-    Welcome,
-    /// `echo` is declared, or was seen.
-    Echo,
-    /// `echo` is declared and tells which message it answers.
-    FaithfulEcho,
-    /// `echo.broadcast` is true.
-    Broadcast,
-    /// The messages of the application are JSON.
-    Json,
-    /// `keepalive_text` is declared.
-    Keepalive,
-    /// A signal is declared.
-    Signals,
-    /// A refusal with a close code is promised.
-    ClosePromised,
-    /// Reason texts are promised.
-    Reasons,
-    /// `http.health` is declared.
-    Health,
-    /// `http.login` is declared.
-    Login,
-    /// The answer of `http.login` is declared to hold a `refresh_token`.
-    RefreshToken,
-    /// `http.test_token` is declared.
-    TestToken,
-    /// `http.validate` is declared.
-    Validate,
-    /// The key is a shared secret.
-    Hmac,
-    /// The target runs on this machine, so that the two clocks are one.
-    SameHost,
-    /// `environment: production` is declared.
-    Production,
-    /// `time_echo` is declared.
-    TimeEcho,
-    /// `id_echo` is declared.
-    IdEcho,
 }
 
 /// A token's place in the request, where it is not the declared one.

@@ -17,6 +17,7 @@ pub mod document;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod judge;
+pub mod need;
 pub mod observation;
 pub mod outcome;
 pub mod plan;

@@ -23,12 +23,46 @@ pub struct Profile {
     pub url: Option<String>,
     /// Where the signing secret is found: `env:NAME`, `file:PATH`, `hex:`, `base64:`, `base64url:`, or the text itself.
     pub secret: Option<String>,
-    /// The JWS `alg` of the target's own tokens.
+    /// The target's asymmetric keys: private ones to sign with, public ones to attack with.
+    pub keys: Keys,
+    /// Secrets that the target has used before and no longer accepts, written as `secret` is.
+    pub retired_secrets: Vec<String>,
+    /// Words that must not be its secret, beside those that are known everywhere.
+    pub weak_secrets: Vec<String>,
+    /// The JWS `alg` of the target's own tokens. Unset, HS256, or the natural one of the first private key.
     pub algorithm: Option<String>,
     /// The only algorithms the target promises to accept.
     pub algorithms: Option<Vec<String>>,
+    /// The `kid` of the key its tokens are signed with.
+    pub kid: Option<String>,
+    /// Where the target publishes its keys, or takes them from (RFC 7517).
+    pub jwks_url: Option<String>,
+    /// Further issuers the target trusts, each with a key of its own.
+    pub other_issuers: Vec<Issuer>,
+    /// What kind of token the target takes.
+    pub profile: Option<TokenProfile>,
+    /// The media type that `typ` must name, and no other (RFC 8725 §3.11).
+    pub token_type: Option<String>,
+    /// The `aud` a token must name (RFC 7519 §4.1.3).
+    pub audience: Option<String>,
+    /// The `iss` a token must have (RFC 7519 §4.1.1).
+    pub issuer: Option<String>,
+    /// A scope that a token must grant, as a word of the claim `scope`.
+    pub required_scope: Option<String>,
+    /// Header members of the valid token, over the default template; `null` takes one away.
+    pub header: Map<String, Value>,
     /// Claims of the valid token, over the default template; `null` takes one away.
     pub claims: Map<String, Value>,
+    /// Claims that make a token of this target a refresh token, such as `token_use: refresh`.
+    pub refresh_marker: Map<String, Value>,
+    /// The greatest age of a token since its `iat`, in seconds.
+    pub max_token_age: Option<u64>,
+    /// The greatest distance from `iat` to `exp`, in seconds.
+    pub max_token_lifetime: Option<u64>,
+    /// Whether a token of the same `jti` is accepted only once.
+    pub jti_single_use: bool,
+    /// Whether the bearer must be known to the target; `user` then names one that is.
+    pub user_directory: bool,
     /// The claims that name the bearer, in order of precedence.
     pub identity_claims: Vec<String>,
     /// The identity a token without identity claims is given; such a token is then served.
@@ -39,6 +73,14 @@ pub struct Profile {
     pub user: Option<String>,
     /// Where the endpoint reads its token. Unset, the place of `{token}` in the URL.
     pub carriers: Vec<Carrier>,
+    /// The subprotocol that the target speaks when it is offered (RFC 6455 §1.9).
+    pub subprotocol: Option<String>,
+    /// The only origins whose pages may connect (RFC 6455 §10.2).
+    pub allowed_origins: Vec<String>,
+    /// Whether a client without `Origin` is refused.
+    pub require_origin: bool,
+    /// The certificate authority of a `wss` target that no public one vouches for: the path of a file in PEM.
+    pub ca: Option<String>,
     /// Whether refusals come before the upgrade, by HTTP, or after it, by a close frame.
     pub refuses_by: Option<RefusesBy>,
     /// What a refused client is told, by the class of the refusal.
@@ -57,6 +99,8 @@ pub struct Profile {
     pub id_echo: Option<String>,
     /// The text a client sends to stay connected.
     pub keepalive_text: Option<String>,
+    /// The largest message the target takes, in bytes.
+    pub max_message_bytes: Option<u64>,
     /// Seconds a token may be past its `exp`.
     pub leeway: Option<u64>,
     /// Whether a token without `exp` is refused.
@@ -69,6 +113,47 @@ pub struct Profile {
     pub refusal_budget_ms: Option<u64>,
     /// Milliseconds of silence after which an upgraded connection counts as left open.
     pub settle_ms: Option<u64>,
+}
+
+/// The asymmetric keys of a target, each written as a secret is: `file:PATH`, `env:NAME`, or the text itself. A key is
+/// PEM, DER or a JWK.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case", default)]
+pub struct Keys {
+    /// Keys to sign with; their public halves are known with them.
+    pub private: Vec<String>,
+    /// Keys to attack with, or certificates.
+    pub public: Vec<String>,
+}
+
+/// A further issuer that the target trusts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct Issuer {
+    /// Its `iss`.
+    pub issuer: String,
+    /// Its shared secret, written as `secret` is.
+    #[serde(default)]
+    pub secret: Option<String>,
+    /// Its private key, written as in `keys`.
+    #[serde(default)]
+    pub private: Option<String>,
+    /// The `alg` of its tokens; unset, the natural one of the key.
+    #[serde(default)]
+    pub algorithm: Option<String>,
+    /// The `kid` of its key.
+    #[serde(default)]
+    pub kid: Option<String>,
+}
+
+/// What kind of token a target takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenProfile {
+    /// A JWT as RFC 7519 leaves it.
+    Plain,
+    /// An access token of RFC 9068.
+    Rfc9068,
 }
 
 /// A place where a token rides.
@@ -85,6 +170,9 @@ pub enum Carrier {
     Header(String),
     /// A cookie of this name.
     Cookie(String),
+    /// An element of `Sec-WebSocket-Protocol`: the whole list that is offered, with `{token}` in the place of the token
+    /// or `{token_base64url}` in the place of its base64url.
+    Subprotocol(Vec<String>),
 }
 
 impl Carrier {
@@ -96,6 +184,7 @@ impl Carrier {
             Self::Authorization(_) => "header",
             Self::Header(_) => "named-header",
             Self::Cookie(_) => "cookie",
+            Self::Subprotocol(_) => "subprotocol",
         }
     }
 
@@ -378,14 +467,43 @@ impl Profile {
         {
             template.insert(roles.claim.clone(), Value::from(first.as_str()));
         }
-        for (name, value) in &self.claims {
-            if value.is_null() {
-                template.remove(name);
-            } else {
-                template.insert(name.clone(), value.clone());
-            }
+        if self.profile == Some(TokenProfile::Rfc9068) {
+            // RFC 9068 §2.2; the other claims it requires are in every template, or follow from audience and issuer.
+            template.insert("client_id".to_owned(), Value::from("gatecrash"));
         }
+        if let Some(scope) = &self.required_scope {
+            template.insert("scope".to_owned(), Value::from(scope.as_str()));
+        }
+        lay_over(&mut template, &self.claims);
         template
+    }
+
+    /// The header of a valid token without its `alg`.
+    pub fn header_template(&self) -> Map<String, Value> {
+        let mut template = crate::token::default_header();
+        let typ = match self.profile {
+            Some(TokenProfile::Rfc9068) => Some("at+jwt"),
+            _ => self.token_type.as_deref(),
+        };
+        if let Some(typ) = typ {
+            template.insert("typ".to_owned(), Value::from(typ));
+        }
+        if let Some(kid) = &self.kid {
+            template.insert("kid".to_owned(), Value::from(kid.as_str()));
+        }
+        lay_over(&mut template, &self.header);
+        template
+    }
+}
+
+/// Sets the members of `template` to those of `over`; `null` takes one away.
+fn lay_over(template: &mut Map<String, Value>, over: &Map<String, Value>) {
+    for (name, value) in over {
+        if value.is_null() {
+            template.remove(name);
+        } else {
+            template.insert(name.clone(), value.clone());
+        }
     }
 }
 

@@ -57,11 +57,11 @@ impl std::fmt::Debug for Needle {
 }
 
 impl Redactor {
-    /// Replaces this secret in the forms in which it is likely to be printed.
+    /// Replaces these secrets in the forms in which they are likely to be printed.
     ///
     /// A secret shorter than six bytes is not looked for: it would be found inside ordinary words.
-    pub fn for_secret(secret: &SecretBytes) -> Self {
-        Self::default().and(secret)
+    pub fn for_secrets(secrets: &[SecretBytes]) -> Self {
+        secrets.iter().fold(Self::default(), Self::and)
     }
 
     /// Replaces this secret too.
@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn a_secret_that_a_quotation_broke_off_is_replaced_too() {
-        let redactor = Redactor::for_secret(&SecretBytes::new("a-secret-of-some-length"));
+        let redactor = Redactor::for_secrets(&[SecretBytes::new("a-secret-of-some-length")]);
         assert_eq!(redactor.clean("\"Echo: a-secret-of-so\""), "\"Echo: [secret]\"");
         assert_eq!(redactor.clean("a-secret"), "a-secret");
     }
@@ -328,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_secret_is_replaced_in_each_of_its_forms() {
-        let redactor = Redactor::for_secret(&SecretBytes::new("a-secret-of-some-length"));
+        let redactor = Redactor::for_secrets(&[SecretBytes::new("a-secret-of-some-length")]);
         let text =
             "a-secret-of-some-length YS1zZWNyZXQtb2Ytc29tZS1sZW5ndGg= 612d7365637265742d6f662d736f6d652d6c656e677468";
         assert_eq!(redactor.clean(text), "[secret] [secret] [secret]");

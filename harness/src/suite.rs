@@ -84,7 +84,7 @@ impl Suite {
     /// Only what is wrong with the cases themselves.
     pub fn applies(&self, target: &Target, codes: &BTreeSet<&str>) -> Result<bool, Diagnostics> {
         let catalogue = self.catalogue.as_ref().map_err(Clone::clone)?;
-        let trials = plan::trials(catalogue, &target.profile, &self.selection);
+        let trials = plan::trials(catalogue, target, &self.selection);
         Ok(trials
             .iter()
             .any(|trial| trial.wanted && trial.skip.is_none() && codes.contains(trial.case.head.code.as_str())))
@@ -97,7 +97,7 @@ impl Suite {
     /// Only what is wrong with the cases themselves.
     pub fn trials(&self, target: &Target) -> Result<Vec<(String, String)>, Diagnostics> {
         let catalogue = self.catalogue.as_ref().map_err(Clone::clone)?;
-        let trials = plan::trials(catalogue, &target.profile, &self.selection);
+        let trials = plan::trials(catalogue, target, &self.selection);
         Ok(trials
             .iter()
             .filter(|trial| trial.wanted && trial.skip.is_none())

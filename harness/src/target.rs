@@ -2,9 +2,12 @@
 
 use std::fmt;
 
+use serde_json::{Map, Value};
+
 use crate::document::printable;
-use crate::profile::{Carrier, Profile};
+use crate::profile::{Carrier, Issuer, Profile, TokenProfile};
 use crate::secret::{self, SecretBytes, SecretError};
+use crate::token::{Algorithm, Declared, KeyKind, Keyring, Mint, PrivateKey};
 
 /// A server to be judged.
 #[derive(Debug, Clone)]
@@ -13,8 +16,25 @@ pub struct Target {
     pub profile: Profile,
     /// Where the endpoint is.
     pub endpoint: Endpoint,
-    /// The secret its tokens are signed with.
-    pub secret: SecretBytes,
+    /// The keys its tokens are signed with, and those to attack it with.
+    pub keys: Keyring,
+    /// The algorithm of its valid tokens.
+    pub algorithm: Algorithm,
+    /// The keys of the further issuers it trusts, in the order of the profile.
+    pub other_issuers: Vec<OtherIssuer>,
+    /// Everything that must not be printed: the secret, retired ones, private keys.
+    pub secrets: Vec<SecretBytes>,
+}
+
+/// A further issuer that a target trusts.
+#[derive(Debug, Clone)]
+pub struct OtherIssuer {
+    /// What the profile says of it.
+    pub declared: Issuer,
+    /// Its key.
+    pub keys: Keyring,
+    /// The algorithm of its tokens.
+    pub algorithm: Algorithm,
 }
 
 /// Where an endpoint is, taken from a URL with `{token}` in the place of the token.
@@ -63,29 +83,33 @@ impl Target {
         Self::from_profile(Profile { url: Some(url.to_owned()), secret: Some(secret.to_owned()), ..Profile::default() })
     }
 
-    /// A target described by a profile, which must name a URL and a secret.
+    /// A target described by a profile, which must name a URL and a key to sign with.
     pub fn from_profile(profile: Profile) -> Result<Self, TargetError> {
         let Some(url) = &profile.url else {
             return Err(TargetError::Url(
                 "no URL: give one on the command line or as `url:` in the profile".to_owned(),
             ));
         };
-        let Some(notation) = &profile.secret else {
+        if profile.secret.is_none() && profile.keys.private.is_empty() {
             return Err(TargetError::Url(
                 "no secret: tokens cannot be signed; use --secret-env NAME, --secret-file PATH, or `secret:` in the profile"
                     .to_owned(),
             ));
-        };
+        }
         let endpoint = Endpoint::parse(url)?;
         if endpoint.tls {
             return Err(TargetError::Url(
                 "wss is not supported yet: point at the plain port behind the TLS proxy".to_owned(),
             ));
         }
-        let secret = secret::read(notation).map_err(TargetError::Secret)?;
-        if secret.expose().is_empty() {
-            return Err(TargetError::Url("the secret is empty: anyone could sign with it".to_owned()));
-        }
+        let mut secrets = Vec::new();
+        let keys = keyring(&profile, &mut secrets)?;
+        let algorithm = algorithm(profile.algorithm.as_deref(), &keys)?;
+        let other_issuers = profile
+            .other_issuers
+            .iter()
+            .map(|declared| other_issuer(declared, &mut secrets))
+            .collect::<Result<_, _>>()?;
         let mut profile = profile;
         if profile.carriers.is_empty() {
             profile.carriers =
@@ -99,8 +123,138 @@ impl Target {
         if profile.name.is_empty() {
             profile.name = format!("{}:{}", endpoint.host, endpoint.port);
         }
-        Ok(Self { profile, endpoint, secret })
+        Ok(Self { profile, endpoint, keys, algorithm, other_issuers, secrets })
     }
+
+    /// The media type that `typ` must name, where that is promised.
+    pub fn typ(&self) -> Option<&str> {
+        match self.profile.profile {
+            Some(TokenProfile::Rfc9068) => Some("at+jwt"),
+            _ => self.profile.token_type.as_deref(),
+        }
+    }
+
+    /// The numbers that the profile declares about tokens.
+    pub fn declared(&self) -> Declared {
+        let seconds = |value: Option<u64>| value.map(|seconds| seconds as f64);
+        Declared {
+            leeway: seconds(self.profile.leeway),
+            max_token_age: seconds(self.profile.max_token_age),
+            max_token_lifetime: seconds(self.profile.max_token_lifetime),
+            ..Declared::default()
+        }
+    }
+
+    /// What the forge is given for a token of this target.
+    pub fn mint<'a>(&'a self, templates: &'a Templates, now: f64, user: &'a str, seed: u64) -> Mint<'a> {
+        Mint {
+            claims: &templates.claims,
+            header: &templates.header,
+            keys: &self.keys,
+            algorithm: self.algorithm,
+            now,
+            user,
+            seed,
+            audience: self.profile.audience.as_deref(),
+            issuer: self.profile.issuer.as_deref(),
+            declared: self.declared(),
+        }
+    }
+}
+
+/// The claims and the header of a target's valid token, before anything is put in their `${...}`.
+#[derive(Debug, Clone)]
+pub struct Templates {
+    /// The claims.
+    pub claims: Map<String, Value>,
+    /// The header, without `alg`.
+    pub header: Map<String, Value>,
+}
+
+impl Templates {
+    /// Those that a profile describes.
+    pub fn of(profile: &Profile) -> Self {
+        Self { claims: profile.claims_template(), header: profile.header_template() }
+    }
+}
+
+/// Reads every key that a profile names.
+fn keyring(profile: &Profile, secrets: &mut Vec<SecretBytes>) -> Result<Keyring, TargetError> {
+    let mut keys = Keyring::new();
+    if let Some(notation) = &profile.secret {
+        let secret = read(notation, secrets)?;
+        if secret.expose().is_empty() {
+            return Err(TargetError::Url("the secret is empty: anyone could sign with it".to_owned()));
+        }
+        keys = keys.with_secret(secret.expose());
+    }
+    for notation in &profile.retired_secrets {
+        keys = keys.with_retired_secret(read(notation, secrets)?.expose());
+    }
+    for notation in &profile.keys.private {
+        keys.add_private(private_key(notation, secrets)?);
+    }
+    for notation in &profile.keys.public {
+        let text = secret::read(notation).map_err(TargetError::Secret)?;
+        keys = keys
+            .with_public_key(text.expose())
+            .map_err(|error| TargetError::Url(format!("a key in `keys.public` cannot be read: {error}")))?;
+    }
+    Ok(keys)
+}
+
+fn read(notation: &str, secrets: &mut Vec<SecretBytes>) -> Result<SecretBytes, TargetError> {
+    let secret = secret::read(notation).map_err(TargetError::Secret)?;
+    secrets.push(secret.clone());
+    Ok(secret)
+}
+
+fn private_key(notation: &str, secrets: &mut Vec<SecretBytes>) -> Result<PrivateKey, TargetError> {
+    let text = read(notation, secrets)?;
+    // Each line of a PEM is a piece of the key by itself.
+    let lines = text.expose().split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
+    let pieces: Vec<_> = lines.filter(|line| line.len() >= 16 && !line.starts_with(b"-----")).collect();
+    secrets.extend(pieces.into_iter().map(SecretBytes::new));
+    PrivateKey::parse(text.expose())
+        .map_err(|error| TargetError::Url(format!("a private key of the profile cannot be read: {error}")))
+}
+
+/// The declared algorithm, or the natural one of the key.
+fn algorithm(declared: Option<&str>, keys: &Keyring) -> Result<Algorithm, TargetError> {
+    if let Some(name) = declared {
+        return Algorithm::from_name(name).ok_or_else(|| {
+            let known: Vec<&str> = Algorithm::ALL.iter().map(|algorithm| algorithm.name()).collect();
+            TargetError::Url(format!("no algorithm is called `{}`; there are {}", printable(name), known.join(", ")))
+        });
+    }
+    let natural = [
+        (KeyKind::Rsa, Algorithm::RS256),
+        (KeyKind::P256, Algorithm::ES256),
+        (KeyKind::P384, Algorithm::ES384),
+        (KeyKind::P521, Algorithm::ES512),
+        (KeyKind::Ed25519, Algorithm::EdDSA),
+    ];
+    let by_key = natural.into_iter().find(|(kind, _)| keys.private(*kind).is_some());
+    Ok(match (keys.secret(), by_key) {
+        (None, Some((_, algorithm))) => algorithm,
+        _ => Algorithm::HS256,
+    })
+}
+
+fn other_issuer(declared: &Issuer, secrets: &mut Vec<SecretBytes>) -> Result<OtherIssuer, TargetError> {
+    let mut keys = Keyring::new();
+    if let Some(notation) = &declared.secret {
+        keys = keys.with_secret(read(notation, secrets)?.expose());
+    }
+    if let Some(notation) = &declared.private {
+        keys.add_private(private_key(notation, secrets)?);
+    }
+    let algorithm = algorithm(declared.algorithm.as_deref(), &keys)?;
+    if keys.secret().is_none() && keys.private(algorithm.key_kind()).is_none() {
+        let issuer = printable(&declared.issuer);
+        return Err(TargetError::Url(format!("the issuer `{issuer}` in `other_issuers` has no key to sign with")));
+    }
+    Ok(OtherIssuer { declared: declared.clone(), keys, algorithm })
 }
 
 impl Endpoint {

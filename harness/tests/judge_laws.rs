@@ -360,7 +360,7 @@ proptest! {
             .zip(&outcomes)
             .map(|((connection, expect, class), outcome)| Seen { code: "TST-001", class: *class, expect: *expect, outcome, connection })
             .collect();
-        let redactor = Redactor::for_secret(&SecretBytes::new("a secret of some length"));
+        let redactor = Redactor::for_secrets(&[SecretBytes::new("a secret of some length")]);
         let run = Run { seen, controls: &outcomes, profile: &profile, redactor: &redactor, refusal_budget: Duration::from_secs(1) };
         for question in QUESTIONS {
             for check in judge::across(&head_of_a_case("must"), question, &run) {

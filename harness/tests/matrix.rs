@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use gatecrash::command::bundled_server::BundledServer;
-use gatecrash::command::matrix::{UNHURRIED_MS, kill, settings, word};
+use gatecrash::command::bundled_server::{BundledServer, SETTINGS};
+use gatecrash::command::matrix::{UNHURRIED_MS, kill};
 use gatecrash::{Catalogue, Suite, Verdict};
 use gatecrash_reference_server::Fault;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -25,10 +25,10 @@ fn main() {
         let catalogue = Arc::clone(&catalogue);
         move || names_agree(&catalogue)
     })];
-    for (dialect, style) in settings() {
+    for setting in SETTINGS {
         let suite = suite.clone();
-        tests.push(Trial::test(format!("holds::{}::{}", dialect.name(), word(style)), move || {
-            let mut server = BundledServer::start(dialect, style, None)?;
+        tests.push(Trial::test(format!("holds::{}", setting.name), move || {
+            let mut server = BundledServer::start(setting, None)?;
             server.target.profile.refusal_budget_ms = Some(UNHURRIED_MS);
             let report = runtime()?.block_on(suite.all().run(&server.target)).map_err(|found| found.to_string())?;
             let wrong = |verdict| !matches!(verdict, Verdict::Pass | Verdict::Info | Verdict::NotApplicable);

@@ -5,7 +5,7 @@
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use gatecrash::command::bundled_server::BundledServer;
+use gatecrash::command::bundled_server::{BundledServer, Setting};
 use gatecrash::command::matrix::UNHURRIED_MS;
 use gatecrash::{Catalogue, Report, Suite, Target, Verdict};
 use gatecrash_reference_server::{Dialect, RefusalStyle};
@@ -50,11 +50,13 @@ fn main() {
 
 /// One server per dialect for all tests of this process.
 fn server(dialect: Dialect) -> Result<&'static BundledServer, String> {
-    static SERVERS: [OnceLock<Result<BundledServer, String>>; 4] = [const { OnceLock::new() }; 4];
+    static SERVERS: [OnceLock<Result<BundledServer, String>>; Dialect::ALL.len()] =
+        [const { OnceLock::new() }; Dialect::ALL.len()];
     let place = Dialect::ALL.iter().position(|other| *other == dialect).unwrap_or_default();
     SERVERS[place]
         .get_or_init(|| {
-            BundledServer::start(dialect, RefusalStyle::Close, None).map_err(|error| format!("cannot start: {error}"))
+            BundledServer::start(&Setting::of(dialect, RefusalStyle::Close), None)
+                .map_err(|error| format!("cannot start: {error}"))
         })
         .as_ref()
         .map_err(Clone::clone)

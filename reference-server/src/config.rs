@@ -51,6 +51,8 @@ pub struct Config {
     pub audience: Option<String>,
     /// What `iss` must be; `None` does not look at it. None of the four systems asks.
     pub issuer: Option<String>,
+    /// The media type that `typ` must name; `None` does not look at it. None of the four systems asks.
+    pub typ: Option<String>,
     /// How much of everything.
     pub limits: Limits,
     /// Who can log in; `None` is the documented sample accounts in development and nobody in production.
@@ -84,6 +86,8 @@ pub struct Config {
 impl Config {
     /// The documented defaults of `dialect`, listening on a free port of the loopback.
     pub fn new(dialect: Dialect, secret: impl Into<Vec<u8>>) -> Self {
+        let strict = dialect == Dialect::Strict;
+        let promised = |value: &str| strict.then(|| value.to_owned());
         Self {
             dialect,
             secret: secret.into(),
@@ -93,10 +97,13 @@ impl Config {
             leeway_s: 0,
             require_exp: None,
             max_token_bytes: 8 * 1024,
-            audience: None,
-            issuer: None,
+            audience: promised("https://ws.strict.example"),
+            issuer: promised("https://issuer.strict.example/"),
+            typ: promised("ws+jwt"),
             limits: Limits::new(dialect),
-            users: None,
+            users: strict.then(|| {
+                vec![User::new("alice", "correct-horse-battery-staple", json!({"sub": "alice", "role": "admin"}))]
+            }),
             bcrypt_cost: 6,
             token_lifetime: match dialect {
                 Dialect::Shipvox => Duration::from_secs(1800),
@@ -105,9 +112,9 @@ impl Config {
             test_token: None,
             auth_service: None,
             auth_service_timeout: Duration::from_secs(5),
-            environment: Environment::Development,
+            environment: if strict { Environment::Production } else { Environment::Development },
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            subprotocol: None,
+            subprotocol: promised("strict.v1"),
             deflate: false,
             close_at_expiry: true,
             status_every: None,
@@ -166,15 +173,15 @@ impl Config {
             require_exp: self.requires_exp(),
             identity_claims: dialect.identity_claims().iter().map(|&name| name.to_owned()).collect(),
             identity_fallback: (dialect == Dialect::Omni2).then(|| "unknown".to_owned()),
-            roles: (dialect == Dialect::Omni2).then(|| RolePolicy {
-                claim: "role".to_owned(),
-                allowed: ["admin", "developer", "dba"].map(str::to_owned).to_vec(),
-                default: "read_only".to_owned(),
-            }),
+            roles: match dialect {
+                Dialect::Omni2 => Some(RolePolicy::new("role", &["admin", "developer", "dba"], "read_only")),
+                Dialect::Strict => Some(RolePolicy::new("role", &["admin", "developer", "dba"], "viewer")),
+                _ => None,
+            },
             max_token_bytes: self.max_token_bytes,
             audience: self.audience.clone(),
             issuer: self.issuer.clone(),
-            typ: None,
+            typ: self.typ.clone(),
         }
     }
 
@@ -410,6 +417,7 @@ fn sample_users(dialect: Dialect) -> Vec<User> {
             vec![User::new("test", "test", json!({"user_id": "test-user", "username": "test"}))]
         }
         Dialect::Shipvox => vec![User::new("user", "password", json!({"sub": "user"}))],
+        Dialect::Strict => Vec::new(),
         Dialect::Simutrador => vec![User::new(
             "test",
             "test",

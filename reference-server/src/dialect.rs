@@ -1,4 +1,4 @@
-//! The four systems whose documented interface this server can speak.
+//! The four systems whose documented interface this server can speak, and a fifth that promises everything.
 //!
 //! Names, paths and the claims each asks for. How a dialect words a refusal is in `refusal`, what it answers to a
 //! message in `talk`, its HTTP endpoints in `http`.
@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// One of the four documented interfaces.
+/// An interface the server can speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Dialect {
     /// `/ws/{token}`, an echo with a welcome.
@@ -17,6 +17,9 @@ pub enum Dialect {
     Simutrador,
     /// `/ws/mcp-status?token=`, roles, and an authentication service that is asked first.
     Omni2,
+    /// `/ws?token=` or `Authorization: Bearer`, JSON echoed with a stamp, and every promise a profile can hold: it is no
+    /// real system, but what a careful one would be.
+    Strict,
 }
 
 /// What a path means to a dialect.
@@ -30,7 +33,8 @@ pub(crate) enum Route<'p> {
 
 impl Dialect {
     /// Every dialect.
-    pub const ALL: &[Dialect] = &[Dialect::PersonalAssistant, Dialect::Shipvox, Dialect::Simutrador, Dialect::Omni2];
+    pub const ALL: &[Dialect] =
+        &[Dialect::PersonalAssistant, Dialect::Shipvox, Dialect::Simutrador, Dialect::Omni2, Dialect::Strict];
 
     /// The name on the command line and of the profile.
     pub fn name(self) -> &'static str {
@@ -39,6 +43,7 @@ impl Dialect {
             Dialect::Shipvox => "shipvox",
             Dialect::Simutrador => "simutrador",
             Dialect::Omni2 => "omni2",
+            Dialect::Strict => "strict",
         }
     }
 
@@ -49,6 +54,7 @@ impl Dialect {
             Dialect::Shipvox => "ShipVox",
             Dialect::Simutrador => "SimuTrador",
             Dialect::Omni2 => "omni2",
+            Dialect::Strict => "strict",
         }
     }
 
@@ -63,7 +69,7 @@ impl Dialect {
     /// The path of the WebSocket endpoint, without the token.
     pub fn endpoint(self) -> &'static str {
         match self {
-            Dialect::PersonalAssistant | Dialect::Shipvox => "/ws",
+            Dialect::PersonalAssistant | Dialect::Shipvox | Dialect::Strict => "/ws",
             Dialect::Simutrador => "/ws/simulate",
             Dialect::Omni2 => "/ws/mcp-status",
         }
@@ -84,7 +90,7 @@ impl Dialect {
 
     /// Does the dialect also read `Authorization: Bearer`?
     pub(crate) fn token_in_header(self) -> bool {
-        self == Dialect::Simutrador
+        matches!(self, Dialect::Simutrador | Dialect::Strict)
     }
 
     /// Finds the endpoint. Paths are compared byte for byte: a variant that a proxy might fold into the endpoint is
@@ -108,7 +114,7 @@ impl Dialect {
     pub(crate) fn identity_claims(self) -> &'static [&'static str] {
         match self {
             Dialect::PersonalAssistant | Dialect::Simutrador => &["user_id"],
-            Dialect::Shipvox => &["sub"],
+            Dialect::Shipvox | Dialect::Strict => &["sub"],
             Dialect::Omni2 => &["email", "sub"],
         }
     }

@@ -55,6 +55,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         Dialect::Shipvox => ("/token", post(login_form)),
         Dialect::Simutrador => ("/auth/token", post(login_json)),
         Dialect::Omni2 => ("/auth/api/v1/auth/login", post(login_json)),
+        Dialect::Strict => ("/login", post(login_json)),
     };
     let login = if fault == Some(Fault::LoginByGet) { login.get(login_query) } else { login };
     let mut router = router.route(path, login);
@@ -217,7 +218,7 @@ fn issue(app: &App, account: &Account, password: &str) -> io::Result<Value> {
     if app.has(Fault::IssuedTokenLacksClaims) {
         claims.remove(match app.config.dialect {
             Dialect::PersonalAssistant => "username",
-            Dialect::Shipvox => "sub",
+            Dialect::Shipvox | Dialect::Strict => "sub",
             Dialect::Simutrador => "plan",
             Dialect::Omni2 => "email",
         });
@@ -235,9 +236,19 @@ fn issue(app: &App, account: &Account, password: &str) -> io::Result<Value> {
 }
 
 /// Signs `claims` with the configured secret.
-pub(crate) fn mint(config: &Config, claims: Map<String, Value>) -> io::Result<String> {
+pub(crate) fn mint(config: &Config, mut claims: Map<String, Value>) -> io::Result<String> {
     let key = EncodingKey::from_secret(&config.secret);
-    jsonwebtoken::encode(&Header::new(config.algorithm), &claims, &key).map_err(io::Error::other)
+    let mut header = Header::new(config.algorithm);
+    if let Some(typ) = &config.typ {
+        header.typ = Some(typ.clone());
+    }
+    // What the gate asks of every token holds for those that are issued here.
+    for (name, wanted) in [("aud", &config.audience), ("iss", &config.issuer)] {
+        if let Some(wanted) = wanted {
+            claims.insert(name.to_owned(), wanted.as_str().into());
+        }
+    }
+    jsonwebtoken::encode(&header, &claims, &key).map_err(io::Error::other)
 }
 
 async fn test_token(State(app): Shared) -> Response {

@@ -58,6 +58,12 @@ pub(crate) fn closing(dialect: Dialect, denial: &Denial) -> Closing {
             Refusal::Expired => 4003,
             Refusal::RoleNotAllowed(_) | Refusal::Internal(_) => 4000,
         },
+        // 3000 Unauthorized and 3003 Forbidden, as registered; a private code tells that a new token would do.
+        (Dialect::Strict, Denial::Token(refusal)) => match refusal {
+            Refusal::Expired => 4401,
+            Refusal::RoleNotAllowed(_) => 3003,
+            _ => 3000,
+        },
         _ => 1008,
     };
     Closing::new(code, &reason(dialect, denial))
@@ -87,6 +93,10 @@ pub(crate) fn reason(dialect: Dialect, denial: &Denial) -> String {
             return format!("Insufficient permissions: Role '{role}' not authorized");
         }
         (Dialect::Omni2, _) => "Authentication failed: Invalid or expired token",
+        (Dialect::Strict, Refusal::Missing) => "Authentication required",
+        (Dialect::Strict, Refusal::Expired) => "Token expired",
+        (Dialect::Strict, Refusal::RoleNotAllowed(_)) => "Forbidden",
+        (Dialect::Strict, _) => "Invalid token",
     };
     text.to_owned()
 }

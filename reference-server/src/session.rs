@@ -328,7 +328,7 @@ impl<'a> Session<'a> {
         if let Some(name) = faulty::shared_user(app) {
             self.talk.call_user(name);
         }
-        let id = if app.config.dialect == Dialect::Shipvox { random_16() } else { [0; 16] };
+        let id = if matches!(app.config.dialect, Dialect::Shipvox | Dialect::Strict) { random_16() } else { [0; 16] };
         self.talk.text(text, app.now(), id)
     }
 

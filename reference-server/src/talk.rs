@@ -70,6 +70,7 @@ impl Talk {
                 })
                 .to_string(),
             ),
+            Dialect::Strict => Some(json!({"type": "welcome", "user": self.identity}).to_string()),
             Dialect::Shipvox | Dialect::Simutrador => None,
         }
     }
@@ -86,6 +87,11 @@ impl Talk {
             Dialect::Shipvox => self.stamp(text, now, id),
             Dialect::Simutrador => self.simulate(text, now),
             Dialect::Omni2 => self.status(text),
+            // The stamp of shipvox, for the sender alone.
+            Dialect::Strict => match self.stamp(text, now, id) {
+                Answer::Broadcast(text) => Answer::Reply(text),
+                other => other,
+            },
         };
         if self.fault == Some(Fault::NoEcho) { Answer::Quiet } else { answer }
     }

@@ -1,10 +1,11 @@
-//! The reference server on a free port, in a thread of its own, for runs without a URL.
+//! The reference server on a free port, in a thread of its own, for runs without a URL, and the settings in which it is
+//! judged.
 
 use std::io;
 use std::thread::JoinHandle;
 
+use crate::Target;
 use crate::profile::{Profile, RefusesBy, Signal};
-use crate::{Target, TargetError};
 use gatecrash_reference_server::{Config, Dialect, Environment, Fault, RefusalStyle, Server};
 use tokio::sync::oneshot;
 
@@ -20,14 +21,63 @@ pub struct BundledServer {
 /// The secret of the bundled server. It guards nothing: the server lives for one run, on the loopback.
 const SECRET: &str = "gatecrash bundled server, for one run on loopback only";
 
+/// One way to set the server up, and what it then promises.
+///
+/// With no fault every case passes in each of them; a fault must show in one of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// Its name, for tests and reports.
+    pub name: &'static str,
+    /// What the server speaks.
+    pub dialect: Dialect,
+    /// How it refuses.
+    pub refusal: RefusalStyle,
+    /// What else differs from the defaults of the dialect.
+    pub change: fn(&mut Config, &mut Profile),
+}
+
+impl Setting {
+    /// The defaults of a dialect, as its documents have it.
+    pub const fn plain(dialect: Dialect, refusal: RefusalStyle, name: &'static str) -> Self {
+        Self { name, dialect, refusal, change: |_, _| {} }
+    }
+
+    /// The first setting of this dialect that refuses in this way.
+    pub fn of(dialect: Dialect, refusal: RefusalStyle) -> Self {
+        let found = SETTINGS.iter().find(|setting| setting.dialect == dialect && setting.refusal == refusal);
+        found.copied().unwrap_or(Self::plain(dialect, refusal, dialect.name()))
+    }
+}
+
+/// Every setting, in the order in which a fault is looked for.
+pub const SETTINGS: &[Setting] = &[
+    Setting::plain(Dialect::PersonalAssistant, RefusalStyle::Close, "personal-assistant::close"),
+    Setting::plain(Dialect::Shipvox, RefusalStyle::Close, "shipvox::close"),
+    Setting::plain(Dialect::Simutrador, RefusalStyle::Close, "simutrador::close"),
+    Setting::plain(Dialect::Omni2, RefusalStyle::Close, "omni2::close"),
+    Setting::plain(Dialect::Strict, RefusalStyle::Close, "strict::close"),
+    Setting::plain(Dialect::PersonalAssistant, RefusalStyle::Http, "personal-assistant::http"),
+    Setting::plain(Dialect::Shipvox, RefusalStyle::Http, "shipvox::http"),
+    Setting::plain(Dialect::Simutrador, RefusalStyle::Http, "simutrador::http"),
+    Setting::plain(Dialect::Omni2, RefusalStyle::Http, "omni2::http"),
+    Setting::plain(Dialect::Strict, RefusalStyle::Http, "strict::http"),
+];
+
 impl BundledServer {
     /// Starts it.
-    pub fn start(dialect: Dialect, refusal: RefusalStyle, fault: Option<Fault>) -> io::Result<Self> {
-        // In development a test token is no fault.
-        let environment = match fault {
-            Some(Fault::TestTokenInProduction) => Environment::Production,
-            _ => Environment::Development,
-        };
+    pub fn start(setting: &Setting, fault: Option<Fault>) -> io::Result<Self> {
+        let (dialect, refusal) = (setting.dialect, setting.refusal);
+        let mut config = Config { refusal, fault, ..Config::new(dialect, SECRET) };
+        let mut profile = profile(dialect, refusal);
+        (setting.change)(&mut config, &mut profile);
+        if fault == Some(Fault::TestTokenInProduction) {
+            // In development a test token is no fault.
+            config.environment = Environment::Production;
+            profile.environment = Some(crate::profile::Environment::Production);
+            profile.require_exp = Some(true);
+            // The sample accounts exist in development only.
+            profile.http.remove("login");
+        }
         let (ready, is_ready) = std::sync::mpsc::channel();
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::Builder::new().name(format!("{}-server", dialect.name())).spawn(move || {
@@ -36,7 +86,6 @@ impl BundledServer {
                 Err(error) => return drop(ready.send(Err(error))),
             };
             runtime.block_on(async move {
-                let config = Config { refusal, fault, environment, ..Config::new(dialect, SECRET) };
                 match Server::bind(config).await {
                     Err(error) => drop(ready.send(Err(error))),
                     Ok(server) => {
@@ -47,13 +96,8 @@ impl BundledServer {
             });
         })?;
         let url = is_ready.recv().map_err(|_| io::Error::other("the server's thread ended before it was ready"))??;
-        let mut target = target(dialect, refusal, &url).map_err(io::Error::other)?;
-        if environment == Environment::Production {
-            target.profile.environment = Some(crate::profile::Environment::Production);
-            target.profile.require_exp = Some(true);
-            // The sample accounts exist in development only.
-            target.profile.http.remove("login");
-        }
+        profile.url = Some(url);
+        let target = Target::from_profile(profile).map_err(io::Error::other)?;
         Ok(Self { target, stop: Some(stop), thread: Some(thread) })
     }
 }
@@ -69,10 +113,9 @@ impl Drop for BundledServer {
     }
 }
 
-/// The preset of a dialect, with the refusal style and the address of this server.
-fn target(dialect: Dialect, refusal: RefusalStyle, url: &str) -> Result<Target, TargetError> {
+/// The preset of a dialect, with the refusal style of this server.
+fn profile(dialect: Dialect, refusal: RefusalStyle) -> Profile {
     let mut profile = Profile::preset(dialect.name()).unwrap_or_default();
-    profile.url = Some(url.to_owned());
     profile.secret = Some(SECRET.to_owned());
     if refusal == RefusalStyle::Http {
         profile.refuses_by = Some(RefusesBy::Http);
@@ -81,5 +124,5 @@ fn target(dialect: Dialect, refusal: RefusalStyle, url: &str) -> Result<Target, 
             *signal = Signal { http: Some(status), ..Signal::default() };
         }
     }
-    Target::from_profile(profile)
+    profile
 }

@@ -7,9 +7,9 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use gatecrash_reference_server::{Dialect, Fault, RefusalStyle};
+use gatecrash_reference_server::Fault;
 
-use super::bundled_server::BundledServer;
+use super::bundled_server::{BundledServer, SETTINGS};
 use crate::catalogue::Catalogue;
 use crate::report::{Failure, Report};
 use crate::suite::Suite;
@@ -63,13 +63,6 @@ impl fmt::Display for Kill {
     }
 }
 
-/// The settings in which a fault may show, in the order they are tried.
-pub fn settings() -> impl Iterator<Item = (Dialect, RefusalStyle)> {
-    [RefusalStyle::Close, RefusalStyle::Http]
-        .into_iter()
-        .flat_map(|style| Dialect::ALL.iter().map(move |dialect| (*dialect, style)))
-}
-
 /// Runs the suite against a server with this fault and tells what it did.
 ///
 /// The server is at hand, so what a fault keeps silent about is not waited for as long as a stranger's. On a busy
@@ -101,11 +94,11 @@ async fn attempt(suite: &Suite, catalogue: &Catalogue, fault: Fault) -> Result<K
     let idle = companions.iter().filter(|code| **code != EVERYTHING).map(|code| (*code).to_owned()).collect();
     let mut kill = Kill { idle, ..Kill::default() };
     let mut open: BTreeSet<&str> = hunters.clone();
-    for (dialect, style) in settings() {
+    for setting in SETTINGS {
         if open.is_empty() {
             break;
         }
-        let mut target = BundledServer::start(dialect, style, Some(fault)).map_err(|error| error.to_string())?;
+        let mut target = BundledServer::start(setting, Some(fault)).map_err(|error| error.to_string())?;
         if fault != Fault::SlowRefusal {
             target.target.profile.refusal_budget_ms = Some(UNHURRIED_MS);
         }
@@ -130,7 +123,7 @@ async fn attempt(suite: &Suite, catalogue: &Catalogue, fault: Fault) -> Result<K
             kill.idle.remove(&code);
             let expected = hunters.contains(code.as_str()) || companions.contains(code.as_str());
             if !expected && !companions.contains(EVERYTHING) {
-                kill.unrelated.insert(format!("{code} in {} by {}: {observed}", dialect.name(), word(style)));
+                kill.unrelated.insert(format!("{code} in {}: {observed}", setting.name));
             }
         }
     }
@@ -149,12 +142,4 @@ fn failed(report: &Report) -> Vec<(String, String)> {
         failed.push(("unreachable".to_owned(), why.clone()));
     }
     failed
-}
-
-/// The word of a refusal style.
-pub fn word(style: RefusalStyle) -> &'static str {
-    match style {
-        RefusalStyle::Close => "close",
-        RefusalStyle::Http => "http",
-    }
 }

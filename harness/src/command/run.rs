@@ -19,7 +19,7 @@ use crate::{Suite, Target};
 use clap::Args;
 use gatecrash_reference_server::{Dialect, Fault, RefusalStyle};
 
-use super::bundled_server::BundledServer;
+use super::bundled_server::{BundledServer, Setting};
 use super::signals::Interrupts;
 use super::{complain, conceal, did_you_mean, file, say};
 
@@ -325,7 +325,7 @@ fn external(arguments: &Run) -> Result<Option<Target>, Problem> {
         profile.secret = Some(text.clone());
     }
     let target = Target::from_profile(profile).map_err(|error| Problem::Usage(error.to_string()))?;
-    conceal(&target.secret);
+    target.secrets.iter().for_each(conceal);
     Ok(Some(target))
 }
 
@@ -380,7 +380,7 @@ async fn bundled(suite: &Suite, arguments: &Run) -> Result<Vec<Report>, Problem>
     let dialects = if arguments.dialect.is_empty() { Dialect::ALL.to_vec() } else { arguments.dialect.clone() };
     let mut reports = Vec::new();
     for dialect in dialects {
-        let server = BundledServer::start(dialect, arguments.refusal, arguments.fault)
+        let server = BundledServer::start(&Setting::of(dialect, arguments.refusal), arguments.fault)
             .map_err(|error| Problem::Usage(format!("cannot start the bundled server: {error}")))?;
         reports.extend(judge(suite, std::slice::from_ref(&server.target)).await?);
         if suite.interrupt().is_requested() {

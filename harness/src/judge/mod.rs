@@ -20,6 +20,7 @@ use crate::outcome::{self, Outcome};
 use crate::profile::{Echo, Profile};
 use crate::report::Failure;
 use crate::target::Target;
+use crate::token::Algorithm;
 use crate::verdict::{Basis, Check, Grade, Level, Severity};
 use crate::wire::frame;
 
@@ -527,16 +528,23 @@ pub fn lint(head: &CaseText, lint: Lint, target: &Target) -> Vec<Check> {
     let weight = Weight::of(head);
     match lint {
         Lint::SecretStrength => {
-            let secret = target.secret.expose();
-            let algorithm = target.profile.algorithm.as_deref().unwrap_or("HS256");
+            let algorithm = target.algorithm;
+            let Some(secret) = target.keys.secret() else {
+                return vec![weight.check(Grade::Info, "a strong secret", "the tokens are signed with a private key")];
+            };
+            let secret = secret.expose();
             // RFC 7518 §3.2: a key of the size of the hash output, or larger.
             let needed = match algorithm {
-                "HS384" => 48,
-                "HS512" => 64,
+                Algorithm::HS384 => 48,
+                Algorithm::HS512 => 64,
                 _ => 32,
             };
-            let known = std::str::from_utf8(secret).is_ok_and(|text| KNOWN_SECRETS.contains(&text.trim()));
-            let expected = format!("at least {needed} bytes for {algorithm}, and no word that documents print");
+            let known = std::str::from_utf8(secret).is_ok_and(|text| {
+                let text = text.trim();
+                KNOWN_SECRETS.contains(&text) || target.profile.weak_secrets.iter().any(|weak| weak == text)
+            });
+            let expected =
+                format!("at least {needed} bytes for {}, and no word that documents print", algorithm.name());
             let mut observed = format!("{} bytes", secret.len());
             if known {
                 observed.push_str(", a word that documents print");

@@ -211,7 +211,7 @@ impl Summary {
 impl Report {
     /// A report of nothing yet.
     pub fn new(target: &Target, seed: u64) -> Self {
-        let redactor = Redactor::for_secret(&target.secret);
+        let redactor = Redactor::for_secrets(&target.secrets);
         Self {
             target: redactor.clean(&target.profile.name),
             url: redactor.clean(&target.endpoint.to_string()),

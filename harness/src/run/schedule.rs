@@ -27,7 +27,6 @@ use crate::profile::{Echo, Profile, Shape};
 use crate::redact::Redactor;
 use crate::report::{Failure, Report, RunEvent, TrialReport};
 use crate::target::Target;
-use crate::token::Keyring;
 use crate::verdict::{Check, Grade};
 
 /// Marks the case that asks no more than a control does.
@@ -121,15 +120,14 @@ pub async fn run(
     events: &mut (dyn FnMut(RunEvent<'_>) + Send),
 ) -> Report {
     let begun = Instant::now();
-    let redactor = Redactor::for_secret(&target.secret);
+    let redactor = Redactor::for_secrets(&target.secrets);
     let mut report = Report::new(target, options.seed);
-    if !plan::trials(catalogue, &target.profile, selection).iter().any(|trial| trial.wanted) {
+    if !plan::trials(catalogue, target, selection).iter().any(|trial| trial.wanted) {
         return report;
     }
 
     let mut runner = Runner {
         target: Arc::new(target.clone()),
-        keys: Arc::new(Keyring::new().with_secret(target.secret.expose())),
         learned: Arc::new(Learned {
             echo: target.profile.echo.clone(),
             echo_is_promised: target.profile.echo.is_some(),
@@ -146,7 +144,7 @@ pub async fn run(
     // Cases that need an echo are also for a target that was seen to echo.
     let target =
         &Target { profile: Profile { echo: runner.learned.echo.clone(), ..target.profile.clone() }, ..target.clone() };
-    let trials = &plan::trials(catalogue, &target.profile, selection);
+    let trials = &plan::trials(catalogue, target, selection);
     events(RunEvent::Started { target: &report.target, trials: trials.iter().filter(|trial| trial.wanted).count() });
     let mut played: Vec<Played<'_>> = Vec::new();
     let mut lost = None;
@@ -317,7 +315,6 @@ fn deadlines(target: &Target, options: &Options, control: Duration) -> Deadlines
 
 struct Runner<'a> {
     target: Arc<Target>,
-    keys: Arc<Keyring>,
     learned: Arc<Learned>,
     deadlines: Deadlines,
     options: &'a Options,
@@ -342,8 +339,7 @@ impl Runner<'_> {
     async fn control(&mut self) -> Result<Outcome, String> {
         let carrier = self.target.profile.carriers[0].clone();
         let actor = self.actor(&carrier);
-        let context =
-            Context { target: &self.target, keys: &self.keys, learned: &self.learned, deadlines: self.deadlines };
+        let context = Context { target: &self.target, learned: &self.learned, deadlines: self.deadlines };
         let begun = Instant::now();
         let connection = control(&context, &actor).await?;
         let outcome = outcome::of(&connection.events, self.learned.speaks);
@@ -375,8 +371,7 @@ impl Runner<'_> {
             ("{\"type\":\"message\",\"message\":\"{message}\"}", "gatecrash-json-echo"),
         ] {
             let actor = self.actor(&carrier);
-            let context =
-                Context { target: &self.target, keys: &self.keys, learned: &self.learned, deadlines: self.deadlines };
+            let context = Context { target: &self.target, learned: &self.learned, deadlines: self.deadlines };
             let steps = [
                 Step::Open(Box::default()),
                 Step::Send(case::Send::text(send.replace("{message}", word))),
@@ -520,13 +515,12 @@ impl Runner<'_> {
 
     fn session(&self, index: usize, trial: &Trial<'_>, actor: Actor) -> Session {
         let target = Arc::clone(&self.target);
-        let keys = Arc::clone(&self.keys);
         let learned = Arc::clone(&self.learned);
         let deadlines = self.deadlines;
         let bodies: Vec<Body> = trial.case.variants.iter().map(|variant| variant.body.clone()).collect();
         Box::pin(async move {
             let begun = Instant::now();
-            let context = Context { target: &target, keys: &keys, learned: &learned, deadlines };
+            let context = Context { target: &target, learned: &learned, deadlines };
             let mut observations = Vec::with_capacity(bodies.len());
             for (number, body) in bodies.iter().enumerate() {
                 let mut actor = actor.clone();

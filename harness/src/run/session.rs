@@ -17,8 +17,8 @@ use crate::judge::{self, Learned, WORD_PREFIX};
 use crate::observation::{Assembler, Connection, Mark, Observation, Trouble, What};
 use crate::outcome::{self, Outcome};
 use crate::profile::{Carrier, HttpEndpoint};
-use crate::target::Target;
-use crate::token::{Algorithm, Declared, ForgeError, Keyring, Mint, Recipe, Token, default_header, forge};
+use crate::target::{Target, Templates};
+use crate::token::{ForgeError, Recipe, Token, forge};
 use crate::wire::frame::{self, LengthForm, Written};
 use crate::wire::opening::Opening;
 
@@ -41,7 +41,6 @@ pub(super) struct Deadlines {
 #[derive(Debug)]
 pub(super) struct Context<'a> {
     pub(super) target: &'a Target,
-    pub(super) keys: &'a Keyring,
     pub(super) learned: &'a Learned,
     pub(super) deadlines: Deadlines,
 }
@@ -136,24 +135,8 @@ impl Session<'_> {
 
     fn mint(&self, recipe: &Recipe) -> Result<Option<Token>, Trouble> {
         let target = self.context.target;
-        let claims = target.profile.claims_template();
-        let algorithm = match &target.profile.algorithm {
-            None => Algorithm::HS256,
-            Some(name) => Algorithm::from_name(name)
-                .ok_or_else(|| Trouble::NotApplicable(format!("tokens of algorithm {name} cannot be signed yet")))?,
-        };
-        let mint = Mint {
-            claims: &claims,
-            header: &default_header(),
-            keys: self.context.keys,
-            algorithm,
-            now: self.now,
-            user: &self.actor.user,
-            seed: self.actor.seed,
-            audience: None,
-            issuer: None,
-            declared: Declared { leeway: target.profile.leeway.map(|seconds| seconds as f64), ..Declared::default() },
-        };
+        let templates = Templates::of(&target.profile);
+        let mint = target.mint(&templates, self.now, &self.actor.user, self.actor.seed);
         let token = forge(recipe, &mint).map_err(|error| match error {
             ForgeError::SameKey | ForgeError::Undeclared(_) | ForgeError::NeedsKey(_) | ForgeError::Impossible(_) => {
                 Trouble::NotApplicable(error.to_string())

@@ -111,6 +111,14 @@ pub struct RolePolicy {
     pub default: String,
 }
 
+impl RolePolicy {
+    /// Lets these roles in.
+    pub fn new(claim: &str, allowed: &[&str], default: &str) -> Self {
+        let allowed = allowed.iter().map(|role| (*role).to_owned()).collect();
+        Self { claim: claim.to_owned(), allowed, default: default.to_owned() }
+    }
+}
+
 /// Why a token is refused. What the client is told of it is the dialect's business.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {

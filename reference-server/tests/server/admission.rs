@@ -48,6 +48,9 @@ async fn refusals_by_close_say_the_documents_words() {
                 (Dialect::Simutrador, _) => (4002, "Invalid token"),
                 (Dialect::Omni2, "missing" | "absent") => (1008, "Authentication required: No token provided"),
                 (Dialect::Omni2, _) => (1008, "Authentication failed: Invalid or expired token"),
+                (Dialect::Strict, "missing" | "absent") => (3000, "Authentication required"),
+                (Dialect::Strict, "expired") => (4401, "Token expired"),
+                (Dialect::Strict, _) => (3000, "Invalid token"),
             };
             let told = refusal(&server, &target).await;
             assert_eq!((told.0, told.1.as_str()), expected, "{dialect} {what}");

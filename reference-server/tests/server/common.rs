@@ -41,6 +41,10 @@ pub(crate) fn claims(dialect: Dialect, user: &str) -> Map<String, Value> {
         Dialect::Shipvox => json!({"sub": user}),
         Dialect::Simutrador => json!({"user_id": user, "plan": "pro", "rate_limits": {}}),
         Dialect::Omni2 => json!({"sub": user, "email": format!("{user}@example.com"), "role": "admin"}),
+        Dialect::Strict => {
+            let Config { audience, issuer, .. } = Config::new(dialect, SECRET);
+            json!({"sub": user, "role": "admin", "aud": audience, "iss": issuer})
+        }
     };
     let mut claims = claims.as_object().unwrap().clone();
     claims.insert("iat".into(), now().into());
@@ -49,7 +53,12 @@ pub(crate) fn claims(dialect: Dialect, user: &str) -> Map<String, Value> {
 }
 
 pub(crate) fn sign(claims: &Map<String, Value>, secret: &str) -> String {
-    jsonwebtoken::encode(&Header::default(), claims, &EncodingKey::from_secret(secret.as_bytes())).unwrap()
+    let mut header = Header::default();
+    // Only the strict dialect asks for an audience, and only it looks at the type.
+    if claims.contains_key("aud") {
+        header.typ = Config::new(Dialect::Strict, SECRET).typ;
+    }
+    jsonwebtoken::encode(&header, claims, &EncodingKey::from_secret(secret.as_bytes())).unwrap()
 }
 
 pub(crate) fn good(dialect: Dialect) -> String {
@@ -223,6 +232,7 @@ impl Client {
         match dialect {
             Dialect::PersonalAssistant => assert_eq!(self.hear_json().await["event"], "connected"),
             Dialect::Omni2 => assert_eq!(self.hear_json().await["type"], "initial_status"),
+            Dialect::Strict => assert_eq!(self.hear_json().await["type"], "welcome"),
             Dialect::Shipvox | Dialect::Simutrador => {}
         }
     }
@@ -234,7 +244,7 @@ impl Client {
                 self.say("7f3a").await;
                 assert_eq!(self.hear().await, "Echo: 7f3a");
             }
-            Dialect::Shipvox | Dialect::Simutrador => {
+            Dialect::Shipvox | Dialect::Simutrador | Dialect::Strict => {
                 self.say(r#"{"type":"echo","payload":"7f3a"}"#).await;
                 assert_eq!(self.hear_json().await["payload"], "7f3a");
             }

@@ -1,0 +1,204 @@
+//! Needs: what a target must declare for a case to make sense.
+//!
+//! One flat table: the name as cases write it, the words of a report, and the question to the target. Nothing is asked
+//! of the server here; an undeclared thing makes a case not applicable, never wrong.
+
+use serde::{Deserialize, Serialize};
+
+use crate::profile::{Carrier, Echo, Environment, RefusesBy, Shape, TokenProfile};
+use crate::target::Target;
+use crate::token::KeyKind;
+
+macro_rules! needs {
+    ($($(#[doc = $doc:literal])+ $variant:ident, $words:literal, $holds:expr;)+) => {
+        /// What a profile must declare for a case to make sense.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum Need {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl Need {
+            /// Every need.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The need in the words of a profile, for the sentence "it needs ..., which the profile does not declare".
+            pub fn words(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $words,)+
+                }
+            }
+
+            /// Whether the target declares it.
+            pub fn is_met_by(self, target: &Target) -> bool {
+                match self {
+                    $(Self::$variant => {
+                        let holds: fn(&Target) -> bool = $holds;
+                        holds(target)
+                    })+
+                }
+            }
+        }
+    };
+}
+
+needs! {
+    // ---- carriers ----
+    /// The token rides in the request target.
+    UrlCarrier, "a carrier in the URL", |target| target.profile.carriers.first().is_some_and(Carrier::is_in_url);
+    /// The token rides in a path segment.
+    PathCarrier, "a path carrier", |target| target.profile.carriers.first() == Some(&Carrier::Path);
+    /// The token rides in a query parameter.
+    QueryCarrier, "a query carrier", |target| matches!(target.profile.carriers.first(), Some(Carrier::Query(_)));
+    /// The token rides in `Authorization`.
+    HeaderCarrier, "an `authorization: Bearer` carrier", |target| {
+        has(target, |carrier| matches!(carrier, Carrier::Authorization(scheme) if scheme.eq_ignore_ascii_case("Bearer")))
+    };
+    /// A cookie carries the token.
+    CookieCarrier, "a cookie carrier", |target| has(target, |carrier| matches!(carrier, Carrier::Cookie(_)));
+    /// The token is one of the offered subprotocols.
+    SubprotocolCarrier, "a subprotocol carrier", |target| has(target, |carrier| matches!(carrier, Carrier::Subprotocol(_)));
+    /// More than one carrier is declared.
+    TwoCarriers, "more than one carrier", |target| target.profile.carriers.len() > 1;
+
+    // ---- tokens ----
+    /// The key is a shared secret.
+    Hmac, "an HMAC key", |target| target.algorithm.key_kind() == KeyKind::Secret;
+    /// A public RSA key of the target is known.
+    RsaPublicKey, "an RSA key in `keys`", |target| target.keys.public(KeyKind::Rsa).is_some();
+    /// A private RSA key of the target is known.
+    RsaPrivateKey, "a private RSA key in `keys`", |target| target.keys.private(KeyKind::Rsa).is_some();
+    /// A public P-256 key of the target is known.
+    EcPublicKey, "a P-256 key in `keys`", |target| target.keys.public(KeyKind::P256).is_some();
+    /// A private P-256 key of the target is known.
+    EcPrivateKey, "a private P-256 key in `keys`", |target| target.keys.private(KeyKind::P256).is_some();
+    /// A public Ed25519 key of the target is known.
+    EdPublicKey, "an Ed25519 key in `keys`", |target| target.keys.public(KeyKind::Ed25519).is_some();
+    /// A private Ed25519 key of the target is known.
+    EdPrivateKey, "a private Ed25519 key in `keys`", |target| target.keys.private(KeyKind::Ed25519).is_some();
+    /// A public key of the target is known, of whatever kind.
+    PublicKey, "an asymmetric key in `keys`", |target| !target.keys.public_keys().is_empty();
+    /// `algorithms` is declared.
+    Algorithms, "`algorithms`", |target| target.profile.algorithms.is_some();
+    /// `kid` is declared.
+    Kid, "`kid`", |target| target.profile.kid.is_some();
+    /// `jwks_url` is declared.
+    Jwks, "`jwks_url`", |target| target.profile.jwks_url.is_some();
+    /// A second issuer with a key of its own is declared.
+    SecondIssuer, "an entry in `other_issuers`", |target| !target.profile.other_issuers.is_empty();
+    /// Secrets that are no longer accepted are declared.
+    RetiredSecrets, "`retired_secrets`", |target| !target.profile.retired_secrets.is_empty();
+    /// `leeway` is declared.
+    Leeway, "`leeway`", |target| target.profile.leeway.is_some();
+    /// `leeway: 0` is declared.
+    NoLeeway, "`leeway: 0`", |target| target.profile.leeway == Some(0);
+    /// `require_exp: true` is declared.
+    RequireExp, "`require_exp: true`", |target| target.profile.require_exp == Some(true);
+    /// `require_exp: false` is declared.
+    OptionalExp, "`require_exp: false`", |target| target.profile.require_exp == Some(false);
+    /// `max_token_age` is declared.
+    MaxTokenAge, "`max_token_age`", |target| target.profile.max_token_age.is_some();
+    /// `max_token_lifetime` is declared.
+    MaxTokenLifetime, "`max_token_lifetime`", |target| target.profile.max_token_lifetime.is_some();
+    /// `audience` is declared.
+    Audience, "`audience`", |target| target.profile.audience.is_some();
+    /// `issuer` is declared.
+    Issuer, "`issuer`", |target| target.profile.issuer.is_some();
+    /// The tokens are access tokens of RFC 9068.
+    Rfc9068, "`profile: rfc9068`", |target| target.profile.profile == Some(TokenProfile::Rfc9068);
+    /// `token_type` is declared.
+    TokenType, "`token_type`", |target| target.profile.token_type.is_some();
+    /// `typ` decides: `profile: rfc9068` or `token_type` is declared.
+    TypPolicy, "`profile: rfc9068` or `token_type`", |target| target.typ().is_some();
+    /// `refresh_marker` is declared.
+    RefreshMarker, "`refresh_marker`", |target| !target.profile.refresh_marker.is_empty();
+    /// `required_scope` is declared.
+    RequiredScope, "`required_scope`", |target| target.profile.required_scope.is_some();
+    /// `jti_single_use: true` is declared.
+    SingleUse, "`jti_single_use: true`", |target| target.profile.jti_single_use;
+    /// `user_directory: true` is declared.
+    UserDirectory, "`user_directory: true`", |target| target.profile.user_directory;
+    /// `identity_claims` is declared.
+    IdentityClaim, "`identity_claims`", |target| !target.profile.identity_claims.is_empty();
+    /// A token without an identity is promised a refusal: `identity_claims` without `identity_fallback`.
+    RequiredIdentity, "`identity_claims` without an `identity_fallback`", |target| {
+        !target.profile.identity_claims.is_empty() && target.profile.identity_fallback.is_none()
+    };
+    /// `roles` is declared.
+    Roles, "`roles`", |target| target.profile.roles.is_some();
+    /// `roles.default` is declared and refused.
+    DefaultRole, "a `roles.default` that is refused", |target| target.profile.roles.as_ref().is_some_and(|roles| {
+        roles.default.as_ref().is_some_and(|default| !roles.allowed.contains(default))
+    });
+
+    // ---- the handshake ----
+    /// `subprotocol` is declared.
+    Subprotocol, "`subprotocol`", |target| target.profile.subprotocol.is_some();
+    /// `allowed_origins` is declared.
+    AllowedOrigins, "`allowed_origins`", |target| !target.profile.allowed_origins.is_empty();
+    /// `require_origin: true` is declared.
+    RequireOrigin, "`require_origin: true`", |target| target.profile.require_origin;
+    /// The connection is encrypted.
+    Tls, "a wss URL", |target| target.endpoint.tls;
+    /// The target runs on this machine, so that the two clocks are one.
+    SameHost, "a target on this machine", |target| target.endpoint.is_local();
+
+    // ---- refusals ----
+    /// A signal is declared.
+    Signals, "`signals`", |target| {
+        target.profile.signals.values().any(|signal| signal.close.is_some() || signal.http.is_some())
+    };
+    /// A refusal with a close code is promised.
+    ClosePromised, "a refusal by close code", |target| {
+        target.profile.refuses_by != Some(RefusesBy::Http)
+            && target.profile.signals.values().any(|signal| signal.close.is_some())
+    };
+    /// Reason texts are promised.
+    Reasons, "a reason text in `signals`", |target| target.profile.signals.values().any(|signal| signal.reason.is_some());
+
+    // ---- messages ----
+    /// `welcome` is declared.
+    Welcome, "`welcome`", |target| target.profile.welcome.is_some();
+    /// `echo` is declared, or was seen.
+    Echo, "`echo`", |target| target.profile.echo.is_some();
+    /// `echo` is declared and tells which message it answers.
+    FaithfulEcho, "an `echo` that repeats the message", |target| {
+        target.profile.echo.as_ref().is_some_and(Echo::is_faithful)
+    };
+    /// `echo.broadcast` is true.
+    Broadcast, "`echo.broadcast`", |target| target.profile.echo.as_ref().is_some_and(|echo| echo.broadcast);
+    /// The messages of the application are JSON.
+    Json, "an `echo` in JSON", |target| {
+        target.profile.echo.as_ref().is_some_and(|echo| matches!(echo.reply, Shape::Json(_)))
+    };
+    /// `identity_echo` is declared.
+    IdentityEcho, "`identity_echo`", |target| target.profile.identity_echo.is_some();
+    /// `time_echo` is declared.
+    TimeEcho, "`time_echo`", |target| target.profile.time_echo.is_some();
+    /// `id_echo` is declared.
+    IdEcho, "`id_echo`", |target| target.profile.id_echo.is_some();
+    /// `keepalive_text` is declared.
+    Keepalive, "`keepalive_text`", |target| target.profile.keepalive_text.is_some();
+    /// `max_message_bytes` is declared.
+    MaxMessageBytes, "`max_message_bytes`", |target| target.profile.max_message_bytes.is_some();
+
+    // ---- endpoints beside the socket ----
+    /// `http.health` is declared.
+    Health, "`http.health`", |target| target.profile.http.contains_key("health");
+    /// `http.login` is declared.
+    Login, "`http.login`", |target| target.profile.http.contains_key("login");
+    /// The answer of `http.login` is declared to hold a `refresh_token`.
+    RefreshToken, "`http.login.answer` with `/refresh_token`", |target| {
+        target.profile.http.get("login").is_some_and(|login| login.answer.contains_key("/refresh_token"))
+    };
+    /// `http.test_token` is declared.
+    TestToken, "`http.test_token`", |target| target.profile.http.contains_key("test_token");
+    /// `http.validate` is declared.
+    Validate, "`http.validate`", |target| target.profile.http.contains_key("validate");
+    /// `environment: production` is declared.
+    Production, "`environment: production`", |target| target.profile.environment == Some(Environment::Production);
+}
+
+fn has(target: &Target, wanted: fn(&Carrier) -> bool) -> bool {
+    target.profile.carriers.iter().any(wanted)
+}
