@@ -58,12 +58,17 @@ impl Agreed {
 /// Takes the first offer that can be kept to. An offer that is wrong is declined like one that asks too much (§5.1):
 /// neither is a reason to refuse the handshake.
 pub(crate) fn negotiate(headers: &HeaderMap, fault: Option<Fault>) -> Option<Agreed> {
-    headers
-        .get_all(SEC_WEBSOCKET_EXTENSIONS)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .find_map(|offer| accept(offer, fault))
+    offers(headers).find_map(|offer| accept(offer, fault))
+}
+
+/// Is there an offer, be it a good one or a bad one?
+pub(crate) fn is_offered(headers: &HeaderMap) -> bool {
+    offers(headers).any(|offer| offer.split(';').next().map(str::trim) == Some(NAME))
+}
+
+fn offers(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let lines = headers.get_all(SEC_WEBSOCKET_EXTENSIONS).iter();
+    lines.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','))
 }
 
 fn accept(offer: &str, fault: Option<Fault>) -> Option<Agreed> {

@@ -17,7 +17,7 @@ use axum::http::header::{
     CACHE_CONTROL, CONNECTION, HeaderName, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
     SEC_WEBSOCKET_PROTOCOL, UPGRADE, WWW_AUTHENTICATE,
 };
-use axum::http::{HeaderValue, Request, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
 use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -247,7 +247,8 @@ async fn upgraded(app: &App, Upgrade { on, verdict, compression }: Upgrade, peer
         Ok(admitted) if compression.is_some() || Bent::applies(fault) => {
             let limits = session::message_limits(&app.config.limits, fault);
             let codec = compression.map(|agreed| Codec::new(agreed, fault, limits.message));
-            let layering = Layering { bent: Bent::new(fault), codec, max_frame: limits.frame };
+            let bent = Bent::new(fault, codec.is_some());
+            let layering = Layering { bent, codec, max_frame: limits.frame };
             let stream = stream::layered(layering, stream, early);
             session::serve(app, session::websocket(app, stream, Vec::new()).await, admitted, peer).await;
         }
@@ -310,13 +311,13 @@ async fn answer(
         Ok(_) if app.config.deflate => deflate::negotiate(&head.headers, fault),
         _ => None,
     };
-    let response = switching(&opening, compression.as_ref(), fault);
+    let response = switching(&head.headers, &opening, compression.as_ref(), fault);
     made(Upgrade { on, verdict, compression });
     response
 }
 
 /// 101, with nothing the client did not ask for (RFC 6455 §4.2.2).
-fn switching(opening: &Opening, compression: Option<&Agreed>, fault: Option<Fault>) -> Response {
+fn switching(asked: &HeaderMap, opening: &Opening, compression: Option<&Agreed>, fault: Option<Fault>) -> Response {
     let mut response = http::empty(StatusCode::SWITCHING_PROTOCOLS);
     let mut put = |name: HeaderName, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
@@ -335,7 +336,7 @@ fn switching(opening: &Opening, compression: Option<&Agreed>, fault: Option<Faul
     if fault == Some(Fault::SendsUnaskedSubprotocol) {
         put(SEC_WEBSOCKET_PROTOCOL, "gatecrash.v1");
     }
-    if fault == Some(Fault::SendsUnaskedExtension) {
+    if fault == Some(Fault::SendsUnaskedExtension) && !deflate::is_offered(asked) {
         put(SEC_WEBSOCKET_EXTENSIONS, "permessage-deflate");
     }
     response

@@ -1,8 +1,8 @@
 //! The layer between the socket and the WebSocket library, where one is needed: for compression, which the library does
 //! not speak, and for the faults of the wire.
 //!
-//! A task takes frames from the client, has them bent and inflated, and hands them to the library as plain frames;
-//! what the library writes goes the other way, deflated. It ends when either side does.
+//! A task takes frames from the client, has them inflated and bent, and hands them to the library as plain frames;
+//! what the library writes goes the other way. It ends when either side does.
 
 use std::io;
 use std::pin::pin;
@@ -129,26 +129,19 @@ struct Out {
 }
 
 impl Out {
-    fn put(&mut self, frames: Vec<Frame>, codec: Option<&mut Codec>) {
-        let Some(codec) = codec else {
-            return frames.iter().for_each(|frame| frame.write(&mut self.bytes));
+    fn put(&mut self, frames: &[Frame]) {
+        frames.iter().for_each(|frame| frame.write(&mut self.bytes));
+    }
+
+    /// Has the library fail the connection, which it does by its own rules.
+    fn fail(&mut self, broken: Broken, mask: Option<[u8; 4]>) {
+        let (first, length) = match broken {
+            Broken::TooBig => (0x82, ABSURD_LENGTH),
+            // A reserved bit: 1002.
+            Broken::Corrupt => (0x92, 0),
         };
-        for frame in frames {
-            let mask = frame.mask;
-            match codec.inbound(frame) {
-                Ok(plain) => plain.iter().for_each(|frame| frame.write(&mut self.bytes)),
-                Err(broken) => {
-                    let (first, length) = match broken {
-                        Broken::TooBig => (0x82, ABSURD_LENGTH),
-                        // A reserved bit: 1002.
-                        Broken::Corrupt => (0x92, 0),
-                    };
-                    frames::write_head(first, mask, length, &mut self.bytes);
-                    self.is_last = true;
-                    return;
-                }
-            }
-        }
+        frames::write_head(first, mask, length, &mut self.bytes);
+        self.is_last = true;
     }
 }
 
@@ -163,17 +156,29 @@ fn take(layer: &mut Layer, buffer: &[u8], max_frame: usize) -> (Out, usize, Flow
             return (out, taken, flow);
         };
         let Some(length) = usize::try_from(layer.bent.length(&head)).ok().filter(|length| *length <= max_frame) else {
-            let flow = layer.bent.too_long();
+            let flow = layer.bent.too_long(&head);
             out.is_last = flow == Flow::On;
             return (out, taken, flow);
         };
         let Some(frame) = head.frame(rest, length) else {
             return (out, taken, Flow::On);
         };
-        let mut bent = Vec::new();
-        let flow = layer.bent.inbound(frame, &mut bent);
-        out.put(bent, layer.codec.as_mut());
         taken += head.bytes + length;
+        let mask = frame.mask;
+        let plain = match &mut layer.codec {
+            Some(codec) => codec.inbound(frame),
+            None => Ok(Some(frame)),
+        };
+        let mut bent = Vec::new();
+        let flow = match plain {
+            Ok(Some(frame)) => layer.bent.inbound(frame, &mut bent),
+            Ok(None) => Flow::On,
+            Err(broken) => {
+                out.fail(broken, mask);
+                Flow::On
+            }
+        };
+        out.put(&bent);
         if layer.bent.takes_one_frame() {
             taken = buffer.len();
         }
@@ -187,7 +192,7 @@ fn take(layer: &mut Layer, buffer: &[u8], max_frame: usize) -> (Out, usize, Flow
 fn released(layer: &mut Layer) -> (Out, Flow) {
     let (mut out, mut frames) = (Out::default(), Vec::new());
     let flow = layer.bent.waited(&mut frames);
-    out.put(frames, layer.codec.as_mut());
+    out.put(&frames);
     (out, flow)
 }
 

@@ -34,6 +34,8 @@ pub(crate) enum Flow {
 #[derive(Debug, Default)]
 pub(crate) struct Bent {
     fault: Option<Fault>,
+    /// Whether RSV1 has a meaning here.
+    compressed: bool,
     /// The opcode of the client's fragmented message, while one is open.
     open: Option<u8>,
     /// Fragments that are kept back.
@@ -45,8 +47,8 @@ pub(crate) struct Bent {
 }
 
 impl Bent {
-    pub(crate) fn new(fault: Option<Fault>) -> Self {
-        Self { fault, ..Self::default() }
+    pub(crate) fn new(fault: Option<Fault>, compressed: bool) -> Self {
+        Self { fault, compressed, ..Self::default() }
     }
 
     /// Does this fault mistreat the bytes between the socket and the WebSocket?
@@ -102,8 +104,9 @@ impl Bent {
     }
 
     /// What the server makes of a frame that is longer than a message may be. The library would refuse it.
-    pub(crate) fn too_long(&self) -> Flow {
-        if self.fault == Some(Fault::WaitsForAnnouncedLength) { Flow::Hang } else { Flow::On }
+    pub(crate) fn too_long(&self, head: &Head) -> Flow {
+        let can_be_asked_for = head.length <= i64::MAX as u64;
+        if self.fault == Some(Fault::WaitsForAnnouncedLength) && can_be_asked_for { Flow::Hang } else { Flow::On }
     }
 
     /// Is whatever came in together with a frame thrown away?
@@ -147,7 +150,7 @@ impl Bent {
             // How a frame is built.
             Some(Fault::AcceptsUnmasked) => frame.mask = Some([0; 4]),
             Some(Fault::ZeroMaskIsUnmasked) if frame.mask == Some([0; 4]) => frame.mask = None,
-            Some(Fault::IgnoresFirstReservedBit) => frame.rsv &= !4,
+            Some(Fault::IgnoresFirstReservedBit) if !self.compressed => frame.rsv &= !4,
             Some(Fault::IgnoresOtherReservedBits) => frame.rsv &= 4,
             Some(Fault::UnknownOpcodeIsText) if (3..8).contains(&opcode) => frame.opcode = TEXT,
             Some(Fault::IgnoresUnknownControl) if opcode > PONG => return Flow::On,
@@ -191,7 +194,7 @@ impl Bent {
             Some(Fault::ValidatesUtf8PerFragment) if is_text && str::from_utf8(&frame.payload).is_err() => {
                 return Flow::Cut;
             }
-            Some(Fault::ValidatesFirstFragmentOnly) if is_text && (inside || !frame.fin) => {
+            Some(Fault::ValidatesFirstFragmentOnly) if is_text && (opcode == CONTINUATION || !inside && !frame.fin) => {
                 self.held.push(frame.clone());
                 if frame.fin {
                     let whole: Vec<u8> = self.held.drain(..).flat_map(|frame| frame.payload).collect();
@@ -199,6 +202,9 @@ impl Bent {
                 }
                 return Flow::On;
             }
+
+            // A message inside the message: the library must see both.
+            Some(Fault::ValidatesFirstFragmentOnly) if inside && !frame.is_control() => out.append(&mut self.held),
 
             // Closing.
             Some(Fault::ProcessesAfterClose) if opcode == CLOSE && self.close.is_none() => {
@@ -271,7 +277,7 @@ mod tests {
 
     /// What comes of these frames, and how it goes on after the last.
     fn bend(fault: Fault, frames: &[Frame]) -> (Vec<Frame>, Flow) {
-        let mut bent = Bent::new(Some(fault));
+        let mut bent = Bent::new(Some(fault), false);
         let mut out = Vec::new();
         let flow = frames.iter().fold(Flow::On, |_, frame| bent.inbound(frame.clone(), &mut out));
         (out, flow)
@@ -308,7 +314,7 @@ mod tests {
 
     #[test]
     fn a_long_close_comes_back_as_it_was() {
-        let mut bent = Bent::new(Some(Fault::EchoesLongClose));
+        let mut bent = Bent::new(Some(Fault::EchoesLongClose), false);
         let mut out = Vec::new();
         let long = frame(CLOSE, true, &[3; 126]);
         assert_eq!(bent.inbound(long.clone(), &mut out), Flow::On);
@@ -319,7 +325,7 @@ mod tests {
 
     #[test]
     fn a_close_is_kept_back_until_silence() {
-        let mut bent = Bent::new(Some(Fault::ProcessesAfterClose));
+        let mut bent = Bent::new(Some(Fault::ProcessesAfterClose), false);
         let mut out = Vec::new();
         assert_eq!(bent.patience(false), None);
         for frame in [frame(CLOSE, true, b""), frame(TEXT, true, b"late")] {
@@ -332,7 +338,7 @@ mod tests {
 
     #[test]
     fn only_a_pong_that_was_asked_for_is_survived() {
-        let mut bent = Bent::new(Some(Fault::DiesOnUnaskedPong));
+        let mut bent = Bent::new(Some(Fault::DiesOnUnaskedPong), false);
         bent.outbound(frame(PING, true, b""));
         let mut out = Vec::new();
         assert_eq!(bent.inbound(frame(PONG, true, b""), &mut out), Flow::On);
