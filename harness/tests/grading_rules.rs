@@ -768,6 +768,107 @@ fn code_bytes(code: u16) -> [u8; 2] {
 }
 
 #[test]
+fn a_close_frame_is_judged_by_what_it_says_also_where_it_answers_ours() {
+    let must = head_of_a_case(Level::Must, Severity::Low);
+    let ours = |code| What::Sent { opcode: Some(CLOSE), payload: code_bytes(code).to_vec() };
+    let closing = |what: Awaited, sent: u16, answer: &[u8]| {
+        let wait = Await { on: "main".to_owned(), what, level: None };
+        waited(wait, &must, &[ours(sent), frame(CLOSE, answer), What::End(End::Fin)])
+    };
+    // A complaint about a legal code is none of an illegal one, and to repeat a code is no complaint.
+    for (sent, answer, verdict) in [
+        (4000, 4000, Verdict::Pass),
+        (4000, 1000, Verdict::Pass),
+        (4000, 1002, Verdict::Fail),
+        (4000, 1007, Verdict::Fail),
+        (1002, 1002, Verdict::Pass),
+        (1007, 1002, Verdict::Fail),
+    ] {
+        assert_eq!(closing(Awaited::ClosedCleanly, sent, &code_bytes(answer)), verdict, "{sent} {answer}");
+        assert_eq!(closing(Awaited::Closed, sent, &code_bytes(answer)), Verdict::Pass, "{sent} {answer}");
+    }
+    assert_eq!(closing(Awaited::ClosedCleanly, 4000, b""), Verdict::Pass);
+    let end = Await { on: "main".to_owned(), what: Awaited::ClosedCleanly, level: None };
+    assert_eq!(waited(end, &must, &[ours(4000), What::End(End::Fin)]), Verdict::Fail, "no close frame");
+
+    for (code, verdict) in [
+        (0, Verdict::Fail),
+        (999, Verdict::Fail),
+        (1000, Verdict::Pass),
+        (1005, Verdict::Fail),
+        (1006, Verdict::Fail),
+        (1015, Verdict::Fail),
+        (1004, Verdict::Pass),
+        (4999, Verdict::Pass),
+    ] {
+        assert_eq!(closing(Awaited::LegalCloseCode, code, &code_bytes(code)), verdict, "{code}");
+    }
+    assert_eq!(closing(Awaited::LegalCloseCode, 1006, b""), Verdict::Pass);
+    assert_eq!(closing(Awaited::WellFormedClose, 1000, &[3; 126]), Verdict::Fail);
+    assert_eq!(closing(Awaited::WellFormedClose, 1000, b"\x03\xe8\xff"), Verdict::Fail, "no UTF-8");
+    assert_eq!(closing(Awaited::WellFormedClose, 1000, &code_bytes(1000)), Verdict::Pass);
+}
+
+#[test]
+fn what_a_server_need_not_do_is_not_asked_of_it() {
+    let cases = r#"
+  - code: TST-001
+    name: compression
+    title: none
+    level: must
+    severity: high
+    source: [x]
+    steps:
+      - open: { request: { set: { Sec-WebSocket-Extensions: permessage-deflate } }, given: compression }
+      - await: { what: { pong: never } }
+  - code: TST-002
+    name: admission
+    title: none
+    level: must
+    severity: high
+    source: [x]
+    steps:
+      - open: { token: absent, given: admitted }
+      - alive: {}
+"#;
+    let server = StandIn::new(|stream, _, head| match token(head) {
+        Some(_) => serve(stream, head),
+        None => answer(stream, "401 Unauthorized"),
+    });
+    let report = run(&own_cases(cases), &Target::new(&server.url(), SECRET).unwrap());
+    for trial in &report.trials {
+        assert_eq!(trial.verdict, Verdict::NotApplicable, "{report}");
+    }
+    assert_eq!(report.trials.len(), 2);
+}
+
+#[test]
+fn an_extension_is_judged_by_the_offer_that_was_sent() {
+    let must = head_of_a_case(Level::Must, Severity::Low);
+    let answered = |offer: &str, answer: &[(&str, &str)]| {
+        let all = vec![head(101, answer), frame(TEXT, b"welcome")];
+        let marks = vec![Mark { step: 0, connection: 0, from: 0, to: 2, said: Vec::new(), trouble: None }];
+        let sent = format!("GET / HTTP/1.1\r\nSec-WebSocket-Extensions: {offer}\r\n\r\nSec-WebSocket-Extensions: x");
+        let connection = Connection {
+            name: "main".to_owned(),
+            sent: sent.into_bytes(),
+            key: None,
+            token: None,
+            events: events(all),
+        };
+        let observation = Observation { began: 0.0, connections: vec![connection], marks };
+        let wanted = gatecrash::case::Answer { extensions: true, ..Default::default() };
+        let steps = [Step::Open(Box::new(Open { answer: Some(wanted), ..Open::default() }))];
+        Verdict::of(&judge::session(&must, &steps, &observation, &Profile::default(), &Learned::default()))
+    };
+    let extensions = |value| [("Sec-WebSocket-Extensions", value)];
+    assert_eq!(answered("permessage-deflate", &[]), Verdict::Pass, "declined");
+    assert_eq!(answered("permessage-deflate", &extensions("permessage-deflate")), Verdict::Pass);
+    assert_eq!(answered("permessage-deflate; foo", &extensions("permessage-deflate")), Verdict::Fail);
+    assert_eq!(answered("permessage-deflate", &extensions("x")), Verdict::Fail);
+}
+
+#[test]
 fn r21_nested_and_encrypted_tokens() {
     let catalogue = catalogue();
     for code in ["SIG-054", "SIG-056", "SIG-057"] {

@@ -209,6 +209,8 @@ fn steps() -> Vec<Step> {
         Awaited::Pong("hello".to_owned()),
         Awaited::Failed,
         Awaited::Closed,
+        Awaited::ClosedCleanly,
+        Awaited::LegalCloseCode,
         Awaited::NoAbruptEnd,
         Awaited::Nothing,
     ] {
