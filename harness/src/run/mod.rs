@@ -8,3 +8,5 @@ mod schedule;
 mod session;
 
 pub use schedule::{Interrupt, Options, run};
+// What a step sends is a function of the step; the pages show it.
+pub(crate) use session::{request, written};

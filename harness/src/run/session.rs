@@ -586,7 +586,8 @@ fn fragments(text: &[u8], mask: [u8; 4]) -> Vec<u8> {
     bytes
 }
 
-fn written(text: &FrameText, mask: [u8; 4]) -> Result<Written, Trouble> {
+/// The frame that a case describes, with this masking key.
+pub(crate) fn written(text: &FrameText, mask: [u8; 4]) -> Result<Written, Trouble> {
     let one = match &text.hex {
         Some(digits) => hex::read(digits)
             .ok_or_else(|| Trouble::Fault(format!("`{digits}` is not an even number of hex digits")))?,
@@ -612,7 +613,7 @@ fn written(text: &FrameText, mask: [u8; 4]) -> Result<Written, Trouble> {
 }
 
 /// The request to a declared endpoint, with what the case changes about it.
-fn request(host: String, declared: &HttpEndpoint, http: &Http, bearer: Option<&Token>) -> Opening {
+pub(crate) fn request(host: String, declared: &HttpEndpoint, http: &Http, bearer: Option<&Token>) -> Opening {
     let method = http.method.as_ref().unwrap_or(&declared.method);
     let mut opening = Opening::http(method, &host, declared.path.clone());
     opening.add("Connection", "close");

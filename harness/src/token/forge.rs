@@ -634,6 +634,15 @@ fn change_parts(parts: &mut Vec<(Part, Vec<u8>)>, op: &Op) -> Result<(), ForgeEr
             let text = &mut parts[place].1;
             text.remove(segment::position(text.len(), character.at)?);
         }
+        Op::InsertChar(character) => {
+            let place = find(parts, character.part)?;
+            let text = &mut parts[place].1;
+            let position = match character.at {
+                At::Last => text.len(),
+                at => segment::position(text.len(), at)?,
+            };
+            text.insert(position, b'A');
+        }
         Op::ChangeChar(character) => {
             let place = find(parts, character.part)?;
             let text = &mut parts[place].1;
