@@ -122,6 +122,10 @@ fn catalogue() -> Catalogue {
     READ.clone()
 }
 
+fn bundled() -> Suite {
+    Suite::new(Ok(catalogue()))
+}
+
 /// A target that declares nothing but where it is and its secret.
 fn plain() -> Target {
     Target::new("ws://127.0.0.1:1/ws?token={token}", SECRET).unwrap()
@@ -308,7 +312,7 @@ fn r4_missing_exp() {
             secret: Some(SECRET.to_owned()),
             ..Profile::default()
         });
-        let report = run(&Suite::new(Ok(catalogue())).seed(7).select("CLM-007"), &target.unwrap());
+        let report = run(&bundled().seed(7).select("CLM-007"), &target.unwrap());
         report.trials[0].verdict
     };
     assert_eq!(verdict_of(None), Verdict::Warn);
@@ -374,7 +378,7 @@ fn r6_algorithm_family_with_the_same_key() {
         let (url, secret, algorithm) = (Some(server.url()), Some(SECRET.to_owned()), Some(algorithm.to_owned()));
         let target =
             Target::from_profile(Profile { url, secret, algorithm, algorithms, ..Profile::default() }).unwrap();
-        let report = run(&Suite::new(Ok(catalogue())).seed(7).select("SIG-018").select("SIG-019"), &target);
+        let report = run(&bundled().seed(7).select("SIG-018").select("SIG-019"), &target);
         report.trials.iter().map(|trial| trial.verdict).collect::<Vec<_>>()
     };
     assert_eq!(verdicts("HS256", None), [Verdict::Warn, Verdict::Warn]);
