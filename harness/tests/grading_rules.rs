@@ -7,6 +7,7 @@
 mod hostile_support;
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -117,7 +118,12 @@ fn promises(signal: Signal) -> Profile {
 // ---- the bundled cases ----
 
 fn catalogue() -> Catalogue {
-    Catalogue::bundled().unwrap_or_else(|found| panic!("{found}"))
+    static READ: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::bundled().unwrap_or_else(|found| panic!("{found}")));
+    READ.clone()
+}
+
+fn bundled() -> Suite {
+    Suite::new(Ok(catalogue()))
 }
 
 /// A target that declares nothing but where it is and its secret.
@@ -213,7 +219,7 @@ fn r1_refusal_before_or_after_the_upgrade() {
     }
     // A bare end tells nothing, neither well nor badly.
     let bare = events([head(101, &[]), What::End(End::Fin)]);
-    assert_eq!(verdict(signal, &undeclared, &[bare.clone()]), Verdict::Inconclusive);
+    assert_eq!(verdict(signal, &undeclared, std::slice::from_ref(&bare)), Verdict::Inconclusive);
     assert_eq!(verdict(Across::Deliberate, &undeclared, &[bare]), Verdict::Warn);
 
     // What is declared is taken literally.
@@ -306,7 +312,7 @@ fn r4_missing_exp() {
             secret: Some(SECRET.to_owned()),
             ..Profile::default()
         });
-        let report = run(&Suite::bundled().seed(7).select("CLM-007"), &target.unwrap());
+        let report = run(&bundled().seed(7).select("CLM-007"), &target.unwrap());
         report.trials[0].verdict
     };
     assert_eq!(verdict_of(None), Verdict::Warn);
@@ -372,7 +378,7 @@ fn r6_algorithm_family_with_the_same_key() {
         let (url, secret, algorithm) = (Some(server.url()), Some(SECRET.to_owned()), Some(algorithm.to_owned()));
         let target =
             Target::from_profile(Profile { url, secret, algorithm, algorithms, ..Profile::default() }).unwrap();
-        let report = run(&Suite::bundled().seed(7).select("SIG-018").select("SIG-019"), &target);
+        let report = run(&bundled().seed(7).select("SIG-018").select("SIG-019"), &target);
         report.trials.iter().map(|trial| trial.verdict).collect::<Vec<_>>()
     };
     assert_eq!(verdicts("HS256", None), [Verdict::Warn, Verdict::Warn]);
@@ -610,8 +616,8 @@ fn r15_origin() {
 }
 
 /// What a step that waits on an open socket comes to.
-fn waited(wait: Await, head: &CaseText, after: &[What]) -> Verdict {
-    let opened = [head_of_101(), frame(TEXT, b"welcome")];
+fn waited(wait: Await, rule: &CaseText, after: &[What]) -> Verdict {
+    let opened = [head(101, &[]), frame(TEXT, b"welcome")];
     let all: Vec<What> = opened.iter().cloned().chain(after.iter().cloned()).collect();
     let marks = vec![
         Mark { step: 0, connection: 0, from: 0, to: 2, said: Vec::new(), trouble: None },
@@ -621,11 +627,7 @@ fn waited(wait: Await, head: &CaseText, after: &[What]) -> Verdict {
         Connection { name: "main".to_owned(), sent: Vec::new(), key: None, token: None, events: events(all) };
     let observation = Observation { began: 0.0, connections: vec![connection], marks };
     let steps = [Step::Open(Box::default()), Step::Await(wait)];
-    Verdict::of(&judge::session(head, &steps, &observation, &Profile::default(), &Learned::default()))
-}
-
-fn head_of_101() -> What {
-    head(101, &[])
+    Verdict::of(&judge::session(rule, &steps, &observation, &Profile::default(), &Learned::default()))
 }
 
 #[test]
@@ -705,7 +707,7 @@ fn r18_over_length_answers() {
     let ended = events([What::End(End::Fin)]);
     for answer in [http(414), http(431), http(400), http(413), ended.clone()] {
         assert_eq!(opening(Expect::Refused, Level::Must, &answer).grade, Grade::Pass, "{answer:?}");
-        assert_eq!(verdict(Across::Prompt, &budget, &[answer.clone()]), Verdict::Pass, "{answer:?}");
+        assert_eq!(verdict(Across::Prompt, &budget, std::slice::from_ref(&answer)), Verdict::Pass, "{answer:?}");
     }
     // Silence will not, nor does a server error survive.
     assert_eq!(verdict(Across::Prompt, &budget, &[silence()]), Verdict::Warn);
@@ -745,9 +747,9 @@ fn r19_oversize_messages_without_a_declared_limit() {
 fn r20_closing() {
     let must = head_of_a_case(Level::Must, Severity::Low);
     let failed = || Await { on: "main".to_owned(), what: Awaited::Failed, level: None };
-    for code in [1002, 1003, 1007, 1008, 1009, 1011, 1000, 4000] {
+    for code in [1002_u16, 1003, 1007, 1008, 1009, 1011, 1000, 4000] {
         assert_eq!(
-            waited(failed(), &must, &[frame(CLOSE, &code_bytes(code)), What::End(End::Fin)]),
+            waited(failed(), &must, &[frame(CLOSE, &code.to_be_bytes()), What::End(End::Fin)]),
             Verdict::Pass,
             "{code}"
         );
@@ -761,10 +763,6 @@ fn r20_closing() {
         waited(failed(), &must, &[frame(PONG, b"still there"), What::Silence(Duration::from_secs(1))]),
         Verdict::Fail
     );
-}
-
-fn code_bytes(code: u16) -> [u8; 2] {
-    code.to_be_bytes()
 }
 
 #[test]
