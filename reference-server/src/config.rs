@@ -23,7 +23,7 @@ use crate::clock::Clock;
 use crate::dialect::Dialect;
 use crate::fault::Fault;
 use crate::gate::{Policy, RolePolicy};
-use crate::stream::Tls;
+use crate::transport::Tls;
 
 /// The fallback key of the documents, for development only.
 const DEV_SECRET: &str = "dev-secret-key";
@@ -78,6 +78,8 @@ pub struct Config {
     pub plain: Option<SocketAddr>,
     /// The one subprotocol spoken when the client offers it.
     pub subprotocol: Option<String>,
+    /// Compress messages (permessage-deflate, RFC 7692) for clients that offer it.
+    pub deflate: bool,
     /// Close a connection when the token that opened it expires.
     pub close_at_expiry: bool,
     /// How often omni2 broadcasts a status change and a health event; `None` is never.
@@ -120,6 +122,7 @@ impl Config {
             tls: None,
             plain: None,
             subprotocol: promised("strict.v1"),
+            deflate: false,
             close_at_expiry: true,
             status_every: None,
             clock: Clock::system(),

@@ -6,7 +6,7 @@
 //! | room | its question |
 //! |---|---|
 //! | [`server`](Server) | who may connect at all, for how long, and when does it end? |
-//! | `stream` | are its bytes encrypted, and for which host? |
+//! | `transport` | are its bytes encrypted, and for which host? |
 //! | `opening` | is this a WebSocket handshake (RFC 6455 §4.2.1)? |
 //! | `carrier` | where in the request is the token? |
 //! | [`gate`] | is the token believed? |
@@ -14,10 +14,12 @@
 //! | `hub` | is there room for one more connection of this user? |
 //! | `refusal` | how is a refusal told in this dialect and style? |
 //! | `talk` | what is answered to a message? |
+//! | `deflate` | is compression agreed on, and what does it make of a message? |
 //! | `session` | the socket after the upgrade: reading, writing, closing |
 //! | `http` | everything that is not the WebSocket endpoint |
 //!
-//! A [`Fault`] makes one of these decisions wrong; what takes more than a line lies in `faulty`.
+//! A [`Fault`] makes one of these decisions wrong; what takes more than a line lies in `faulty`, what is
+//! wrong about frames in `wire_faults`, on a layer (`stream`) that is there for nothing else but it and compression.
 
 mod admission;
 mod app;
@@ -25,10 +27,12 @@ mod auth_service;
 mod carrier;
 mod clock;
 mod config;
+mod deflate;
 mod dialect;
 pub mod fault;
 mod faulty;
 mod fetch;
+mod frames;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gate;
@@ -40,10 +44,12 @@ mod server;
 mod session;
 mod stream;
 mod talk;
+mod transport;
+mod wire_faults;
 
 pub use clock::Clock;
 pub use config::{Config, ConfigError, Environment, Limits, PlanLimit, RefusalStyle, UnknownRefusalStyle, User};
 pub use dialect::{Dialect, UnknownDialect};
 pub use fault::{Fault, UnknownFault};
 pub use server::Server;
-pub use stream::Tls;
+pub use transport::Tls;

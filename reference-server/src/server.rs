@@ -17,7 +17,7 @@ use axum::http::header::{
     CACHE_CONTROL, CONNECTION, HeaderName, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
     SEC_WEBSOCKET_PROTOCOL, UPGRADE, WWW_AUTHENTICATE,
 };
-use axum::http::{HeaderValue, Request, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
 use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -33,6 +33,7 @@ use tokio_rustls::rustls::ServerConfig;
 use crate::admission::{self, Verdict};
 use crate::app::App;
 use crate::config::{Config, RefusalStyle};
+use crate::deflate::{self, Agreed, Codec};
 use crate::dialect::{Dialect, Route};
 use crate::fault::Fault;
 use crate::faulty::{self, Reroute};
@@ -41,7 +42,9 @@ use crate::http::{self, Peer, detail};
 use crate::opening::{self, BadOpening, Opening};
 use crate::refusal::Denial;
 use crate::session;
-use crate::stream::{Stream, Way};
+use crate::stream::{self, Layering};
+use crate::transport::{Transport, Way};
+use crate::wire_faults::Bent;
 
 /// Connections the kernel may hold for us.
 const BACKLOG: u32 = 1024;
@@ -206,11 +209,11 @@ async fn entered(app: Arc<App>, router: Router, tcp: TcpStream, peer: SocketAddr
     // Without it a burst of answers waits for the client's delayed acknowledgement.
     let _ = tcp.set_nodelay(true);
     let (stream, way) = match entrance {
-        Entrance::Plain => (Stream::Plain(tcp), Way::Plain),
-        Entrance::Beside => (Stream::Plain(tcp), Way::Beside),
+        Entrance::Plain => (Transport::Plain(tcp), Way::Plain),
+        Entrance::Beside => (Transport::Plain(tcp), Way::Beside),
         Entrance::Tls(config) => {
             let accepted = tokio::select! {
-                accepted = Stream::accept(config, tcp, app.config.limits.handshake) => accepted,
+                accepted = Transport::accept(config, tcp, app.config.limits.handshake) => accepted,
                 () = app.stopped() => return,
             };
             match accepted {
@@ -258,10 +261,11 @@ async fn status_broadcasts(app: Arc<App>, every: Duration) {
 struct Upgrade {
     on: OnUpgrade,
     verdict: Verdict,
+    compression: Option<Agreed>,
 }
 
 /// One connection, from the first byte to the last.
-async fn connection(app: Arc<App>, router: Router, stream: Stream, way: Way, peer: SocketAddr) {
+async fn connection(app: Arc<App>, router: Router, stream: Transport, way: Way, peer: SocketAddr) {
     let upgrade: Mutex<Option<Upgrade>> = Mutex::new(None);
     let service = service_fn(|request| {
         let (app, router, upgrade, way) = (&app, &router, &upgrade, &way);
@@ -302,22 +306,26 @@ async fn connection(app: Arc<App>, router: Router, stream: Stream, way: Way, pee
 }
 
 /// The WebSocket of a connection that was upgraded.
-async fn upgraded(app: &App, Upgrade { on, verdict }: Upgrade, peer: SocketAddr) {
+async fn upgraded(app: &App, Upgrade { on, verdict, compression }: Upgrade, peer: SocketAddr) {
     let Some((stream, early)) = on.await.ok().and_then(|upgraded| {
-        let UpgradeParts { io, read_buf, .. } = upgraded.downcast::<TokioIo<Stream>>().ok()?;
+        let UpgradeParts { io, read_buf, .. } = upgraded.downcast::<TokioIo<Transport>>().ok()?;
         Some((io.into_inner(), Vec::from(read_buf)))
     }) else {
         return;
     };
-    let limits = &app.config.limits;
+    let fault = app.config.fault;
     match verdict.outcome {
-        Ok(admitted) if faulty::bends_stream(app.config.fault) => {
-            let stream = faulty::pumped(app.config.fault, stream, early);
-            session::serve(app, session::websocket(stream, Vec::new(), limits).await, admitted, peer).await;
+        Ok(admitted) if compression.is_some() || Bent::applies(fault) => {
+            let limits = session::message_limits(&app.config.limits, fault);
+            let codec = compression.map(|agreed| Codec::new(agreed, fault, limits.message));
+            let bent = Bent::new(fault, codec.is_some());
+            let layering = Layering { bent, codec, max_frame: limits.frame };
+            let stream = stream::layered(layering, stream, early);
+            session::serve(app, session::websocket(app, stream, Vec::new()).await, admitted, peer).await;
         }
-        Ok(admitted) => session::serve(app, session::websocket(stream, early, limits).await, admitted, peer).await,
+        Ok(admitted) => session::serve(app, session::websocket(app, stream, early).await, admitted, peer).await,
         Err(denial) => {
-            let socket = session::websocket(stream, early, limits).await;
+            let socket = session::websocket(app, stream, early).await;
             session::refuse(app, socket, &denial, &verdict.token).await;
         }
     }
@@ -377,13 +385,18 @@ async fn answer(
             return refused(app, denial, &verdict.token);
         }
     }
-    let response = switching(&opening, fault);
-    made(Upgrade { on, verdict });
+    // A refusal is one close frame, which is never compressed.
+    let compression = match &verdict.outcome {
+        Ok(_) if app.config.deflate => deflate::negotiate(&head.headers, fault),
+        _ => None,
+    };
+    let response = switching(&head.headers, &opening, compression.as_ref(), fault);
+    made(Upgrade { on, verdict, compression });
     response
 }
 
 /// 101, with nothing the client did not ask for (RFC 6455 §4.2.2).
-fn switching(opening: &Opening, fault: Option<Fault>) -> Response {
+fn switching(asked: &HeaderMap, opening: &Opening, compression: Option<&Agreed>, fault: Option<Fault>) -> Response {
     let mut response = http::empty(StatusCode::SWITCHING_PROTOCOLS);
     let mut put = |name: HeaderName, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
@@ -396,10 +409,13 @@ fn switching(opening: &Opening, fault: Option<Fault>) -> Response {
     if let Some(subprotocol) = &opening.subprotocol {
         put(SEC_WEBSOCKET_PROTOCOL, subprotocol);
     }
+    if let Some(agreed) = compression {
+        put(SEC_WEBSOCKET_EXTENSIONS, &agreed.to_header());
+    }
     if fault == Some(Fault::SendsUnaskedSubprotocol) {
         put(SEC_WEBSOCKET_PROTOCOL, "gatecrash.v1");
     }
-    if fault == Some(Fault::SendsUnaskedExtension) {
+    if fault == Some(Fault::SendsUnaskedExtension) && !deflate::is_offered(asked) {
         put(SEC_WEBSOCKET_EXTENSIONS, "permessage-deflate");
     }
     response
