@@ -2,11 +2,13 @@
 //!
 //! Pure. The token can be read back byte for byte from where it was put.
 
+use std::fmt;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::case::{Carry, Encoding, Request};
-use crate::profile::Carrier;
+use crate::profile::{Carrier, Profile};
 use crate::target::Endpoint;
 use crate::wire::opening::{Opening, percent_encode};
 
@@ -17,6 +19,137 @@ pub struct Placed<'a> {
     pub on: &'a Carrier,
     /// Its bytes; `None` sends no credential, an empty slice an empty one.
     pub token: Option<&'a [u8]>,
+}
+
+/// A request of a case as this target is sent it: with its own words in the place of `${origin}`, `${origin.scheme}`,
+/// `${origin.host}`, `${origin.port}` and the like, and with what every opening of the target carries.
+///
+/// # Errors
+///
+/// When the target gives no such word, or the near miss that the case means is another allowed origin: the text says so.
+pub fn fit(request: &Request, profile: &Profile, carriers: &[&Carrier]) -> Result<Request, String> {
+    let mut request = request.clone();
+    let words = Words { origin: profile.allowed_origins.first().and_then(|text| Origin::parse(text)), profile };
+    for value in request.set.values_mut().chain(request.add.iter_mut().map(|(_, value)| value)) {
+        *value = words.fill(value)?;
+    }
+    let says = |request: &Request, name: &str| {
+        request.set.keys().chain(request.add.iter().map(|(name, _)| name)).chain(&request.drop).any(|other| other.eq_ignore_ascii_case(name))
+    };
+    if profile.send_origin
+        && !says(&request, "Origin")
+        && let Some(origin) = profile.allowed_origins.first()
+    {
+        request.set.insert("Origin".to_owned(), origin.clone());
+    }
+    let offers = carriers.iter().any(|carrier| matches!(carrier, Carrier::Subprotocol(_)));
+    if profile.offer_subprotocol
+        && !offers
+        && !says(&request, "Sec-WebSocket-Protocol")
+        && let Some(subprotocol) = &profile.subprotocol
+    {
+        request.set.insert("Sec-WebSocket-Protocol".to_owned(), subprotocol.clone());
+    }
+    Ok(request)
+}
+
+/// The origins that a request names.
+pub fn origins(request: &Request) -> impl Iterator<Item = &str> {
+    let set = request.set.iter().map(|(name, value)| (name, value));
+    let added = request.add.iter().map(|(name, value)| (name, value));
+    set.chain(added).filter(|(name, _)| name.eq_ignore_ascii_case("origin")).map(|(_, value)| value.as_str())
+}
+
+/// What a target puts into the requests of cases.
+struct Words<'a> {
+    origin: Option<Origin<'a>>,
+    profile: &'a Profile,
+}
+
+impl Words<'_> {
+    fn fill(&self, text: &str) -> Result<String, String> {
+        let mut filled = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("${") {
+            let Some((name, after)) = after.split_once('}') else { break };
+            filled.push_str(before);
+            filled.push_str(&self.word(name)?);
+            rest = after;
+        }
+        filled.push_str(rest);
+        Ok(filled)
+    }
+
+    fn word(&self, name: &str) -> Result<String, String> {
+        if name == "subprotocol" {
+            return self.profile.subprotocol.clone().ok_or_else(|| "the profile declares no `subprotocol`".to_owned());
+        }
+        let origin = self.origin.as_ref().ok_or_else(|| format!("the profile declares no origin for `${{{name}}}`"))?;
+        let none = |what: &str| format!("the first allowed origin has no {what}");
+        Ok(match name {
+            "origin" => origin.to_string(),
+            "origin.scheme" => origin.scheme.to_owned(),
+            "origin.other_scheme" => if origin.scheme == "https" { "http" } else { "https" }.to_owned(),
+            "origin.host" => origin.host.to_owned(),
+            "origin.upper_host" => origin.host.to_uppercase(),
+            // The part that other hosts of the same owner share: all but the first label where there are three or more.
+            "origin.domain" => match origin.host.split_once('.') {
+                Some((_, domain)) if domain.contains('.') && !origin.is_address() => domain.to_owned(),
+                _ => origin.host.to_owned(),
+            },
+            "origin.undotted_host" => {
+                if !origin.host.contains('.') {
+                    return Err(none("period"));
+                }
+                origin.host.replacen('.', "x", 1)
+            }
+            // With its colon; empty where there is none.
+            "origin.port" => origin.port.map(|port| format!(":{port}")).unwrap_or_default(),
+            "origin.other_port" => if origin.port == Some("8444") { ":8445" } else { ":8444" }.to_owned(),
+            "origin.default_port" => match (origin.scheme, origin.port) {
+                ("https", None) => ":443".to_owned(),
+                ("http", None) => ":80".to_owned(),
+                _ => return Err(none("default port")),
+            },
+            _ => return Err(format!("nothing is called `${{{name}}}`")),
+        })
+    }
+}
+
+/// An origin in its parts (RFC 6454 §6.1): as it is declared, not normalised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin<'a> {
+    /// `http`, `https` or another.
+    pub scheme: &'a str,
+    /// The host, an IPv6 address in brackets.
+    pub host: &'a str,
+    /// The port, where it is not the default one.
+    pub port: Option<&'a str>,
+}
+
+impl<'a> Origin<'a> {
+    /// Reads an origin; `None` for `null` and what is no origin, such as a URL with a path.
+    pub fn parse(text: &'a str) -> Option<Self> {
+        let (scheme, rest) = text.split_once("://")?;
+        let (host, port) = match rest.rsplit_once(':') {
+            Some((host, port)) if !port.contains(']') => (host, Some(port)),
+            _ => (rest, None),
+        };
+        let whole = !scheme.is_empty() && !host.is_empty() && !rest.contains(['/', '?', '#', '@', '*', ',', ' ']);
+        let numeric = port.is_none_or(|port| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()));
+        (whole && numeric).then_some(Self { scheme, host, port })
+    }
+
+    fn is_address(&self) -> bool {
+        self.host.starts_with('[') || self.host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+    }
+}
+
+impl fmt::Display for Origin<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme, self.host)?;
+        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+    }
 }
 
 /// Builds the opening request of an attempt.
@@ -49,6 +182,13 @@ pub fn place(
     if let Some(query) = &request.query {
         add_query(&mut target, query);
     }
+    if request.parameters > 0
+        && let Some((path, query)) = target.split_once('?')
+    {
+        let half = |range: std::ops::Range<usize>| range.map(|number| format!("p{number}=1")).collect::<Vec<_>>().join("&");
+        let middle = request.parameters / 2;
+        target = format!("{path}?{}&{query}&{}", half(0..middle), half(middle..request.parameters));
+    }
 
     let mut opening = Opening::websocket(&endpoint.host_header(), target, key);
     for placed in std::iter::once(&main).chain(also) {
@@ -61,6 +201,13 @@ pub fn place(
             Carrier::Header(name) => opening.add(name, token),
             Carrier::Cookie(name) => opening.add("Cookie", [name.as_bytes(), b"=", token].concat()),
             Carrier::Subprotocol(offer) => opening.add("Sec-WebSocket-Protocol", offered(offer, token)),
+            // It is sent when the connection is open.
+            Carrier::FirstMessage(_) => {}
+            Carrier::Body(name) => {
+                opening.body = format!("{name}={}", percent_encode(token)).into_bytes();
+                opening.add("Content-Type", "application/x-www-form-urlencoded");
+                opening.add("Content-Length", opening.body.len().to_string());
+            }
         }
     }
     alter(&mut opening, request);
@@ -168,6 +315,7 @@ mod tests {
             Carrier::Header(name) => value(name, ""),
             Carrier::Cookie(name) => value("Cookie", &format!("{name}=")),
             Carrier::Subprotocol(_) => value("Sec-WebSocket-Protocol", "app, bearer."),
+            Carrier::FirstMessage(_) | Carrier::Body(_) => unreachable!("neither is in the head"),
         }
     }
 

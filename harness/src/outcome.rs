@@ -4,8 +4,8 @@
 
 use std::fmt;
 
-use crate::observation::{End, Event, What, before_our_close, head};
-use crate::wire::frame;
+use crate::observation::{Assembler, End, Event, Proofs, What, before_our_close, head};
+use crate::wire::frame::{self, Frame};
 
 /// What one attempt came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +38,9 @@ pub enum Outcome {
     Hang,
     /// 101, no close and no message, although the socket answers pings.
     Limbo,
+    /// 101 and an open connection, on a target that is told the token in a message; but nothing shows that it was
+    /// accepted, and nothing is served.
+    Unserved,
     /// 101, and then neither close, message nor pong within the deadline.
     Mute,
     /// The answer is not HTTP.
@@ -72,6 +75,7 @@ impl Outcome {
                 | Self::OddStatus(_)
                 | Self::Hang
                 | Self::Mute
+                | Self::Unserved
                 | Self::NotHttp(_)
         )
     }
@@ -108,6 +112,7 @@ impl fmt::Display for Outcome {
             Self::OddStatus(status) => write!(f, "not upgraded (HTTP {status})"),
             Self::Hang => f.write_str("no answer within the deadline"),
             Self::Limbo => f.write_str("101, no close and no message, but pings are answered"),
+            Self::Unserved => f.write_str("101 and an open connection, but nothing is served"),
             Self::Mute => f.write_str("101, then silence: no message, no close, no pong"),
             Self::NotHttp(what) => write!(f, "an answer that cannot be read ({what})"),
             Self::Unreachable(why) => write!(f, "no connection ({why})"),
@@ -119,6 +124,9 @@ impl fmt::Display for Outcome {
 ///
 /// `speaks` tells whether this target is known to send or echo application messages to an admitted client. Where it
 /// is, a socket that only answers pings is in limbo; where it is not, a pong and no close is the best proof there is.
+///
+/// A target that is told the token in a message ([`What::Presented`]) upgrades everybody: there only its word, its
+/// welcome or its answer proves service. An error message proves none, and may stand before a close.
 pub fn of(events: &[Event], speaks: bool) -> Outcome {
     let Some(head) = head(events) else {
         return without_head(events);
@@ -147,17 +155,18 @@ fn without_head(events: &[Event]) -> Outcome {
 }
 
 fn after_upgrade(events: &[Event], speaks: bool) -> Outcome {
+    let presented = events.iter().find_map(|event| match &event.what {
+        What::Presented { proofs, .. } => Some(proofs),
+        _ => None,
+    });
+    if let Some(proofs) = presented {
+        return after_presenting(before_our_close(events), proofs);
+    }
     let mut messages = 0_usize;
     let mut pongs = 0_usize;
     for event in before_our_close(events) {
         match &event.what {
-            What::Frame(frame) if frame.opcode == frame::CLOSE => {
-                return match frame.close_code() {
-                    Some(code @ (1011 | 1014)) => Outcome::ServerError(format!("close {code}")),
-                    Some(1013) => Outcome::Throttled("close 1013".to_owned()),
-                    code => Outcome::RefusedClose { code, reason: frame.close_reason(), data_before: messages },
-                };
-            }
+            What::Frame(frame) if frame.opcode == frame::CLOSE => return closed(frame, messages),
             What::Frame(frame) if frame.is_data() => messages += 1,
             What::Frame(frame) if frame.opcode == frame::PONG => pongs += 1,
             What::Garbage(what) if messages == 0 => return Outcome::NotHttp(what.clone()),
@@ -170,5 +179,36 @@ fn after_upgrade(events: &[Event], speaks: bool) -> Outcome {
         (0, 1..) if speaks => Outcome::Limbo,
         (0, 1..) => Outcome::Admitted(Proof::Pong),
         (0, 0) => Outcome::Mute,
+    }
+}
+
+fn after_presenting(events: &[Event], proofs: &Proofs) -> Outcome {
+    let mut served = 0_usize;
+    let mut said = Vec::new();
+    let mut assembler = Assembler::default();
+    for (index, event) in events.iter().enumerate() {
+        while let Some(message) = assembler.next(&events[..=index]) {
+            served += usize::from(message.opcode == frame::TEXT && proofs.hold(&message.text(), &said));
+        }
+        match &event.what {
+            // The ping behind a probe has the word of the probe.
+            What::Sent { opcode: Some(frame::PING), payload } => {
+                said.push(String::from_utf8_lossy(payload).into_owned());
+            }
+            What::Frame(frame) if frame.opcode == frame::CLOSE => return closed(frame, served),
+            What::Garbage(what) if served == 0 => return Outcome::NotHttp(what.clone()),
+            What::End(_) if served == 0 => return Outcome::Dropped { upgraded: true },
+            _ => {}
+        }
+    }
+    if served > 0 { Outcome::Admitted(Proof::Message) } else { Outcome::Unserved }
+}
+
+/// A close frame that came after so many messages of the application.
+fn closed(frame: &Frame, data_before: usize) -> Outcome {
+    match frame.close_code() {
+        Some(code @ (1011 | 1014)) => Outcome::ServerError(format!("close {code}")),
+        Some(1013) => Outcome::Throttled("close 1013".to_owned()),
+        code => Outcome::RefusedClose { code, reason: frame.close_reason(), data_before },
     }
 }

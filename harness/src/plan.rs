@@ -21,6 +21,8 @@ pub struct Trial<'a> {
     pub case: &'a Case,
     /// The carrier its tokens ride in.
     pub carrier: Carrier,
+    /// The word for the carrier, with a number where the target declares several of its kind.
+    pub place: String,
     /// Whether it is reported; the others run because a wanted case looks across them.
     pub wanted: bool,
     /// Why it is not run.
@@ -32,7 +34,7 @@ impl Trial<'_> {
     pub fn id(&self) -> String {
         match self.case.variants.first().map(|variant| &variant.body) {
             Some(Body::Steps(steps)) if steps.iter().any(|step| matches!(step, Step::Open(_))) => {
-                format!("{}@{}", self.case.head.code, self.carrier.word())
+                format!("{}@{}", self.case.head.code, self.place)
             }
             _ => self.case.head.code.clone(),
         }
@@ -41,16 +43,22 @@ impl Trial<'_> {
 
 /// Makes the trials of a run, in the order of the catalogue.
 pub fn trials<'a>(catalogue: &'a Catalogue, target: &Target, selection: &Selection) -> Vec<Trial<'a>> {
-    let carriers = &target.profile.carriers;
-    let first = carriers.first().cloned().unwrap_or(Carrier::Query("token".to_owned()));
+    let default = [Carrier::Query("token".to_owned())];
+    let carriers = if target.profile.carriers.is_empty() { &default[..] } else { &target.profile.carriers };
+    let places = places(carriers);
     let mut trials = Vec::new();
     for case in &catalogue.cases {
-        let carriers: &[Carrier] = match case.head.carriers {
-            Over::First => std::slice::from_ref(&first),
-            Over::All => carriers,
+        let fitting = |over: Over| {
+            let numbered = carriers.iter().zip(&places).enumerate();
+            numbered.filter(move |(index, (carrier, _))| over.includes(*index, carrier)).map(|(_, placed)| placed)
         };
-        for carrier in carriers {
-            let mut trial = Trial { case, carrier: carrier.clone(), wanted: false, skip: unmet(case, target) };
+        // A case over carriers that the target does not have is not applicable, once.
+        let has_none = fitting(case.head.carriers).next().is_none();
+        for (carrier, place) in fitting(if has_none { Over::First } else { case.head.carriers }) {
+            let (carrier, place) = (carrier.clone(), place.clone());
+            let none = || has_none.then(|| "the profile declares no carrier of its kind".to_owned());
+            let skip = unmet(case, target).or_else(none);
+            let mut trial = Trial { case, carrier, place, wanted: false, skip };
             trial.wanted = is_wanted(&trial, selection);
             trials.push(trial);
         }
@@ -58,6 +66,16 @@ pub fn trials<'a>(catalogue: &'a Catalogue, target: &Target, selection: &Selecti
     let support = Support::of(&trials);
     trials.retain(|trial| trial.wanted || support.includes(trial));
     trials
+}
+
+/// The words for the carriers of a target.
+fn places(carriers: &[Carrier]) -> Vec<String> {
+    let before = |index: usize| carriers[..index].iter().filter(|other| other.word() == carriers[index].word()).count();
+    let place = |(index, carrier): (usize, &Carrier)| match before(index) {
+        0 => carrier.word().to_owned(),
+        earlier => format!("{}-{}", carrier.word(), earlier + 1),
+    };
+    carriers.iter().enumerate().map(place).collect()
 }
 
 /// Whether the selection names this trial.

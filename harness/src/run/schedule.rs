@@ -27,6 +27,7 @@ use crate::profile::{Echo, Profile, Shape};
 use crate::redact::Redactor;
 use crate::report::{Failure, Report, RunEvent, TrialReport};
 use crate::target::Target;
+use crate::token::Token;
 use crate::verdict::{Check, Grade};
 
 /// Marks the case that asks no more than a control does.
@@ -175,7 +176,10 @@ pub async fn run(
     };
     let connections =
         played.iter().flat_map(|played| &played.observations).flat_map(|observation| &observation.connections);
-    let cleaner = connections.fold(redactor.clone(), |cleaner, connection| cleaner.and_request(&connection.sent));
+    let cleaner = connections.fold(redactor.clone(), |cleaner, connection| {
+        let token = connection.token.as_ref().and_then(Token::bytes).unwrap_or_default();
+        cleaner.and_request(&connection.sent).and_token(token)
+    });
     for trial in trials.iter().filter(|trial| trial.wanted) {
         let ended = played.iter().find(|played| std::ptr::eq(played.trial, trial));
         let mut entry = TrialReport::new(trial, catalogue);
@@ -292,7 +296,8 @@ fn seen<'a>(played: &'a [Played<'a>], outcomes: &'a [Vec<Vec<Outcome>>]) -> Vec<
                 else {
                     continue;
                 };
-                let class = class_of(case, open.class);
+                // What a target says when no token was told it in time is no answer to a missing token.
+                let class = class_of(case, open.class).filter(|_| connection.presented() != Some(false));
                 all.push(Seen { code: &case.head.code, class, expect: open.expect, outcome, connection });
             }
         }
