@@ -34,7 +34,12 @@ pub fn fit(request: &Request, profile: &Profile, carriers: &[&Carrier]) -> Resul
         *value = words.fill(value)?;
     }
     let says = |request: &Request, name: &str| {
-        request.set.keys().chain(request.add.iter().map(|(name, _)| name)).chain(&request.drop).any(|other| other.eq_ignore_ascii_case(name))
+        request
+            .set
+            .keys()
+            .chain(request.add.iter().map(|(name, _)| name))
+            .chain(&request.drop)
+            .any(|other| other.eq_ignore_ascii_case(name))
     };
     if profile.send_origin
         && !says(&request, "Origin")
@@ -81,6 +86,10 @@ impl Words<'_> {
     }
 
     fn word(&self, name: &str) -> Result<String, String> {
+        if name == "origin.last" {
+            let last = self.profile.allowed_origins.last().cloned();
+            return last.ok_or_else(|| "the profile declares no `allowed_origins`".to_owned());
+        }
         if name == "subprotocol" {
             return self.profile.subprotocol.clone().ok_or_else(|| "the profile declares no `subprotocol`".to_owned());
         }
@@ -185,7 +194,8 @@ pub fn place(
     if request.parameters > 0
         && let Some((path, query)) = target.split_once('?')
     {
-        let half = |range: std::ops::Range<usize>| range.map(|number| format!("p{number}=1")).collect::<Vec<_>>().join("&");
+        let half =
+            |range: std::ops::Range<usize>| range.map(|number| format!("p{number}=1")).collect::<Vec<_>>().join("&");
         let middle = request.parameters / 2;
         target = format!("{path}?{}&{query}&{}", half(0..middle), half(middle..request.parameters));
     }

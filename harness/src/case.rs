@@ -183,7 +183,7 @@ pub struct Request {
     /// first allowed origin; its parts are `${origin.scheme}`, `${origin.host}` and `${origin.port}` (with its colon), and
     /// what is near them `${origin.other_scheme}`, `${origin.upper_host}`, `${origin.domain}` (the host without its first
     /// label), `${origin.undotted_host}` (an `x` for the first period), `${origin.other_port}` and
-    /// `${origin.default_port}`.
+    /// `${origin.default_port}`; `${origin.last}` is the last allowed origin.
     pub set: BTreeMap<String, String>,
     /// Adds header lines, also of a name that is there; in values as in `set`.
     pub add: Vec<(String, String)>,

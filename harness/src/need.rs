@@ -147,9 +147,13 @@ needs! {
     AllowedOrigins, "`allowed_origins`", |target| !target.profile.allowed_origins.is_empty();
     /// `require_origin: true` is declared.
     RequireOrigin, "`require_origin: true`", |target| target.profile.require_origin;
-    /// `offer_subprotocol: true` is declared, or the token is a subprotocol, so that every opening offers some.
-    OffersSubprotocol, "`offer_subprotocol: true` or a subprotocol carrier", |target| {
-        target.profile.offer_subprotocol || has(target, |carrier| matches!(carrier, Carrier::Subprotocol(_)))
+    /// The token is a subprotocol unless a case has it elsewhere.
+    SubprotocolFirst, "a subprotocol as its first carrier", |target| {
+        matches!(target.profile.carriers.first(), Some(Carrier::Subprotocol(_)))
+    };
+    /// Every opening offers a subprotocol.
+    OffersSubprotocol, "`offer_subprotocol: true` or a subprotocol as its first carrier", |target| {
+        target.profile.offer_subprotocol || Need::SubprotocolFirst.is_met_by(target)
     };
     /// The connection is encrypted.
     Tls, "a wss URL", |target| target.endpoint.tls;

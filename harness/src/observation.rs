@@ -96,7 +96,8 @@ impl Proofs {
     pub fn hold(&self, text: &str, said: &[String]) -> bool {
         let answers = |echo: &Echo| {
             let answered = echo.reply.answered(text);
-            answered.is_some_and(|answered| if echo.is_faithful() { said.contains(&answered) } else { !said.is_empty() })
+            answered
+                .is_some_and(|answered| if echo.is_faithful() { said.contains(&answered) } else { !said.is_empty() })
         };
         self.messages.iter().any(|shape| shape.fits(text)) || self.echo.as_ref().is_some_and(answers)
     }

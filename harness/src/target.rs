@@ -186,7 +186,9 @@ fn check_carriers(profile: &Profile) -> Result<(), TargetError> {
     for carrier in &profile.carriers {
         match carrier {
             Carrier::Subprotocol(offer) if !offer.iter().any(|element| element.contains("{token")) => {
-                return wrong("a subprotocol carrier needs {token} or {token_base64url} in one of its elements".to_owned());
+                return wrong(
+                    "a subprotocol carrier needs {token} or {token_base64url} in one of its elements".to_owned(),
+                );
             }
             Carrier::FirstMessage(first) if !first.send.contains("{token}") => {
                 return wrong("`first_message.send` needs {token} in the place of the token".to_owned());
@@ -205,7 +207,9 @@ fn check_carriers(profile: &Profile) -> Result<(), TargetError> {
                 .to_owned(),
         );
     }
-    if let Some(origin) = profile.allowed_origins.iter().find(|origin| *origin != "null" && Origin::parse(origin).is_none()) {
+    if let Some(origin) =
+        profile.allowed_origins.iter().find(|origin| *origin != "null" && Origin::parse(origin).is_none())
+    {
         return wrong(format!(
             "`{}` in `allowed_origins` is no origin: write scheme://host or scheme://host:port, without a path or a wildcard",
             printable(origin)

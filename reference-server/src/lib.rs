@@ -27,17 +27,20 @@ mod config;
 mod dialect;
 pub mod fault;
 mod faulty;
+mod first_message;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gate;
 mod http;
 mod hub;
 mod opening;
+mod origin;
 mod refusal;
 mod server;
 mod session;
 mod talk;
 
+pub use carrier::Carrier;
 pub use clock::Clock;
 pub use config::{Config, ConfigError, Environment, Limits, PlanLimit, RefusalStyle, UnknownRefusalStyle, User};
 pub use dialect::{Dialect, UnknownDialect};

@@ -141,9 +141,7 @@ fn opened(
 ) -> Vec<Check> {
     let outcome = outcome::of(mark.until(connection), learned.speaks);
     let mut checks = vec![match (open.expect, connection.head()) {
-        (Expect::Upgraded, Some(head)) if head.status == 101 => {
-            weight.holds(true, expectation(open.expect), "101")
-        }
+        (Expect::Upgraded, Some(head)) if head.status == 101 => weight.holds(true, expectation(open.expect), "101"),
         _ => expected(weight, open.expect, &outcome),
     }];
     if let Some(wanted) = &open.answer {
@@ -174,20 +172,12 @@ fn told_like(
 }
 
 /// A client that was not admitted heard nothing that only an admitted one hears.
-fn not_served(
-    weight: Weight,
-    mark: &Mark,
-    observation: &Observation,
-    profile: &Profile,
-    learned: &Learned,
-) -> Check {
+fn not_served(weight: Weight, mark: &Mark, observation: &Observation, profile: &Profile, learned: &Learned) -> Check {
     let connection = &observation.connections[mark.connection];
     let said: Vec<String> = observation.marks.iter().flat_map(|mark| mark.said.clone()).collect();
     let replies = profile.first_message().and_then(|first| first.reply.clone());
-    let proofs = Proofs {
-        messages: replies.into_iter().chain(profile.welcome.clone()).collect(),
-        echo: learned.echo.clone(),
-    };
+    let proofs =
+        Proofs { messages: replies.into_iter().chain(profile.welcome.clone()).collect(), echo: learned.echo.clone() };
     let heard: Vec<String> = connection.messages().iter().map(Message::text).collect();
     let shown = |text: &String| format!("\"{}\"", text.chars().take(60).collect::<String>().escape_debug());
     let expected = "nothing that only an admitted client hears";

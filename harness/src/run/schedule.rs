@@ -296,8 +296,13 @@ fn seen<'a>(played: &'a [Played<'a>], outcomes: &'a [Vec<Vec<Outcome>>]) -> Vec<
                 else {
                     continue;
                 };
-                // What a target says when no token was told it in time is no answer to a missing token.
-                let class = class_of(case, open.class).filter(|_| connection.presented() != Some(false));
+                // A target that is told the token in a message may answer something else first: a message that came
+                // before the token, or the end of the time in which it might have come.
+                let clear = match connection.presented() {
+                    None => true,
+                    Some(token) => token && open.request.early.is_empty(),
+                };
+                let class = class_of(case, open.class).filter(|_| clear);
                 all.push(Seen { code: &case.head.code, class, expect: open.expect, outcome, connection });
             }
         }
