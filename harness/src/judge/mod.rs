@@ -307,7 +307,16 @@ fn heard(
         return vec![weight.check(Grade::Inconclusive, "no answer", "nothing was observed")];
     }
     let expected = format!("{} answer(s), in order, none lost, none doubled, none from elsewhere", said.len());
-    let mut given = answers(connection, 0, learned);
+    // Where any text is an answer, the welcome and the word that the token was accepted look like one.
+    let opened = observation.marks.iter().find(|other| other.connection == mark.connection).map_or(0, |open| open.to);
+    let reply = profile.first_message().and_then(|first| first.reply.as_ref());
+    let greets = |text: &str| reply.iter().copied().chain(&profile.welcome).any(|shape| shape.fits(text));
+    let mut given: Vec<String> = connection
+        .messages()
+        .iter()
+        .filter(|message| message.event >= opened || !greets(&message.text()))
+        .filter_map(|message| answer(message, learned))
+        .collect();
     // The probe that proved the session, and the messages of others where all hear all, are no part of this.
     let heard_probes =
         if echo.broadcast { observation.connections.as_slice() } else { std::slice::from_ref(connection) };
