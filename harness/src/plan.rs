@@ -1,9 +1,10 @@
 //! The plan: which trials a run makes, and why the others are left out. Pure.
 
-use crate::case::{Body, Case, Over, Set, Step};
+use crate::case::{Body, Case, CaseText, Over, Set, Step};
 use crate::catalogue::Catalogue;
 use crate::profile::{Carrier, Class};
 use crate::target::Target;
+use crate::verdict::Level;
 
 /// Which cases are wanted. Empty means all of the quick set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,11 +26,18 @@ pub struct Trial<'a> {
     pub place: String,
     /// Whether it is reported; the others run because a wanted case looks across them.
     pub wanted: bool,
+    /// How strongly its rule binds this target.
+    pub level: Level,
     /// Why it is not run.
     pub skip: Option<String>,
 }
 
 impl Trial<'_> {
+    /// The head of its case, with the level that holds for this target.
+    pub fn head(&self) -> CaseText {
+        CaseText { level: self.level, ..self.case.head.clone() }
+    }
+
     /// The identity in reports: `SIG-008@query`.
     pub fn id(&self) -> String {
         match self.case.variants.first().map(|variant| &variant.body) {
@@ -55,10 +63,10 @@ pub fn trials<'a>(catalogue: &'a Catalogue, target: &Target, selection: &Selecti
         // A case over carriers that the target does not have is not applicable, once.
         let has_none = fitting(case.head.carriers).next().is_none();
         for (carrier, place) in fitting(if has_none { Over::First } else { case.head.carriers }) {
-            let (carrier, place) = (carrier.clone(), place.clone());
+            let (carrier, place, level) = (carrier.clone(), place.clone(), level(case, target));
             let none = || has_none.then(|| "the profile declares no carrier of its kind".to_owned());
             let skip = unmet(case, target).or_else(none);
-            let mut trial = Trial { case, carrier, place, wanted: false, skip };
+            let mut trial = Trial { case, carrier, place, wanted: false, level, skip };
             trial.wanted = is_wanted(&trial, selection);
             trials.push(trial);
         }
@@ -118,6 +126,13 @@ impl Support {
                 _ => false,
             })
     }
+}
+
+/// A recommendation binds whoever promises to follow it.
+fn level(case: &Case, target: &Target) -> Level {
+    let head = &case.head;
+    let is_promised = !head.must_when.is_empty() && head.must_when.iter().all(|need| need.is_met_by(target));
+    if is_promised { Level::Must } else { head.level }
 }
 
 /// Why the target cannot have this case, if it cannot.
