@@ -355,6 +355,117 @@ mod tests {
     }
 
     #[test]
+    fn every_usual_spelling_of_a_subprotocol() {
+        let offered = |offer: &[&str]| {
+            let offer: Vec<String> = offer.iter().map(|element| (*element).to_owned()).collect();
+            String::from_utf8(offered(&offer, b"a.b.c")).expect("ASCII")
+        };
+        assert_eq!(offered(&["bearer", "{token}"]), "bearer, a.b.c");
+        assert_eq!(offered(&["access_token", "{token}"]), "access_token, a.b.c");
+        assert_eq!(offered(&["bearer.{token}"]), "bearer.a.b.c");
+        assert_eq!(offered(&["{token}"]), "a.b.c");
+        let kubernetes = "base64url.bearer.authorization.k8s.io.{token_base64url}";
+        assert_eq!(
+            offered(&["v4.channel.k8s.io", kubernetes]),
+            "v4.channel.k8s.io, base64url.bearer.authorization.k8s.io.YS5iLmM"
+        );
+    }
+
+    fn fitted(text: &str, origins: &[&str]) -> Result<String, String> {
+        let profile = Profile {
+            allowed_origins: origins.iter().map(|origin| (*origin).to_owned()).collect(),
+            ..Profile::default()
+        };
+        let request = Request { add: vec![("Origin".to_owned(), text.to_owned())], ..Request::default() };
+        fit(&request, &profile, &[]).map(|request| origins_of(&request))
+    }
+
+    fn origins_of(request: &Request) -> String {
+        origins(request).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn near_misses_are_made_of_the_declared_origin() {
+        let deep = "https://app.example.com";
+        let local = "http://localhost:3000";
+        for (text, origin, near) in [
+            ("${origin}.evil.example", deep, "https://app.example.com.evil.example"),
+            ("${origin.scheme}://not${origin.domain}${origin.port}", deep, "https://notexample.com"),
+            ("${origin.scheme}://not${origin.domain}", "https://example.com", "https://notexample.com"),
+            ("${origin.scheme}://not${origin.domain}", "https://10.0.0.1", "https://not10.0.0.1"),
+            ("${origin.scheme}://${origin.undotted_host}", deep, "https://appxexample.com"),
+            ("${origin.other_scheme}://${origin.host}${origin.port}", local, "https://localhost:3000"),
+            ("${origin.scheme}://${origin.host}${origin.other_port}", local, "http://localhost:8444"),
+            ("${origin.scheme}://${origin.host}${origin.other_port}", "https://a:8444", "https://a:8445"),
+            ("${origin}${origin.default_port}", deep, "https://app.example.com:443"),
+            ("${origin.scheme}://${origin.upper_host}", deep, "https://APP.EXAMPLE.COM"),
+            ("https://evil.example", deep, "https://evil.example"),
+        ] {
+            assert_eq!(fitted(text, &[origin]), Ok(near.to_owned()), "{text}");
+        }
+        assert_eq!(fitted("${origin.last}", &[deep, local]), Ok(local.to_owned()));
+        // What the target gives no part for cannot be tried.
+        assert!(fitted("${origin.undotted_host}", &[local]).is_err());
+        assert!(fitted("${origin}${origin.default_port}", &[local]).is_err());
+        assert!(fitted("${origin}", &[]).is_err());
+        assert!(fitted("${subprotocol}", &[deep]).is_err());
+    }
+
+    #[test]
+    fn what_every_opening_carries_gives_way_to_the_case() {
+        let profile = Profile {
+            allowed_origins: vec!["https://a".to_owned()],
+            send_origin: true,
+            subprotocol: Some("chat".to_owned()),
+            offer_subprotocol: true,
+            ..Profile::default()
+        };
+        let plain = fit(&Request::default(), &profile, &[]).expect("a request");
+        assert_eq!(origins_of(&plain), "https://a");
+        assert_eq!(plain.set.get("Sec-WebSocket-Protocol").map(String::as_str), Some("chat"));
+        let dropped = Request { drop: vec!["origin".to_owned()], ..Request::default() };
+        assert_eq!(origins_of(&fit(&dropped, &profile, &[]).expect("a request")), "");
+        let other = Request { set: [("ORIGIN".to_owned(), "null".to_owned())].into(), ..Request::default() };
+        assert_eq!(origins_of(&fit(&other, &profile, &[]).expect("a request")), "null");
+        let token = Carrier::Subprotocol(vec!["{token}".to_owned()]);
+        let carried = fit(&Request::default(), &profile, &[&token]).expect("a request");
+        assert!(!carried.set.contains_key("Sec-WebSocket-Protocol"));
+    }
+
+    #[test]
+    fn an_origin_has_a_scheme_and_a_host_and_nothing_else() {
+        let parts = |text| Origin::parse(text).map(|origin| (origin.scheme, origin.host, origin.port));
+        assert_eq!(parts("https://a.b"), Some(("https", "a.b", None)));
+        assert_eq!(parts("http://[::1]:80"), Some(("http", "[::1]", Some("80"))));
+        assert_eq!(parts("http://[::1]"), Some(("http", "[::1]", None)));
+        for other in
+            ["null", "a.b", "https://", "https://a/", "https://*.a", "https://u@a", "https://a:", "https://a:x"]
+        {
+            assert_eq!(parts(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_token_stands_among_many_parameters() {
+        let endpoint = Endpoint::parse("ws://h/ws?token={token}").expect("a URL");
+        let carrier = endpoint.carrier.clone().expect("a carrier");
+        let main = Placed { on: &carrier, token: Some(b"t") };
+        let request = Request { parameters: 5, ..Request::default() };
+        let opening = place(&endpoint, "k", main, &Carry::default(), &[], &request);
+        assert_eq!(String::from_utf8_lossy(&opening.target), "/ws?p0=1&p1=1&token=t&p2=1&p3=1&p4=1");
+    }
+
+    #[test]
+    fn a_token_in_the_body_is_counted() {
+        let endpoint = Endpoint::parse("ws://h/ws").expect("a URL");
+        let carrier = Carrier::Body("access_token".to_owned());
+        let main = Placed { on: &carrier, token: Some(b"a.b") };
+        let opening = place(&endpoint, "k", main, &Carry::default(), &[], &Request::default());
+        assert_eq!(opening.body, b"access_token=a.b");
+        assert!(opening.headers.contains(&("Content-Length".to_owned(), b"16".to_vec())));
+    }
+
+    #[test]
     fn an_absent_token_leaves_no_trace_and_an_empty_one_leaves_its_place() {
         let target = |url: &str, token: Option<&[u8]>| {
             let endpoint = Endpoint::parse(url).expect("a URL");

@@ -212,3 +212,69 @@ fn closed(frame: &Frame, data_before: usize) -> Outcome {
         code => Outcome::RefusedClose { code, reason: frame.close_reason(), data_before },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::profile::{Echo, Shape};
+    use crate::wire::answer::Head;
+
+    fn proofs() -> Arc<Proofs> {
+        let echo =
+            Echo { send: "{message}".to_owned(), reply: Shape::Text("echo {message}".to_owned()), broadcast: false };
+        Arc::new(Proofs { messages: vec![Shape::Text("ok".to_owned())], echo: Some(echo) })
+    }
+
+    fn server(opcode: u8, payload: &[u8]) -> What {
+        What::Frame(Frame { fin: true, rsv: 0, opcode, masked: false, payload: payload.to_vec() })
+    }
+
+    fn text(text: &str) -> What {
+        server(frame::TEXT, text.as_bytes())
+    }
+
+    fn probe(word: &str) -> What {
+        What::Sent { opcode: Some(frame::PING), payload: word.as_bytes().to_vec() }
+    }
+
+    /// The outcome of an attempt on a target that was told the token in a message.
+    fn told(what: Vec<What>) -> Outcome {
+        let head = Head { minor_version: 1, status: 101, reason: String::new(), headers: Vec::new() };
+        let begin = [What::Head(head), What::Presented { token: true, proofs: proofs() }];
+        let all = begin.into_iter().chain(what);
+        let events: Vec<Event> = all.map(|what| Event { at: Duration::ZERO, what }).collect();
+        of(&events, true)
+    }
+
+    #[test]
+    fn only_the_word_of_a_target_that_is_told_the_token_proves_service() {
+        assert_eq!(told(vec![text("ok")]), Outcome::Admitted(Proof::Message));
+        assert_eq!(told(vec![probe("w1"), text("echo w1")]), Outcome::Admitted(Proof::Message));
+        for unserved in [
+            vec![],
+            vec![server(frame::PONG, b"w1")],
+            vec![text("INFO {}")],
+            vec![text("error"), server(frame::PONG, b"w1")],
+            // What another client said, or what comes before it was asked.
+            vec![probe("w1"), text("echo w2")],
+            vec![text("echo w1"), probe("w1")],
+        ] {
+            let outcome = told(unserved.clone());
+            assert_eq!(outcome, Outcome::Unserved, "{unserved:?}");
+            assert!(outcome.is_refused() && !outcome.is_served());
+        }
+    }
+
+    #[test]
+    fn an_error_before_the_close_is_no_service_and_a_word_is() {
+        let close = || server(frame::CLOSE, &[&1008_u16.to_be_bytes()[..], b"no"].concat());
+        let refused = |data_before| Outcome::RefusedClose { code: Some(1008), reason: "no".to_owned(), data_before };
+        assert_eq!(told(vec![text("-ERR 'Authorization Violation'"), close()]), refused(0));
+        assert_eq!(told(vec![text("ok"), close()]), refused(1));
+        assert_eq!(told(vec![text("error"), What::End(End::Fin)]), Outcome::Dropped { upgraded: true });
+        assert_eq!(told(vec![text("ok"), What::End(End::Fin)]), Outcome::Admitted(Proof::Message));
+    }
+}

@@ -150,3 +150,62 @@ fn unmet(case: &Case, target: &Target) -> Option<String> {
 pub fn class_of(case: &Case, open: Option<Class>) -> Option<Class> {
     open.or(case.head.class)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::carrier;
+    use crate::profile::Profile;
+
+    fn target(carriers: &str) -> Target {
+        let text =
+            format!("url: ws://h/ws\nsecret: {}\nwelcome: {{ text: hello }}\ncarriers: {carriers}", "x".repeat(40));
+        Target::from_profile(Profile::from_yaml("p", &text).expect("a profile")).expect("a target")
+    }
+
+    fn of_case(code: &str, carriers: &str) -> Vec<(String, bool)> {
+        let catalogue = Catalogue::bundled().expect("the catalogue");
+        let selection = Selection { words: vec![code.to_owned()], all: true };
+        let trials = trials(&catalogue, &target(carriers), &selection);
+        let wanted = trials.iter().filter(|trial| trial.wanted);
+        wanted.map(|trial| (trial.id(), trial.skip.is_none())).collect()
+    }
+
+    #[test]
+    fn a_case_runs_over_the_carriers_that_it_names() {
+        let all = r#"[{ query: token }, { cookie: a }, { cookie: b }, { subprotocol: ["{token}"] },
+            { subprotocol: [app, "k.{token_base64url}"] }, { first_message: { send: "{token}", reply: { text: ok } } }]"#;
+        let ids = |code, carriers| of_case(code, carriers).into_iter().map(|(id, _)| id).collect::<Vec<_>>();
+        assert_eq!(
+            ids("CAR-001", all),
+            ["query", "cookie", "cookie-2", "subprotocol", "subprotocol-2", "first-message"]
+                .map(|place| format!("CAR-001@{place}"))
+        );
+        assert_eq!(ids("CAR-025", all), ["CAR-025@query"]);
+        assert_eq!(ids("ORI-003", all), ["ORI-003@cookie", "ORI-003@cookie-2"]);
+        assert_eq!(ids("CAR-032", all), ["CAR-032@subprotocol", "CAR-032@subprotocol-2"]);
+        assert_eq!(ids("CAR-033", all), ["CAR-033@subprotocol-2"]);
+        assert_eq!(ids("CAR-035", all), ["CAR-035@first-message"]);
+        // Once, and with a reason.
+        assert_eq!(of_case("CAR-035", "[{ query: token }]"), [("CAR-035@query".to_owned(), false)]);
+    }
+
+    #[test]
+    fn the_requests_of_every_case_can_be_put_in_the_words_of_a_target() {
+        let profile = Profile {
+            allowed_origins: vec!["https://app.example.com".to_owned()],
+            subprotocol: Some("app".to_owned()),
+            ..Profile::default()
+        };
+        for case in Catalogue::bundled().expect("the catalogue").cases {
+            for variant in &case.variants {
+                let Body::Steps(steps) = &variant.body else { continue };
+                for step in steps {
+                    let Step::Open(open) = step else { continue };
+                    let fitted = carrier::fit(&open.request, &profile, &[]);
+                    assert!(fitted.is_ok(), "{} {}: {fitted:?}", case.head.code, variant.label);
+                }
+            }
+        }
+    }
+}

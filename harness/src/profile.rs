@@ -648,3 +648,43 @@ fn merge(base: &mut Value, over: &Value) {
 pub fn presets() -> &'static [(&'static str, &'static str)] {
     crate::bundled::PROFILES
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(send: &str, token: &[u8]) -> String {
+        let first = FirstMessage { send: send.to_owned(), reply: None, timeout_ms: None };
+        String::from_utf8_lossy(&first.compose(token)).into_owned()
+    }
+
+    #[test]
+    fn a_token_is_escaped_where_it_stands_in_a_json_string() {
+        let odd = b"a\"b\\c\n";
+        assert_eq!(told(r#"{"token":"{token}"}"#, b"a.b.c"), r#"{"token":"a.b.c"}"#);
+        assert_eq!(told(r#"{"token":"{token}"}"#, odd), r#"{"token":"a\"b\\c\u000a"}"#);
+        assert_eq!(told(r#"{"say":"\"{token}\""}"#, odd), r#"{"say":"\"a\"b\\c\u000a\""}"#);
+        assert_eq!(told("AUTH {token}\r\n", odd), "AUTH a\"b\\c\n\r\n");
+        assert_eq!(told(r#"CONNECT {"jwt":"{token}"} {token}"#, b"\""), r#"CONNECT {"jwt":"\""} ""#);
+        let first = FirstMessage { send: r#"{"token":"{token}"}"#.to_owned(), reply: None, timeout_ms: None };
+        assert_eq!(first.compose(b"\xff"), b"{\"token\":\"\xff\"}");
+    }
+
+    #[test]
+    fn a_shape_is_like_its_example() {
+        assert!(Shape::like(r#"{"type":"ok"}"#).fits(r#"{"more":1,"type":"ok"}"#));
+        assert!(!Shape::like(r#"{"type":"ok","a":{"b":1}}"#).fits(r#"{"type":"ok","a":{"b":2}}"#));
+        assert!(Shape::like("+OK\r\n").fits("+OK\r\n"));
+    }
+
+    #[test]
+    fn places_are_the_same_whatever_the_case_of_a_header() {
+        let header = |name: &str| Carrier::Header(name.to_owned());
+        let offer = |list: &[&str]| Carrier::Subprotocol(list.iter().map(|one| (*one).to_owned()).collect());
+        assert!(header("X-Token").is_same_place(&header("x-token")));
+        assert!(!header("X-Token").is_same_place(&header("X-Other")));
+        assert!(!Carrier::Cookie("a".to_owned()).is_same_place(&Carrier::Cookie("A".to_owned())));
+        assert!(offer(&["x", "{token}"]).is_same_place(&offer(&["y", "{token}"])));
+        assert!(!offer(&["{token}"]).is_same_place(&offer(&["bearer.{token}"])));
+    }
+}

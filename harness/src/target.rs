@@ -427,6 +427,40 @@ fn split_authority(authority: &str) -> Option<(String, Option<u16>)> {
 mod tests {
     use super::*;
 
+    fn refusal(yaml: &str) -> String {
+        let profile =
+            Profile::from_yaml("p", &format!("url: ws://h/ws\nsecret: {:x<40}\n{yaml}", "")).expect("a profile");
+        Target::from_profile(profile).map(|_| String::new()).unwrap_or_else(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_could_not_be_judged_is_said_at_once() {
+        let first = "first_message: { send: '{\"token\":\"{token}\"}' }";
+        let reply = "first_message: { send: '{token}', reply: { text: ok } }";
+        for (yaml, hint) in [
+            ("carriers: [{ subprotocol: [app, bearer] }]".to_owned(), "{token}"),
+            ("carriers: [{ first_message: { send: auth } }]".to_owned(), "{token}"),
+            (format!("carriers: [{{ {first} }}]"), "first_message.reply"),
+            (format!("carriers: [{{ {reply} }}, {{ query: token }}]"), "`welcome` or `echo`"),
+            ("carriers: [{ body: token }]".to_owned(), "no body"),
+            ("allowed_origins: [\"https://*.example\"]".to_owned(), "is no origin"),
+            ("allowed_origins: [\"null\"]".to_owned(), "must have a scheme"),
+            ("send_origin: true".to_owned(), "needs `allowed_origins`"),
+            ("offer_subprotocol: true".to_owned(), "needs `subprotocol`"),
+        ] {
+            assert!(refusal(&yaml).contains(hint), "{yaml}: {}", refusal(&yaml));
+        }
+        let welcome = "welcome: { text: hello }";
+        for yaml in [
+            format!("carriers: [{{ {reply} }}]"),
+            format!("carriers: [{{ {first} }}]\n{welcome}"),
+            format!("carriers: [{{ {reply} }}, {{ query: token }}]\n{welcome}"),
+            "allowed_origins: [\"https://a\", \"null\"]\nsend_origin: true".to_owned(),
+        ] {
+            assert_eq!(refusal(&yaml), "", "{yaml}");
+        }
+    }
+
     #[test]
     fn the_place_of_the_token_is_the_carrier() {
         let path = Endpoint::parse("ws://127.0.0.1:8000/ws/{token}").expect("a URL");

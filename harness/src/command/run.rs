@@ -556,3 +556,34 @@ impl Progress {
         let _ = stderr.flush();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_carrier_has_a_spelling_on_the_command_line() {
+        let read = |text: &str| text.parse::<CarrierArgument>().map(|CarrierArgument(carrier, _)| carrier);
+        let offer = |list: &[&str]| Carrier::Subprotocol(list.iter().map(|one| (*one).to_owned()).collect());
+        let auth = r#"{"type":"auth","token":"{token}"}"#;
+        let told = |reply| Carrier::FirstMessage(FirstMessage { send: auth.to_owned(), reply, timeout_ms: None });
+        for (text, carrier) in [
+            ("path".to_owned(), Carrier::Path),
+            ("query:jwt".to_owned(), Carrier::Query("jwt".to_owned())),
+            ("header".to_owned(), Carrier::Authorization("Bearer".to_owned())),
+            ("authorization:Token".to_owned(), Carrier::Authorization("Token".to_owned())),
+            ("header:X-Token".to_owned(), Carrier::Header("X-Token".to_owned())),
+            ("cookie:session".to_owned(), Carrier::Cookie("session".to_owned())),
+            ("subprotocol:bearer, {token}".to_owned(), offer(&["bearer", "{token}"])),
+            ("subprotocol:app,k.{token_base64url}".to_owned(), offer(&["app", "k.{token_base64url}"])),
+            (format!("first-message:{auth}"), told(None)),
+            (format!("first-message:{auth} => {{\"type\":\"ok\"}}"), told(Some(Shape::like(r#"{"type":"ok"}"#)))),
+            (format!("first-message:{auth} => +OK"), told(Some(Shape::Text("+OK".to_owned())))),
+        ] {
+            assert_eq!(read(&text), Ok(carrier), "{text}");
+        }
+        for bad in ["", "cookie", "authorization:", "subprotocol:bearer", "first-message:auth", "body:token"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -307,7 +307,45 @@ fn issued(
 
 #[cfg(test)]
 mod tests {
-    use super::iso_8601;
+    use super::*;
+    use crate::observation::Event;
+    use crate::verdict::Severity;
+    use crate::wire::answer::Head;
+
+    /// The grades of a 101 that selects this of that offer, with the token `t.o.k`.
+    fn graded(wanted: Selects, offer: &str, selected: Option<&str>) -> Vec<Grade> {
+        let headers = selected.map(|value| ("Sec-WebSocket-Protocol".to_owned(), value.as_bytes().to_vec()));
+        let head =
+            Head { minor_version: 1, status: 101, reason: String::new(), headers: headers.into_iter().collect() };
+        let connection = Connection {
+            name: "main".to_owned(),
+            sent: format!("GET /ws HTTP/1.1\r\nsec-websocket-protocol: {offer}\r\n\r\nx: y").into_bytes(),
+            key: None,
+            token: Some(Token::new(b"t.o.k".to_vec())),
+            events: vec![Event { at: std::time::Duration::ZERO, what: What::Head(head) }],
+        };
+        let profile = Profile { subprotocol: Some("app".to_owned()), ..Profile::default() };
+        let weight = Weight { level: Level::Must, severity: Severity::Medium, basis: Basis::Must };
+        selects(weight, wanted, &connection, &profile).iter().map(|check| check.grade).collect()
+    }
+
+    #[test]
+    fn a_subprotocol_is_one_of_those_offered_and_not_the_token() {
+        use Grade::{Fail, Pass, Warn};
+        let offer = "app, bearer.t.o.k";
+        assert_eq!(graded(Selects::Offered, offer, Some("app")), [Pass, Pass, Pass]);
+        assert_eq!(graded(Selects::Offered, offer, None), [Pass, Warn, Pass]);
+        assert_eq!(graded(Selects::Offered, offer, Some("other")), [Fail, Pass, Pass]);
+        assert_eq!(graded(Selects::Offered, offer, Some("bearer.t.o.k")), [Pass, Pass, Warn]);
+        assert_eq!(graded(Selects::Offered, "app, k8s.dC5vLms", Some("k8s.dC5vLms")), [Pass, Pass, Warn]);
+        // A server that is offered the token alone has no other choice.
+        assert_eq!(graded(Selects::Offered, "t.o.k", Some("t.o.k")), [Pass, Pass]);
+        assert_eq!(graded(Selects::NoToken, "t.o.k", Some("t.o.k")), [Warn]);
+        assert_eq!(graded(Selects::NoToken, "t.o.k", None), [Pass]);
+        assert_eq!(graded(Selects::Declared, "x, app", Some("app")), [Pass]);
+        assert_eq!(graded(Selects::Declared, "x, app", Some("x")), [Fail]);
+        assert_eq!(graded(Selects::Declared, "x, app", None), [Fail]);
+    }
 
     #[test]
     fn times_are_read_with_and_without_a_zone() {
