@@ -6,14 +6,12 @@
 
 use std::net::SocketAddr;
 
-use futures_util::SinkExt as _;
+use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
-
-use futures_util::StreamExt as _;
 
 use crate::admission::{self, Admitted};
 use crate::app::App;
@@ -126,7 +124,19 @@ fn token(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::token;
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::time::Duration;
+
+    use tokio::io::{DuplexStream, duplex};
+    use tokio::sync::watch;
+    use tokio_tungstenite::tungstenite::protocol::Role;
+
+    use super::*;
+    use crate::carrier::Carrier;
+    use crate::clock::Clock;
+    use crate::config::Config;
+    use crate::dialect::Dialect;
 
     #[test]
     fn only_an_authentication_message_holds_a_token() {
@@ -134,6 +144,58 @@ mod tests {
         assert_eq!(token(r#"{"type":"auth"}"#).as_deref(), Some(""));
         for other in ["", "a.b.c", r#"{"token":"a.b.c"}"#, r#"{"type":"echo","token":"a.b.c"}"#, "[]"] {
             assert_eq!(token(other), None, "{other}");
+        }
+    }
+
+    /// A connection over an in-memory pipe that has shown no token yet.
+    async fn pipe() -> (WebSocketStream<DuplexStream>, watch::Sender<bool>) {
+        let mut config = Config::new(Dialect::Shipvox, "secret");
+        config.carriers = vec![Carrier::FirstMessage];
+        config.auth_timeout = Duration::from_secs(10);
+        config.clock = Clock::following_tokio(1_000_000.0);
+        config.users = Some(Vec::new());
+        let (stop, stopped) = watch::channel(false);
+        let app = App::new(config, stopped).unwrap();
+        let (server, client) = duplex(4096);
+        tokio::spawn(async move {
+            let socket = session::websocket(server, Vec::new(), &app.config.limits).await;
+            serve(&app, socket, "127.0.0.1:1".parse().unwrap()).await;
+        });
+        (WebSocketStream::from_raw_socket(client, Role::Client, None).await, stop)
+    }
+
+    /// The texts until the close, its code, and after how many seconds it came.
+    async fn heard(client: &mut WebSocketStream<DuplexStream>) -> (Vec<String>, u16, u64) {
+        let began = Instant::now();
+        let mut texts = Vec::new();
+        loop {
+            match client.next().await.unwrap().unwrap() {
+                Message::Text(text) => texts.push(text.to_string()),
+                Message::Close(Some(frame)) => return (texts, frame.code.into(), began.elapsed().as_secs()),
+                _ => continue,
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_cut_off_and_pings_are_silence() {
+        let (mut silent, _stop) = pipe().await;
+        assert_eq!(heard(&mut silent).await, (Vec::new(), 1008, 10));
+        let (mut pinging, _stop) = pipe().await;
+        tokio::time::sleep(Duration::from_secs(6)).await;
+        pinging.send(Message::Ping("x".into())).await.unwrap();
+        assert_eq!(heard(&mut pinging).await, (Vec::new(), 1008, 4));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_shows_no_good_token_is_told_so_and_served_nothing() {
+        for text in [r#"{"type":"auth","token":"a.b.c"}"#, r#"{"type":"test"}"#, "not json"] {
+            let (mut client, _stop) = pipe().await;
+            client.send(Message::text(text)).await.unwrap();
+            client.send(Message::text(r#"{"type":"test","payload":1}"#)).await.unwrap();
+            let (texts, code, _) = heard(&mut client).await;
+            assert_eq!((texts.len(), code), (1, 1008), "{text}: {texts:?}");
+            assert!(texts[0].contains("auth_error"), "{texts:?}");
         }
     }
 }
