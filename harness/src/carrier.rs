@@ -61,7 +61,12 @@ pub fn fit(request: &Request, profile: &Profile, carriers: &[&Carrier]) -> Resul
 /// The origins that a request names.
 pub fn origins(request: &Request) -> impl Iterator<Item = &str> {
     let added = request.add.iter().map(|(name, value)| (name, value));
-    request.set.iter().chain(added).filter(|(name, _)| name.eq_ignore_ascii_case("origin")).map(|(_, value)| value.as_str())
+    request
+        .set
+        .iter()
+        .chain(added)
+        .filter(|(name, _)| name.eq_ignore_ascii_case("origin"))
+        .map(|(_, value)| value.as_str())
 }
 
 /// What a target puts into the requests of cases.
