@@ -231,6 +231,8 @@ pub fn confirmed(attempt: &Attempt, target: &Target, first: &Outcome, forged: Op
                 let list = list.join("\", \"");
                 format!("the server reads the token from `Sec-WebSocket-Protocol`: use {url}, and write `carriers: [{{ subprotocol: [\"{list}\"] }}]`")
             }
+            // Neither is among the guesses.
+            Carrier::FirstMessage(_) | Carrier::Body(_) => format!("the server reads the token elsewhere: use {url}"),
         });
     }
     if let Some(algorithm) = attempt.algorithm {
