@@ -124,7 +124,7 @@ fn run(manner: Manner, families: &[&str], profile: Profile) -> Report {
     let server = StandIn::new(move |stream, _, head| serve(stream, head, manner));
     let url = format!("ws://{}/ws", server.address);
     let target = Target::from_profile(Profile { url: Some(url), secret: Some(SECRET.to_owned()), ..profile }).unwrap();
-    let mut suite = Suite::bundled().seed(7).timeout_scale(0.4);
+    let mut suite = Suite::bundled().seed(7).timeout_scale(0.2);
     for family in families {
         suite = suite.select(family);
     }
