@@ -124,7 +124,7 @@ fn run(manner: Manner, families: &[&str], profile: Profile) -> Report {
     let server = StandIn::new(move |stream, _, head| serve(stream, head, manner));
     let url = format!("ws://{}/ws", server.address);
     let target = Target::from_profile(Profile { url: Some(url), secret: Some(SECRET.to_owned()), ..profile }).unwrap();
-    let mut suite = Suite::bundled().seed(7).timeout_scale(0.4);
+    let mut suite = Suite::bundled().seed(7).timeout_scale(0.2);
     for family in families {
         suite = suite.select(family);
     }
@@ -255,7 +255,7 @@ fn an_error_on_a_connection_that_serves_nothing_is_a_refusal() {
     let report = run(
         SOCKET_IO,
         // Whether a connection that is left open serves is found out by waiting.
-        &["AUTH", "CAR", "CLM-064", "REJ", "RES"],
+        &["AUTH", "CAR-035", "CAR-036", "CLM-064", "REJ", "RES"],
         Profile {
             echo: Some(Echo {
                 send: r#"42["echo","{message}"]"#.to_owned(),
@@ -302,4 +302,20 @@ fn a_server_that_admits_every_token_does_not_get_away() {
     for code in ["AUTH-004", "AUTH-005", "AUTH-006", "CLM-064", "CAR-035", "CAR-036", "ENC-001", "SIG-008"] {
         assert!(failed.iter().any(|found| found.starts_with(&format!("{code} Fail"))), "{code} in {failed:?}");
     }
+}
+
+#[test]
+fn a_wrong_secret_is_told_from_a_wrong_carrier() {
+    let server = StandIn::new(|stream, _, head| serve(stream, head, SOCKET_IO));
+    let target = Target::from_profile(Profile {
+        url: Some(format!("ws://{}/ws", server.address)),
+        secret: Some("another secret that nobody at the other end knows".to_owned()),
+        ..first_message("40{\"token\":\"{token}\"}", Shape::Text("40{message}".to_owned()))
+    });
+    let suite = Suite::bundled().seed(7).timeout_scale(0.02).select("AUTH-001");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let report = runtime.block_on(suite.run(&target.unwrap())).unwrap().to_string();
+    // It upgrades everybody, which must not look as if it took the token from the query, or let anybody in.
+    assert!(report.contains("first_message"), "{report}");
+    assert!(!report.contains("lets anybody in") && !report.contains("reads the token from"), "{report}");
 }

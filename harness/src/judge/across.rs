@@ -289,6 +289,14 @@ fn signal(weight: Weight, class: Class, run: &Run<'_>) -> Check {
         let why = "a target that is told the token in a message has no one moment at which it is missing";
         return weight.check(Grade::Info, expected, why);
     }
+    if !attempts.is_empty() && attempts.iter().all(|seen| *seen.outcome == Outcome::Unserved) {
+        let observed = "an error message or none, and a connection that is left open";
+        return if promised {
+            weight.holds(false, expected, observed)
+        } else {
+            weight.check(Grade::Info, expected, observed)
+        };
+    }
     // A refusal that was not told is for `Deliberate` and `Prompt`; here it shows nothing.
     let attempts: Vec<_> = attempts.into_iter().filter(|seen| told(seen.outcome).is_some()).collect();
     all(weight, &attempts, &expected, |seen| {
