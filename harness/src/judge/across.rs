@@ -254,6 +254,15 @@ fn told(outcome: &Outcome) -> Option<(RefusesBy, u16)> {
     }
 }
 
+/// Whether a 400 speaks of the request and not of the token: bytes that are no base64url do not fit into the grammar of
+/// the header that carries them (`token68`, RFC 9110 §11.2; `token`, RFC 6455 §4.1), and who parses that header may
+/// refuse it before anybody looks at a token (`invalid_request`, RFC 6750 §3.1). In a URL they are percent-encoded.
+fn is_told_of_the_request(seen: &Seen<'_>) -> bool {
+    let token = seen.connection.token.as_ref().and_then(|token| token.bytes()).unwrap_or_default();
+    let fits = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    *seen.outcome == Outcome::RefusedHttp(400) && !token.iter().all(fits) && contains(&seen.connection.sent, token)
+}
+
 fn signal(weight: Weight, class: Class, run: &Run<'_>) -> Check {
     let attempts = run.refused_as(class);
     let declared = run.profile.signals.get(&class);
@@ -272,6 +281,9 @@ fn signal(weight: Weight, class: Class, run: &Run<'_>) -> Check {
         return weight.check(Grade::Inconclusive, expected, "no refusal of this class was seen in this run");
     }
     all(weight, &attempts, &expected, |seen| {
+        if is_told_of_the_request(seen) {
+            return None;
+        }
         let (by, number) = told(seen.outcome)?;
         let right = match (by, declared) {
             (RefusesBy::Close, Some(Signal { close: Some(code), .. })) => number == *code,
@@ -382,7 +394,7 @@ fn one_signal_per_class(weight: Weight, refusals: &[&Seen<'_>]) -> Vec<Check> {
     for class in Class::ALL {
         let mut signals: BTreeMap<String, &str> = BTreeMap::new();
         let mut count = 0;
-        for seen in refusals.iter().filter(|seen| seen.class == Some(class)) {
+        for seen in refusals.iter().filter(|seen| seen.class == Some(class) && !is_told_of_the_request(seen)) {
             count += 1;
             let how = match told(seen.outcome) {
                 Some((RefusesBy::Http, status)) => format!("HTTP {status}"),

@@ -223,7 +223,9 @@ impl Session<'_> {
         for _ in 0..say.count {
             said.push(self.next_word());
         }
-        for length in &say.bytes {
+        let limit = self.context.target.profile.max_message_bytes;
+        // What is longer than the target takes is no message to be answered.
+        for length in say.bytes.iter().filter(|length| limit.is_none_or(|limit| **length as u64 <= limit)) {
             let word = self.next_word();
             let empty = self.context.learned.echo.as_ref().map_or(0, |echo| echo.compose("").len());
             let padding = length.saturating_sub(empty + word.len());
