@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use gatecrash::case::{Across, CaseText, Expect};
 use gatecrash::judge::{self, Run, Seen};
-use gatecrash::observation::Connection;
+use gatecrash::observation::{Connection, Event, What};
 use gatecrash::outcome::Outcome;
 use gatecrash::profile::{Class, Profile, Signal};
 use gatecrash::redact::Redactor;
@@ -19,6 +19,11 @@ const UNFIT: &str = "eyJhbGciOiJIUzI1NiJ9=.eyJzdWIiOiJhIn0=.c2lnbmF0dXJlLXNpZ25h
 /// The verdict on a refusal by 400 of a token in this opening, where 401 is promised for malformed tokens and given to
 /// all others.
 fn verdict(question: Across, token: &str, sent: &str) -> Verdict {
+    verdict_after(question, token, sent, Vec::new())
+}
+
+/// The same, of an opening on which these things happened.
+fn verdict_after(question: Across, token: &str, sent: &str, events: Vec<Event>) -> Verdict {
     let case = json!({
         "code": "TST-001", "name": "law", "title": "a law", "level": "should", "severity": "high", "source": []
     });
@@ -31,7 +36,8 @@ fn verdict(question: Across, token: &str, sent: &str) -> Verdict {
         events: Vec::new(),
     };
     let common = connection(GOOD, format!("GET / HTTP/1.1\r\nAuthorization: Bearer {GOOD}\r\n\r\n"));
-    let special = connection(token, format!("GET {sent}\r\n\r\n"));
+    let mut special = connection(token, format!("GET {sent}\r\n\r\n"));
+    special.events = events;
     let seen = |connection, outcome| Seen {
         code: "TST-002",
         class: Some(Class::Malformed),
@@ -79,4 +85,13 @@ fn a_token_that_any_header_can_hold_is_told_as_promised() {
 fn a_url_can_hold_every_token() {
     let sent = format!("/?token={} HTTP/1.1", UNFIT.replace('=', "%3D"));
     assert_eq!(verdict(Across::Signal(Class::Malformed), UNFIT, &sent), Verdict::Fail);
+}
+
+#[test]
+fn a_message_behind_the_opening_may_be_told_by_400() {
+    let sent = format!("/?token={GOOD} HTTP/1.1");
+    let early = What::Sent { opcode: Some(1), payload: b"ping".to_vec() };
+    let early = vec![Event { at: Duration::ZERO, what: early }];
+    assert_eq!(verdict_after(Across::Signal(Class::Malformed), GOOD, &sent, early), Verdict::Pass);
+    assert_eq!(verdict(Across::Signal(Class::Malformed), GOOD, &sent), Verdict::Fail);
 }

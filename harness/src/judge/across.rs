@@ -254,13 +254,19 @@ fn told(outcome: &Outcome) -> Option<(RefusesBy, u16)> {
     }
 }
 
-/// Whether a 400 speaks of the request and not of the token: bytes that are no base64url do not fit into the grammar of
-/// the header that carries them (`token68`, RFC 9110 §11.2; `token`, RFC 6455 §4.1), and who parses that header may
-/// refuse it before anybody looks at a token (`invalid_request`, RFC 6750 §3.1). In a URL they are percent-encoded.
+/// Whether a 400 speaks of the request and not of the token. Who parses the request may refuse it before anybody looks
+/// at a token, whatever is promised for tokens:
+///
+/// * bytes that are no base64url do not fit into the grammar of the header that carries them (`token68`, RFC 9110 §11.2;
+///   `token`, RFC 6455 §4.1), which is `invalid_request` (RFC 6750 §3.1); in a URL they are percent-encoded;
+/// * a client sends nothing behind its opening before it is answered (RFC 6455 §4.1).
 fn is_told_of_the_request(seen: &Seen<'_>) -> bool {
-    let token = seen.connection.token.as_ref().and_then(|token| token.bytes()).unwrap_or_default();
+    let Seen { connection, outcome, .. } = seen;
+    let token = connection.token.as_ref().and_then(|token| token.bytes()).unwrap_or_default();
     let fits = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    *seen.outcome == Outcome::RefusedHttp(400) && !token.iter().all(fits) && contains(&seen.connection.sent, token)
+    let is_unfit = !token.iter().all(fits) && contains(&connection.sent, token);
+    let is_hasty = matches!(connection.events.first(), Some(Event { what: What::Sent { .. }, .. }));
+    **outcome == Outcome::RefusedHttp(400) && (is_unfit || is_hasty)
 }
 
 fn signal(weight: Weight, class: Class, run: &Run<'_>) -> Check {

@@ -224,8 +224,8 @@ impl Session<'_> {
             said.push(self.next_word());
         }
         let limit = self.context.target.profile.max_message_bytes;
-        // What is longer than the target takes is no message to be answered.
-        for length in say.bytes.iter().filter(|length| limit.is_none_or(|limit| **length as u64 <= limit)) {
+        // What the target does not take is no message to be answered; whether the limit itself is one, is another case.
+        for length in say.bytes.iter().filter(|length| limit.is_none_or(|limit| (**length as u64) < limit)) {
             let word = self.next_word();
             let empty = self.context.learned.echo.as_ref().map_or(0, |echo| echo.compose("").len());
             let padding = length.saturating_sub(empty + word.len());

@@ -77,12 +77,21 @@ async function authenticate(token) {
 
 // --- The handshake -----------------------------------------------------------------------------
 
+// Of the target in origin-form, or in absolute-form, which RFC 9112, section 3.2.2, asks servers to take.
+function pathOf(request) {
+  try {
+    return new URL(request.url, "http://localhost").pathname;
+  } catch {
+    return null;
+  }
+}
+
 // What Node checks of an ordinary request it does not check of an upgrade, and ws also takes the version 8 of a draft.
 function checkRequest(request) {
   if (request.httpVersion !== "1.1") throw new Refused(505);
   if (request.headersDistinct.host?.length !== 1) throw new Refused(400);
   if (request.method !== "GET") throw new Refused(405, { Allow: "GET" });
-  if (request.url.split("?", 1)[0] !== PATH) throw new Refused(404);
+  if (pathOf(request) !== PATH) throw new Refused(404);
   if (request.headers["sec-websocket-version"] !== "13") {
     throw new Refused(426, { Upgrade: "websocket", "Sec-WebSocket-Version": "13" });
   }
@@ -118,7 +127,7 @@ const wss = new WebSocketServer({
 });
 
 const server = createServer((request, response) => {
-  const path = request.url.split("?", 1)[0];
+  const path = pathOf(request);
   if (path === "/health" && (request.method === "GET" || request.method === "HEAD")) {
     response.writeHead(200, { "Content-Type": "application/json" });
     response.end(JSON.stringify({ status: "ok" }));

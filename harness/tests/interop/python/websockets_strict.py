@@ -16,6 +16,7 @@ import sys
 import time
 from http import HTTPStatus
 from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 from joserfc import jwt
 from joserfc.errors import JoseError
@@ -125,7 +126,10 @@ class Gate:
         self.key = key
 
     def process_request(self, connection: ServerConnection, request: Request) -> Response | None:
-        path = request.path.partition("?")[0]
+        try:
+            path = urlsplit(request.path).path
+        except ValueError:
+            return connection.respond(HTTPStatus.BAD_REQUEST, "Bad request target\n")
         if path == "/health":
             response = connection.respond(HTTPStatus.OK, json.dumps({"status": "ok"}))
             del response.headers["Content-Type"]
