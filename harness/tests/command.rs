@@ -227,7 +227,7 @@ fn a_preset_that_does_not_exist_is_asked_about() {
     exit 2
     --- stdout
     --- stderr
-    gatecrash: cannot read the profile `omni3`: No such file or directory (os error 2); presets are omni2, personal-assistant, shipvox, simutrador; did you mean `omni2`?
+    gatecrash: cannot read the profile `omni3`: No such file or directory (os error 2); presets are omni2, personal-assistant, shipvox, simutrador, strict; did you mean `omni2`?
     "###);
     let ended = Gatecrash::new(&["run", "--profile", "mine.yaml"]).file("mine.yaml", "extends: shipvx\n").run();
     assert_command!(ended, @r###"
@@ -241,7 +241,7 @@ fn a_preset_that_does_not_exist_is_asked_about() {
     1 | extends: shipvx
       |          ^^^^^^
       |
-      = note: presets: omni2, personal-assistant, shipvox, simutrador
+      = note: presets: omni2, personal-assistant, shipvox, simutrador, strict
       = help: did you mean `shipvox`?
     "###);
 }
@@ -252,7 +252,7 @@ fn a_profile_that_cannot_be_read_is_named() {
     exit 2
     --- stdout
     --- stderr
-    gatecrash: cannot read the profile `profiles/none.yaml`: No such file or directory (os error 2); presets are omni2, personal-assistant, shipvox, simutrador
+    gatecrash: cannot read the profile `profiles/none.yaml`: No such file or directory (os error 2); presets are omni2, personal-assistant, shipvox, simutrador, strict
     "###);
     let ended = Gatecrash::new(&["run", "--profile", "mine.yaml"]).file("mine.yaml", b"name: \xff\n").run();
     assert_command!(ended, @r###"
@@ -436,10 +436,13 @@ fn a_carrier_that_does_not_fit_the_url_is_refused() {
 #[test]
 fn a_profile_that_gives_no_token_is_named_as_the_cause() {
     let server = StandIn::new(|stream, _, head| serve(stream, head));
-    for text in ["algorithm: XS256\n", "claims: { exp: \"${never}\" }\n"] {
+    for (text, why) in [
+        ("algorithm: XS256\n", "no algorithm is called `XS256`"),
+        ("claims: { exp: \"${never}\" }\n", "no valid token can be made"),
+    ] {
         let ended = Gatecrash::against(&server, &["--profile", "mine.yaml"]).file("mine.yaml", text).run();
         assert_eq!(ended.code(), 2, "{}", ended.all());
-        assert!(ended.stderr().contains("no valid token can be made"), "{}", ended.all());
+        assert!(ended.stderr().contains(why), "{}", ended.all());
     }
     assert_eq!(server.connections(), 0);
 }
@@ -450,7 +453,7 @@ fn an_unknown_word_on_the_command_line_is_asked_about() {
     exit 2
     --- stdout
     --- stderr
-    error: invalid value 'omni3' for '--dialect <NAME>': no dialect is called `omni3`; there are personal-assistant, shipvox, simutrador, omni2; did you mean `omni2`?
+    error: invalid value 'omni3' for '--dialect <NAME>': no dialect is called `omni3`; there are personal-assistant, shipvox, simutrador, omni2, strict; did you mean `omni2`?
 
     For more information, try '--help'.
     "###);
@@ -466,7 +469,7 @@ fn an_unknown_word_on_the_command_line_is_asked_about() {
     exit 2
     --- stdout
     --- stderr
-    error: invalid value 'shipvx' for '--dialect <NAME>': no dialect is called `shipvx`; there are personal-assistant, shipvox, simutrador, omni2; did you mean `shipvox`?
+    error: invalid value 'shipvx' for '--dialect <NAME>': no dialect is called `shipvx`; there are personal-assistant, shipvox, simutrador, omni2, strict; did you mean `shipvox`?
 
     For more information, try '--help'.
     "###);
@@ -527,7 +530,8 @@ fn a_list_is_narrowed_by_each_filter_and_by_all_of_them() {
     let of = |wanted: &dyn Fn(&Value) -> bool| all.iter().filter(|case| wanted(case)).cloned().collect::<Vec<_>>();
     let has = |case: &Value, key: &str, word: &str| case[key].as_array().unwrap().contains(&Value::from(word));
     assert!(all.len() > 300);
-    let filters: [(&[&str], &dyn Fn(&Value) -> bool); 8] = [
+    type Filter<'a> = (&'a [&'a str], &'a dyn Fn(&Value) -> bool);
+    let filters: [Filter<'_>; 8] = [
         (&["SIG"], &|case| case["family"] == "SIG"),
         (&["sig-008", "AUTH"], &|case| case["code"] == "SIG-008" || case["family"] == "AUTH"),
         (&["--tag", "smoke"], &|case| has(case, "tags", "smoke")),
@@ -1062,7 +1066,7 @@ fn the_bundled_server_holds() {
     let report = ended.json("r.json");
     assert_eq!((ended.code(), ended.stderr().as_str()), (0, ""), "{}", ended.all());
     let runs = report["runs"].as_array().unwrap();
-    assert_eq!(runs.len(), 4);
+    assert_eq!(runs.len(), 5);
     let total: u64 = runs.iter().map(|run| run["summary"]["total"].as_u64().unwrap()).sum();
     assert_eq!(report["summary"]["total"], total);
     assert!(ended.stdout().lines().last().unwrap().starts_with(&format!("all: {total} trials")), "{}", ended.all());
