@@ -61,8 +61,9 @@ claims_registry = jwt.JWTClaimsRegistry(
     jti={"essential": True},
     client_id={"essential": True},
 )
-# One word, one space or more, one token68 (RFC 6750, section 2.1; RFC 9110, section 11.4).
-BEARER = re.compile(r"(?i:bearer) +([A-Za-z0-9\-._~+/]+=*)")
+# RFC 6750, section 2.1, and RFC 9110, section 11.4: the scheme in any case, spaces, and a token68.
+BEARER = re.compile(r"(?i:bearer) +(.*)")
+TOKEN68 = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 
 
 class Refused(Exception):
@@ -78,14 +79,14 @@ INVALID_TOKEN = Refused(HTTPStatus.UNAUTHORIZED, 'realm="chat", error="invalid_t
 
 
 def bearer_token(values: list[str]) -> str:
-    if not values:
-        # RFC 6750, section 3.1: no error code where no credentials were given.
-        raise Refused(HTTPStatus.UNAUTHORIZED, 'realm="chat"')
     if len(values) > 1:
         raise Refused(HTTPStatus.BAD_REQUEST, 'realm="chat", error="invalid_request"')
-    match = BEARER.fullmatch(values[0])
+    match = BEARER.fullmatch(values[0]) if values else None
     if match is None:
-        raise Refused(HTTPStatus.UNAUTHORIZED, 'realm="chat", error="invalid_request"')
+        # RFC 6750, section 3.1: no error code where no bearer token was given.
+        raise Refused(HTTPStatus.UNAUTHORIZED, 'realm="chat"')
+    if not TOKEN68.fullmatch(match[1]):
+        raise INVALID_TOKEN
     return match[1]
 
 
