@@ -202,6 +202,10 @@ needs! {
     // ---- endpoints beside the socket ----
     /// `http.health` is declared.
     Health, "`http.health`", |target| target.profile.http.contains_key("health");
+    /// The answer of `http.health` is declared to hold a `timestamp`.
+    HealthTime, "`http.health.answer` with `/timestamp`", |target| {
+        target.profile.http.get("health").is_some_and(|health| health.answer.contains_key("/timestamp"))
+    };
     /// `http.login` is declared.
     Login, "`http.login`", |target| target.profile.http.contains_key("login");
     /// The answer of `http.login` is declared to hold a `refresh_token`.

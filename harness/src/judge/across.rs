@@ -271,6 +271,21 @@ fn told(outcome: &Outcome) -> Option<(RefusesBy, u16)> {
     }
 }
 
+/// Whether a 400 speaks of the request and not of the token. Who parses the request may refuse it before anybody looks
+/// at a token, whatever is promised for tokens:
+///
+/// * bytes that are no base64url do not fit into the grammar of the header that carries them (`token68`, RFC 9110 §11.2;
+///   `token`, RFC 6455 §4.1), which is `invalid_request` (RFC 6750 §3.1); in a URL they are percent-encoded;
+/// * a client sends nothing behind its opening before it is answered (RFC 6455 §4.1).
+fn is_told_of_the_request(seen: &Seen<'_>) -> bool {
+    let Seen { connection, outcome, .. } = seen;
+    let token = connection.token.as_ref().and_then(|token| token.bytes()).unwrap_or_default();
+    let fits = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let is_unfit = !token.iter().all(fits) && contains(&connection.sent, token);
+    let is_hasty = matches!(connection.events.first(), Some(Event { what: What::Sent { .. }, .. }));
+    **outcome == Outcome::RefusedHttp(400) && (is_unfit || is_hasty)
+}
+
 fn signal(weight: Weight, class: Class, run: &Run<'_>) -> Check {
     let attempts = run.refused_as(class);
     let declared = run.profile.signals.get(&class);
@@ -300,6 +315,9 @@ fn signal(weight: Weight, class: Class, run: &Run<'_>) -> Check {
     // A refusal that was not told is for `Deliberate` and `Prompt`; here it shows nothing.
     let attempts: Vec<_> = attempts.into_iter().filter(|seen| told(seen.outcome).is_some()).collect();
     all(weight, &attempts, &expected, |seen| {
+        if is_told_of_the_request(seen) {
+            return None;
+        }
         let (by, number) = told(seen.outcome)?;
         let right = match (by, declared) {
             (RefusesBy::Close, Some(Signal { close: Some(code), .. })) => number == *code,
@@ -430,7 +448,7 @@ fn one_signal_per_class(weight: Weight, refusals: &[&Seen<'_>]) -> Vec<Check> {
     for class in Class::ALL {
         let mut signals: BTreeMap<String, &str> = BTreeMap::new();
         let mut count = 0;
-        for seen in refusals.iter().filter(|seen| seen.class == Some(class)) {
+        for seen in refusals.iter().filter(|seen| seen.class == Some(class) && !is_told_of_the_request(seen)) {
             count += 1;
             let how = match told(seen.outcome) {
                 Some((RefusesBy::Http, status)) => format!("HTTP {status}"),

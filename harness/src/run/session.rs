@@ -261,7 +261,9 @@ impl Session<'_> {
     fn compose(&mut self, say: &Say) -> Vec<String> {
         let mut said = Vec::new();
         let limit = self.context.target.profile.max_message_bytes.and_then(|limit| usize::try_from(limit).ok());
-        let lengths: Vec<usize> = say.bytes.iter().copied().chain(limit.filter(|_| say.longest)).collect();
+        // What the target does not take is no message to be answered; whether the limit itself is one, is `longest`'s question.
+        let below = say.bytes.iter().copied().filter(|length| limit.is_none_or(|limit| *length < limit));
+        let lengths: Vec<usize> = below.chain(limit.filter(|_| say.longest)).collect();
         for text in &say.texts {
             if say.verbatim {
                 said.push(text.clone());
