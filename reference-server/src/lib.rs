@@ -32,6 +32,7 @@ mod dialect;
 pub mod fault;
 mod faulty;
 mod fetch;
+mod first_message;
 mod frames;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -39,6 +40,7 @@ pub mod gate;
 mod http;
 mod hub;
 mod opening;
+mod origin;
 mod refusal;
 mod server;
 mod session;
@@ -47,6 +49,7 @@ mod talk;
 mod transport;
 mod wire_faults;
 
+pub use carrier::Carrier;
 pub use clock::Clock;
 pub use config::{Config, ConfigError, Environment, Limits, PlanLimit, RefusalStyle, UnknownRefusalStyle, User};
 pub use dialect::{Dialect, UnknownDialect};

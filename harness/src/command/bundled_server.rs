@@ -4,10 +4,11 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::Target;
-use crate::profile::{Profile, RefusesBy, Signal};
-use gatecrash_reference_server::{Config, Dialect, Environment, Fault, RefusalStyle, Server};
+use crate::profile::{FirstMessage, Profile, RefusesBy, Shape, Signal};
+use gatecrash_reference_server::{Carrier, Config, Dialect, Environment, Fault, RefusalStyle, Server};
 use tokio::sync::oneshot;
 
 use super::certificates;
@@ -74,6 +75,7 @@ pub const SETTINGS: &[Setting] = &[
         refusal: RefusalStyle::Close,
         change: |config, profile| encrypted(config, profile),
     },
+    Setting { name: "first-message", dialect: Dialect::Shipvox, refusal: RefusalStyle::Close, change: first_message },
 ];
 
 /// Speaks TLS, with a second port without it.
@@ -83,6 +85,29 @@ fn encrypted(config: &mut Config, profile: &mut Profile) {
     profile.ca = Some(made.authority);
     config.tls = Some(made.server);
     config.plain = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+}
+
+/// The token is told in the first message, in a dialect where everybody hears everybody; pages only, and a subprotocol
+/// that every client offers.
+fn first_message(config: &mut Config, profile: &mut Profile) {
+    const TIMEOUT_MS: u64 = 1_500;
+    const ORIGIN: &str = "https://app.shipvox.example";
+    const SUBPROTOCOL: &str = "shipvox.v1";
+    config.carriers = vec![Carrier::FirstMessage];
+    config.auth_timeout = Duration::from_millis(TIMEOUT_MS);
+    config.allowed_origins = vec![ORIGIN.to_owned()];
+    config.require_origin = true;
+    config.subprotocol = Some(SUBPROTOCOL.to_owned());
+    profile.carriers = vec![crate::profile::Carrier::FirstMessage(FirstMessage {
+        send: r#"{"type":"auth","token":"{token}"}"#.to_owned(),
+        reply: Some(Shape::like(r#"{"type":"auth_ok"}"#)),
+        timeout_ms: Some(TIMEOUT_MS),
+    })];
+    profile.allowed_origins = config.allowed_origins.clone();
+    profile.require_origin = true;
+    profile.send_origin = true;
+    profile.subprotocol = Some(SUBPROTOCOL.to_owned());
+    profile.offer_subprotocol = true;
 }
 
 impl BundledServer {
