@@ -43,6 +43,7 @@ pub fn place(
         target = template
             .replace("${endpoint}", &endpoint.bare_path())
             .replace("${param}", param)
+            .replace("${host}", &endpoint.host_header())
             .replace("${token}", &written)
             .replace("${target}", &target);
     }

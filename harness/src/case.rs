@@ -148,7 +148,7 @@ pub struct Request {
     /// Another protocol version, such as `HTTP/1.0`.
     pub version: Option<String>,
     /// The whole target. `${endpoint}` is the path without the token, `${param}` the query parameter, `${token}` the
-    /// token as it would stand in a URL, `${target}` what would be sent otherwise.
+    /// token as it would stand in a URL, `${target}` what would be sent otherwise, `${host}` the value of `Host`.
     pub target: Option<String>,
     /// Added to the query of the target.
     pub query: Option<String>,
@@ -162,8 +162,10 @@ pub struct Request {
     pub key: Option<String>,
     /// How many bytes go into one segment; unset, all of them.
     pub segment_bytes: Option<usize>,
-    /// Messages sent in the same segment as the opening.
+    /// Messages sent in the same segment as the opening; `${echo}` is one that the target answers, where it is known to.
     pub early: Vec<String>,
+    /// Whether `Content-Length` announces the early messages as the body of the request.
+    pub early_is_body: bool,
     /// Bytes after the empty line.
     pub body: Option<String>,
 }
@@ -180,6 +182,10 @@ pub enum Expect {
     Either,
     /// Both are right, as long as the server does not break.
     Survives,
+    /// Both are right, an end without a word too, as long as it is no server error and no silence.
+    NoServerError,
+    /// Kept out, and told so before the deadline: silence is no answer.
+    RefusedInTime,
     /// No 101.
     NotUpgraded,
 }
@@ -192,6 +198,13 @@ pub struct Answer {
     pub status: Vec<u16>,
     /// `Sec-WebSocket-Accept` answers the key that was sent (RFC 6455 §4.2.2).
     pub accepts_key: bool,
+    /// A 101 answers one of the keys that were sent; any other answer is right.
+    pub accepts_a_key: bool,
+    /// A `Sec-WebSocket-Protocol` in the answer is one that was offered.
+    pub offered_subprotocol: bool,
+    /// A page of this origin may not read the answer in the name of its visitor: it is not allowed by name and with
+    /// credentials. (`*` with credentials is ignored by browsers.)
+    pub unreadable_by: Option<String>,
     /// Headers that must be there.
     pub has: Vec<String>,
     /// Headers that must not be there.
@@ -224,6 +237,12 @@ pub enum Step {
     Close(Close),
     /// Cuts the connection without a word.
     Cut(Cut),
+    /// Begins an opening and cuts the connection in its midst.
+    Abort(Abort),
+    /// Opens many connections, several at a time, each in the name of another user.
+    Crowd(Box<Crowd>),
+    /// Asks whether some refusals were told in the same way.
+    Alike(Alike),
     /// Lets time pass, because the requirement is about time; never to wait for something.
     Wait(Wait),
     /// Makes an HTTP request to a declared endpoint.
@@ -242,7 +261,7 @@ impl Step {
             | Self::Alive(Alive { on, .. })
             | Self::Close(Close { on, .. })
             | Self::Cut(Cut { on }) => on,
-            Self::Http(_) | Self::Wait(_) => "http",
+            Self::Http(_) | Self::Wait(_) | Self::Abort(_) | Self::Crowd(_) | Self::Alike(_) => "http",
         }
     }
 }
@@ -254,6 +273,9 @@ pub struct Open {
     /// What later steps call it.
     #[serde(rename = "as")]
     pub name: String,
+    /// The earlier connection over whose TCP connection it goes. Where the server has ended that after its answer,
+    /// this one counts as ended too.
+    pub over: Option<String>,
     /// The token.
     pub token: Recipe,
     /// The token an earlier `http` step captured, in the place of `token`.
@@ -274,6 +296,7 @@ impl Default for Open {
     fn default() -> Self {
         Self {
             name: main_name(),
+            over: None,
             token: Recipe::default(),
             captured: false,
             carry: Carry::default(),
@@ -349,6 +372,9 @@ pub struct Hear {
     /// What the server must have written into each message.
     #[serde(default)]
     pub stamps: Vec<Stamp>,
+    /// Whether nothing of the speaker's token may stand in a message but the identity.
+    #[serde(default)]
+    pub discreet: bool,
     /// What is broken when it is not heard, if not the case's own level.
     #[serde(default)]
     pub level: Option<Level>,
@@ -467,6 +493,14 @@ pub enum Awaited {
     WellFormedClose,
     /// No application message within the settle time.
     Nothing,
+    /// What was sent along with the opening is answered, or the connection is closed; it is not passed over.
+    Heeded,
+    /// What was sent along with the opening is not answered, and behind a refusal comes no frame at all.
+    Unheeded,
+    /// The server ends the TCP connection after a closing handshake that it began (RFC 6455 §7.1.1).
+    HungUp,
+    /// The TCP connection of a refusal by HTTP is ended, or answers another request.
+    Released,
 }
 
 /// Proves that the session still lives.
@@ -505,6 +539,64 @@ pub struct Cut {
     pub on: String,
 }
 
+/// Begins an opening and cuts the connection in its midst, by a reset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct Abort {
+    /// What has been sent by then.
+    pub after: Sent,
+}
+
+/// How much of an opening was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sent {
+    /// Nothing: the connection is made, and that is all.
+    Nothing,
+    /// Half of the request line.
+    HalfALine,
+    /// Half of the head.
+    HalfAHead,
+    /// All of it.
+    Head,
+}
+
+/// Opens many connections, several at a time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct Crowd {
+    /// The openings, which take turns.
+    pub of: Vec<Open>,
+    /// How many there are of each.
+    pub times: usize,
+    /// How many are under way at the same time; where the profile pins the user, one, because a limit per user would
+    /// be met.
+    #[serde(default = "one")]
+    pub at_once: usize,
+    /// Whether half of them must be answered within the handshake budget.
+    #[serde(default)]
+    pub in_budget: bool,
+}
+
+impl Crowd {
+    /// The openings in the order in which they are begun.
+    pub fn members(&self) -> impl Iterator<Item = &Open> {
+        (0..self.times).flat_map(|_| &self.of)
+    }
+}
+
+fn one() -> usize {
+    1
+}
+
+/// Asks whether some refusals were told in the same way: by the same status, or the same close code and reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct Alike {
+    /// The connections.
+    pub of: Vec<String>,
+}
+
 /// Lets time pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
@@ -523,6 +615,10 @@ pub struct Http {
     pub method: Option<String>,
     /// Form or JSON members that replace declared ones; `null` takes one away.
     pub with: BTreeMap<String, Value>,
+    /// What the body is said to be, whatever it is.
+    pub labelled: Option<Label>,
+    /// Further headers.
+    pub headers: BTreeMap<String, String>,
     /// A token in `Authorization: Bearer`.
     pub bearer: Option<Recipe>,
     /// What the answer must look like.
@@ -537,6 +633,16 @@ pub struct Http {
     pub issued: Option<Issued>,
     /// The member of the answer, by JSON Pointer, that is a time of now in ISO 8601.
     pub current_time: Option<String>,
+}
+
+/// What a body is said to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Label {
+    /// Plain text.
+    Text,
+    /// A form where it is JSON, and JSON where it is a form.
+    Other,
 }
 
 /// What is asked of an issued token.
@@ -597,6 +703,22 @@ pub enum Across {
     ValidMessages,
     /// Every control was admitted.
     Controls,
+    /// A session that was opened after the first control lives on at the end of the run.
+    Witness,
+    /// No redirect carries the token to another host.
+    NoTokenInRedirect,
+    /// The challenge to a bad token says what is wrong with it (RFC 6750 §3.1).
+    ChallengeFits,
+    /// A client that sent no token is told no error code (RFC 6750 §3.1).
+    BareChallenge,
+    /// Which statuses tell who is unknown and who may not; for the report.
+    StatusSemantics,
+    /// Nothing that a refusal says is the text of a library's error.
+    NoLibraryWords,
+    /// No refusal tells what the token should have been: its signature, audience, issuer, or the list of roles.
+    ExpectationsAbsent,
+    /// What the server says about its make; for the report.
+    Banners,
 }
 
 /// A question to the profile.

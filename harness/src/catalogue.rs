@@ -226,6 +226,7 @@ fn recipes(body: &Body) -> Vec<&Recipe> {
                 let Http { bearer, .. } = http.as_ref();
                 recipes.extend(bearer);
             }
+            Step::Crowd(crowd) => recipes.extend(crowd.of.iter().map(|open| &open.token)),
             _ => {}
         }
     }

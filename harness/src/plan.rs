@@ -31,7 +31,7 @@ impl Trial<'_> {
     /// The identity in reports: `SIG-008@query`.
     pub fn id(&self) -> String {
         match self.case.variants.first().map(|variant| &variant.body) {
-            Some(Body::Steps(steps)) if steps.iter().any(|step| matches!(step, Step::Open(_))) => {
+            Some(Body::Steps(steps)) if steps.iter().any(|step| matches!(step, Step::Open(_) | Step::Crowd(_))) => {
                 format!("{}@{}", self.case.head.code, self.carrier.word())
             }
             _ => self.case.head.code.clone(),

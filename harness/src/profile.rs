@@ -111,6 +111,8 @@ pub struct Profile {
     pub environment: Option<Environment>,
     /// Milliseconds within which a refusal is prompt.
     pub refusal_budget_ms: Option<u64>,
+    /// Milliseconds within which half of all handshakes are answered.
+    pub handshake_budget_ms: Option<u64>,
     /// Milliseconds of silence after which an upgraded connection counts as left open.
     pub settle_ms: Option<u64>,
 }

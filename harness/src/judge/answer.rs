@@ -34,6 +34,36 @@ pub(super) fn head(weight: Weight, wanted: &Answer, connection: &Connection) -> 
         let observed = format!("Sec-WebSocket-Accept: {}", given.escape_debug());
         checks.push(weight.holds(given == right, format!("Sec-WebSocket-Accept: {right}"), observed));
     }
+    if wanted.accepts_a_key && head.status == 101 {
+        let keys = sent(connection, "sec-websocket-key");
+        let given = head.header("sec-websocket-accept").unwrap_or_default();
+        let right = keys.iter().any(|key| accept_for(key.as_bytes()) == given);
+        let observed = format!("Sec-WebSocket-Accept: {}", given.escape_debug());
+        checks.push(weight.holds(right, "the answer to one of the keys, or a refusal", observed));
+    }
+    if wanted.offered_subprotocol {
+        let offered: Vec<String> = sent(connection, "sec-websocket-protocol")
+            .iter()
+            .flat_map(|line| line.split(','))
+            .map(|offer| offer.trim().to_owned())
+            .collect();
+        let chosen = head.header("sec-websocket-protocol");
+        let right = chosen.as_ref().is_none_or(|chosen| offered.contains(chosen));
+        let observed = chosen.unwrap_or_else(|| "none".to_owned()).escape_debug().to_string();
+        checks.push(weight.holds(right, "no subprotocol, or one that was offered", observed));
+    }
+    if let Some(origin) = &wanted.unreadable_by {
+        let allowed = head.header("access-control-allow-origin").unwrap_or_default();
+        let named = allowed.trim().eq_ignore_ascii_case(origin);
+        let with = head.header("access-control-allow-credentials").is_some_and(|value| value.trim() == "true");
+        let expected = format!("no answer that {origin} may read in the name of its visitor");
+        let observed = format!(
+            "Access-Control-Allow-Origin: {}{}",
+            if allowed.is_empty() { "none".to_owned() } else { allowed.escape_debug().to_string() },
+            if with { ", with credentials" } else { "" }
+        );
+        checks.push(weight.holds(!(named && with), expected, observed));
+    }
     for name in &wanted.has {
         let there = head.header(name).is_some();
         checks.push(weight.holds(there, format!("a header {name}"), if there { "it is there" } else { "none" }));
@@ -62,6 +92,18 @@ pub(super) fn head(weight: Weight, wanted: &Answer, connection: &Connection) -> 
         ));
     }
     checks
+}
+
+/// The values of every line of this name in the request that was sent.
+fn sent(connection: &Connection, name: &str) -> Vec<String> {
+    let head = String::from_utf8_lossy(&connection.sent).into_owned();
+    head.split("\r\n")
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split_once(':'))
+        .filter(|(other, _)| other.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.trim().to_owned())
+        .collect()
 }
 
 /// The JSON members that must be in `body`; a wanted `null` asks for presence only.

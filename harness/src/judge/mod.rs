@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::case::{Alive, Await, Awaited, CaseText, Expect, Hear, Lint, Open, Stamp, Step};
+use crate::case::{Alike, Alive, Await, Awaited, CaseText, Crowd, Expect, Hear, Lint, Open, Stamp, Step};
 use crate::observation::{Connection, Event, Mark, Message, Observation, Trouble, What};
 use crate::outcome::{self, Outcome};
 use crate::profile::{Echo, Profile};
@@ -109,14 +109,26 @@ pub fn session(
                 break;
             }
         }
+        match step {
+            Step::Crowd(crowd) => checks.extend(crowded(weight, crowd, mark, observation, profile, learned)),
+            Step::Alike(alike) => checks.push(told_alike(weight, alike, mark, steps, observation, learned)),
+            _ => {}
+        }
         let Some(connection) = observation.connections.get(mark.connection) else { continue };
         match step {
             Step::Open(open) => checks.extend(opened(weight, open, connection, mark, learned)),
             Step::Hear(hear) => checks.extend(heard(weight, hear, mark, observation, profile, learned)),
             Step::Alive(alive) => checks.push(lives(weight, alive, mark, connection, learned)),
+            Step::Await(Await { what: what @ (Awaited::Heeded | Awaited::Unheeded), level, .. }) => {
+                let early = Early { said: said_on(&observation.marks, mark.connection), connection, mark, learned };
+                let weight = weight.at(*level);
+                checks.push(if *what == Awaited::Heeded { early.heeded(weight) } else { early.unheeded(weight) });
+            }
             Step::Await(wait) => checks.push(awaited(weight, wait, mark, connection, profile)),
             Step::Http(http) => checks.extend(answer::http(weight, http, observation, mark.connection, profile)),
-            Step::Say(_) | Step::Send(_) | Step::Close(_) | Step::Cut(_) | Step::Wait(_) => {}
+            Step::Say(_) | Step::Send(_) | Step::Close(_) | Step::Cut(_) | Step::Abort(_) => {}
+            // These look at more connections than one, or at none.
+            Step::Wait(_) | Step::Crowd(_) | Step::Alike(_) => {}
         }
     }
     checks
@@ -130,6 +142,142 @@ fn opened(weight: Weight, open: &Open, connection: &Connection, mark: &Mark, lea
         checks.extend(answer::head(weight, wanted, connection));
     }
     checks
+}
+
+/// Everybody of a crowd came to what was asked, and half of them within the budget where that is asked.
+fn crowded(
+    weight: Weight,
+    crowd: &Crowd,
+    mark: &Mark,
+    observation: &Observation,
+    profile: &Profile,
+    learned: &Learned,
+) -> Vec<Check> {
+    let connections = observation.connections.get(mark.connection..).unwrap_or_default();
+    let members: Vec<(&Open, &Connection)> = crowd.members().zip(connections).collect();
+    let mut checks = Vec::new();
+    for open in &crowd.of {
+        let outcomes: Vec<Outcome> = members
+            .iter()
+            .filter(|(member, _)| std::ptr::eq(*member, open))
+            .map(|(_, connection)| outcome::of(&connection.events, learned.speaks))
+            .collect();
+        let expected = format!("{} of {}: {}", crowd.times, crowd.times, expectation(open.expect));
+        let graded: Vec<Check> = outcomes.iter().map(|outcome| self::expected(weight, open.expect, outcome)).collect();
+        let right = graded.iter().filter(|check| check.grade <= Grade::Info).count();
+        let other = graded.iter().filter(|check| check.grade > Grade::Info).max_by_key(|check| check.grade);
+        let observed = match other {
+            None => format!("{right} of {}", crowd.times),
+            Some(other) => format!("{right} of {}; others: {}", crowd.times, other.observed),
+        };
+        let grade = match other {
+            Some(other) => other.grade,
+            // Nobody seen is nothing earned.
+            None if right < crowd.times || crowd.times == 0 => Grade::Inconclusive,
+            None => Grade::Pass,
+        };
+        checks.push(Check { label: open.name.clone(), ..weight.check(grade, expected, observed) });
+    }
+    if crowd.in_budget {
+        let mut times: Vec<Duration> = members.iter().filter_map(|(_, connection)| connection.answered_at()).collect();
+        times.sort_unstable();
+        let budget = Duration::from_millis(profile.handshake_budget_ms.unwrap_or(250));
+        let expected = format!("half of the handshakes within {} ms", budget.as_millis());
+        checks.push(match times.get(times.len() / 2) {
+            None => weight.check(Grade::Inconclusive, expected, "no answer"),
+            Some(median) => weight.holds(*median <= budget, expected, format!("within {} ms", median.as_millis())),
+        });
+    }
+    checks
+}
+
+/// Refusals that must not differ: status, or close code and reason.
+fn told_alike(
+    weight: Weight,
+    alike: &Alike,
+    mark: &Mark,
+    steps: &[Step],
+    observation: &Observation,
+    learned: &Learned,
+) -> Check {
+    let expected = format!("{} are told in the same way", alike.of.join(" and "));
+    let mut told = Vec::new();
+    for name in &alike.of {
+        let opened = observation.marks.iter().find(|other| {
+            other.step < mark.step && matches!(steps.get(other.step), Some(Step::Open(open)) if open.name == *name)
+        });
+        let Some((opened, connection)) =
+            opened.and_then(|mark| Some((mark, observation.connections.get(mark.connection)?)))
+        else {
+            return weight.check(Grade::Error, expected, format!("no connection is called `{name}`"));
+        };
+        let outcome = outcome::of(opened.until(connection), learned.speaks);
+        if outcome.is_undecided() {
+            return weight.check(Grade::Inconclusive, expected, outcome.to_string());
+        }
+        told.push((name, outcome));
+    }
+    let same = told.windows(2).all(|pair| pair[0].1 == pair[1].1);
+    let observed: Vec<String> = told.iter().map(|(name, outcome)| format!("{name}: {outcome}")).collect();
+    let observed = if same { told.first().map_or_else(String::new, |(_, outcome)| outcome.to_string()) } else { observed.join("; ") };
+    if told.is_empty() {
+        return weight.check(Grade::Error, expected, "nothing to compare");
+    }
+    weight.holds(same, expected, observed)
+}
+
+/// What was sent along with an opening, and what became of it.
+struct Early<'a> {
+    said: Vec<String>,
+    connection: &'a Connection,
+    mark: &'a Mark,
+    learned: &'a Learned,
+}
+
+impl Early<'_> {
+    /// How many of the messages were answered.
+    fn answered(&self) -> usize {
+        let Some(echo) = &self.learned.echo else { return 0 };
+        let given = answers(self.connection, 0, self.learned);
+        if echo.is_faithful() {
+            return self.said.iter().filter(|word| given.contains(word)).count();
+        }
+        given.len().saturating_sub(probes(self.connection, echo).len())
+    }
+
+    fn heeded(&self, weight: Weight) -> Check {
+        let expected = "an answer to what was sent along with the opening, or the end of the connection";
+        let ended = self.connection.close().is_some() || self.connection.end().is_some();
+        let answered = self.answered() >= self.said.len() && !self.said.is_empty();
+        let observed = match (answered, ended) {
+            (true, _) => "an answer".to_owned(),
+            (false, true) => "the end of the connection".to_owned(),
+            (false, false) => since(self.connection, self.mark),
+        };
+        weight.holds(answered || ended, expected, observed)
+    }
+
+    fn unheeded(&self, weight: Weight) -> Check {
+        let expected = "no answer to what was sent along with the opening, and no frame behind a refusal";
+        if !watched(self.connection, self.mark) {
+            return weight.check(Grade::Inconclusive, expected, "nothing was observed");
+        }
+        let events = &self.connection.events;
+        let refused = |event: &Event| match &event.what {
+            What::Frame(frame) => frame.opcode == frame::CLOSE,
+            What::Body { .. } => true,
+            _ => false,
+        };
+        let behind = events.iter().position(refused).map_or(&[][..], |at| &events[at + 1..]);
+        let spoke = |event: &Event| matches!(&event.what, What::Frame(frame) if frame.is_data() || frame.opcode == frame::PONG);
+        let (answered, frames) = (self.answered(), behind.iter().filter(|event| spoke(event)).count());
+        let observed = match (answered, frames) {
+            (0, 0) => "neither".to_owned(),
+            (0, frames) => format!("{frames} frame(s) behind the refusal"),
+            (answered, _) => format!("{answered} answer(s)"),
+        };
+        weight.holds(answered == 0 && frames == 0, expected, observed)
+    }
 }
 
 /// The check of a case that could not be played.
@@ -157,6 +305,8 @@ pub fn expectation(expect: Expect) -> &'static str {
         Expect::Refused => "refused (HTTP 4xx, or 101 and close 1008, 3000, 3003 or 4xxx)",
         Expect::Either => "admitted or refused, both are right",
         Expect::Survives => "admitted or refused, without a server error",
+        Expect::NoServerError => "admitted or refused, or the end of the connection, without a server error",
+        Expect::RefusedInTime => "refused before the deadline (HTTP 4xx, or 101 and a close frame)",
         Expect::NotUpgraded => "no upgrade (HTTP 4xx preferred)",
     }
 }
@@ -175,6 +325,15 @@ pub fn expected(weight: Weight, expect: Expect, outcome: &Outcome) -> Check {
             outcome,
             Outcome::ServerError(_) | Outcome::Dropped { .. } | Outcome::Hang | Outcome::Mute | Outcome::NotHttp(_)
         ),
+        Expect::NoServerError => !matches!(
+            outcome,
+            Outcome::ServerError(_)
+                | Outcome::Dropped { upgraded: true }
+                | Outcome::Hang
+                | Outcome::Mute
+                | Outcome::NotHttp(_)
+        ),
+        Expect::RefusedInTime => outcome.is_refused() && !matches!(outcome, Outcome::Hang | Outcome::Mute),
         Expect::NotUpgraded => {
             matches!(
                 outcome,
@@ -252,6 +411,9 @@ fn heard(
             .filter_map(|message| serde_json::from_slice(&message.payload).ok())
             .collect();
         let speaker = &observation.connections[speaker];
+        if hear.discreet {
+            checks.push(discreet(weight, &messages, speaker, profile));
+        }
         checks
             .extend(hear.stamps.iter().map(|stamp| stamped(weight, *stamp, &messages, speaker, observation, profile)));
         return checks;
@@ -316,6 +478,42 @@ fn stamped(
     }
 }
 
+/// Nothing of the speaker's token stands in the messages that others hear, but who it was.
+fn discreet(weight: Weight, messages: &[Value], speaker: &Connection, profile: &Profile) -> Check {
+    let expected = "no token and no claim of it but the identity";
+    if messages.is_empty() {
+        return weight.holds(false, expected, "no message to look at");
+    }
+    let token = speaker.token.as_ref();
+    let signature = token.and_then(|token| token.text()).and_then(|text| text.rsplit('.').next()).unwrap_or_default();
+    let text = Value::from(messages).to_string();
+    if signature.len() >= 16 && text.contains(signature) {
+        return weight.holds(false, expected, "the token");
+    }
+    let claims = token.and_then(|token| token.peek()).map(|(_, claims)| claims).unwrap_or_default();
+    let told = claims.iter().find(|(name, value)| {
+        !profile.identity_claims.contains(name)
+            && RELAYED.contains(&name.as_str())
+            && messages.iter().any(|message| holds_member(message, name, value))
+    });
+    let observed = told.map_or_else(|| format!("{} message(s), all so", messages.len()), |(name, _)| format!("the claim {name}"));
+    weight.holds(told.is_none(), expected, observed)
+}
+
+/// Claims that say nothing to a listener but how the speaker got in. A role or a plan may well be part of a message.
+const RELAYED: &[&str] = &["exp", "iat", "nbf", "jti", "aud", "iss", "scope"];
+
+/// Whether a member of this name and value stands anywhere in a message.
+fn holds_member(message: &Value, name: &str, value: &Value) -> bool {
+    match message {
+        Value::Object(members) => {
+            members.get(name) == Some(value) || members.values().any(|member| holds_member(member, name, value))
+        }
+        Value::Array(items) => items.iter().any(|item| holds_member(item, name, value)),
+        _ => false,
+    }
+}
+
 /// What a case writes where the server should write something of its own.
 const CHOSEN: &str = "chosen-by-the-client";
 
@@ -328,7 +526,7 @@ fn unpromised(learned: &Learned) -> Option<Level> {
 pub const WORD_PREFIX: &str = "gc";
 
 /// The messages that the harness sent to see whether the session is served.
-fn probes(connection: &Connection, echo: &Echo) -> Vec<String> {
+pub fn probes(connection: &Connection, echo: &Echo) -> Vec<String> {
     let mut probes = Vec::new();
     let mut sent = connection.events.iter().filter_map(|event| match &event.what {
         // A ping of the server may be answered between the two.
@@ -495,6 +693,25 @@ fn awaited(weight: Weight, wait: &Await, mark: &Mark, connection: &Connection, p
             weight.holds(flaw.is_none(), across::WELL_FORMED_CLOSE, observed)
         }
         Awaited::Nothing => weight.holds(!spoke, "no message", observed),
+        Awaited::HungUp => {
+            let expected = "the server ends the TCP connection after the closing handshake";
+            if connection.close().is_none() {
+                return weight.check(Grade::Info, expected, "the refusal was told without a close frame");
+            }
+            let ended = mark.until(connection).iter().any(|event| matches!(&event.what, What::End(_)));
+            weight.holds(ended, expected, if ended { "it is ended".to_owned() } else { observed })
+        }
+        Awaited::Released => {
+            let expected = "the connection is ended, or answers another request";
+            if connection.head().is_none_or(|head| head.status == 101) {
+                return weight.check(Grade::Info, expected, "the refusal was not told by HTTP");
+            }
+            let ended = mark.until(connection).iter().any(|event| matches!(&event.what, What::End(_)));
+            let answered = part.iter().any(|event| matches!(&event.what, What::Head(_)));
+            weight.holds(ended || answered, expected, observed)
+        }
+        // Graded by `Early`, which knows what was said.
+        Awaited::Heeded | Awaited::Unheeded => weight.check(Grade::Error, "what was sent early", "nothing"),
     }
 }
 

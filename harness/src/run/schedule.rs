@@ -12,15 +12,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep};
 
-use super::session::{Actor, Context, Deadlines, control, play};
-use crate::case::{self, Body, Expect, Step};
+use super::session::{Actor, Context, Deadlines, control, play, witness};
+use crate::case::{self, Across, Body, Expect, Step};
 use crate::catalogue::Catalogue;
 use crate::judge::{self, Learned, Run, Seen, Weight};
-use crate::observation::{Mark, Observation, Trouble};
+use crate::observation::{Connection, Mark, Observation, Trouble};
 use crate::outcome::{self, Outcome};
 use crate::plan::{self, Selection, Trial, class_of};
 use crate::profile::{Echo, Profile, Shape};
@@ -148,12 +148,21 @@ pub async fn run(
     events(RunEvent::Started { target: &report.target, trials: trials.iter().filter(|trial| trial.wanted).count() });
     let mut played: Vec<Played<'_>> = Vec::new();
     let mut lost = None;
+    let mut witness = None;
     match first {
         None => {}
         Some(Err(why)) => report.failure = Some(Failure::NoToken(redactor.clean(&why))),
         Some(Ok(Outcome::Admitted(_))) => {
+            let watched = match trials.iter().any(asks_a_witness) {
+                true => runner.witness().await,
+                false => None,
+            };
             (played, lost) =
                 runner.play_all(trials, &mut |trial| events(RunEvent::TrialEnded { id: &trial.id() })).await;
+            witness = match watched {
+                Some(watched) => watched.end().await,
+                None => None,
+            };
         }
         Some(Ok(Outcome::Unreachable(why))) => report.failure = Some(Failure::Unreachable(redactor.clean(&why))),
         Some(Ok(outcome)) => report.failure = Some(Failure::FirstControl(redactor.clean(&outcome.to_string()))),
@@ -167,6 +176,9 @@ pub async fn run(
     let view = Run {
         seen,
         controls: &runner.controls,
+        witness: witness.as_ref(),
+        keys: &target.keys,
+        host: &target.endpoint.host,
         profile: &target.profile,
         redactor: &redactor,
         // A promise, not a deadline: a hurried run does not tighten it.
@@ -203,6 +215,26 @@ pub async fn run(
     report.took = begun.elapsed();
     events(RunEvent::Ended { report: &report });
     report
+}
+
+/// Whether the trial looks at the session that is held through the whole run.
+fn asks_a_witness(trial: &Trial<'_>) -> bool {
+    let asks = |body: &Body| matches!(body, Body::Across(Across::Witness));
+    trial.wanted && trial.skip.is_none() && trial.case.variants.iter().any(|variant| asks(&variant.body))
+}
+
+/// A session that is held while the others are played.
+struct Witness {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<Option<Connection>>,
+}
+
+impl Witness {
+    /// Ends it, and tells how it was found.
+    async fn end(self) -> Option<Connection> {
+        let _ = self.stop.send(());
+        self.task.await.ok().flatten()
+    }
 }
 
 /// The checks of one trial.
@@ -292,6 +324,10 @@ fn seen<'a>(played: &'a [Played<'a>], outcomes: &'a [Vec<Vec<Outcome>>]) -> Vec<
                 else {
                     continue;
                 };
+                // What comes second over one connection may well find it ended.
+                if open.over.is_some() {
+                    continue;
+                }
                 let class = class_of(case, open.class);
                 all.push(Seen { code: &case.head.code, class, expect: open.expect, outcome, connection });
             }
@@ -390,6 +426,34 @@ impl Runner<'_> {
                 return;
             }
         }
+    }
+
+    /// Opens a session that is held through the run, if this target can be expected to bear one more.
+    ///
+    /// Where the profile pins one user there may be a limit for it, which the witness would use up; and where the valid
+    /// token is not admitted beside it, it goes again at once.
+    async fn witness(&mut self) -> Option<Witness> {
+        if self.target.profile.user.is_some() {
+            return None;
+        }
+        let carrier = self.target.profile.carriers[0].clone();
+        let actor = self.actor(&carrier);
+        let (target, learned, deadlines) = (Arc::clone(&self.target), Arc::clone(&self.learned), self.deadlines);
+        let (opened, is_open) = oneshot::channel();
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(async move {
+            let context = Context { target: &target, learned: &learned, deadlines };
+            witness(&context, &actor, opened, stopped).await
+        });
+        let witness = Witness { stop, task };
+        let controls = self.controls.len();
+        if is_open.await == Ok(true) && matches!(self.control().await, Ok(Outcome::Admitted(_))) {
+            return Some(witness);
+        }
+        // This control speaks of the witness, not of the cases.
+        self.controls.truncate(controls);
+        witness.end().await;
+        None
     }
 
     async fn play_all<'t>(
@@ -543,7 +607,7 @@ fn panic_text(payload: &(dyn Any + Send)) -> String {
 }
 
 /// A number that looks unlike its neighbours (SplitMix64).
-fn mix(seed: u64, index: u64) -> u64 {
+pub(super) fn mix(seed: u64, index: u64) -> u64 {
     let mut z = seed.wrapping_add(index.wrapping_mul(0x9E37_79B9_7F4A_7C15));
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

@@ -3,22 +3,27 @@
 //! Every wait ends by an event; its deadline is only for targets that stay silent.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::connection::{Live, Step as Looked};
+use super::schedule::mix;
 use crate::carrier::{self, Placed};
-use crate::case::{Awaited, Close, Expect, FrameText, How, Http, Open, Say, Send, Step};
+use crate::case::{Abort, Awaited, Close, Crowd, Expect, FrameText, How, Http, Label, Open, Say, Send, Sent, Step};
 use crate::judge::{self, Learned, WORD_PREFIX};
 use crate::observation::{Assembler, Connection, Mark, Observation, Trouble, What};
 use crate::outcome::{self, Outcome};
 use crate::profile::{Carrier, HttpEndpoint};
 use crate::target::{Target, Templates};
 use crate::token::{ForgeError, Recipe, Token, forge};
+use crate::wire::answer::Head;
 use crate::wire::frame::{self, LengthForm, Written};
 use crate::wire::opening::Opening;
 
@@ -58,8 +63,7 @@ pub(super) struct Actor {
 
 /// Plays `steps` and tells what happened.
 pub(super) async fn play(context: &Context<'_>, actor: &Actor, steps: &[Step]) -> Observation {
-    let mut session =
-        Session { context, actor, now: unix_now(), live: Vec::new(), marks: Vec::new(), said: 0, captured: None };
+    let mut session = Session::new(context, actor);
     for (index, step) in steps.iter().enumerate() {
         session.step(index, step).await;
     }
@@ -87,15 +91,22 @@ struct Session<'a> {
     captured: Option<Vec<u8>>,
 }
 
-impl Session<'_> {
+impl<'a> Session<'a> {
+    fn new(context: &'a Context<'a>, actor: &'a Actor) -> Self {
+        Self { context, actor, now: unix_now(), live: Vec::new(), marks: Vec::new(), said: 0, captured: None }
+    }
+
     async fn step(&mut self, index: usize, step: &Step) {
-        let opens = matches!(step, Step::Open(_) | Step::Http(_));
+        let opens = matches!(step, Step::Open(_) | Step::Http(_) | Step::Abort(_) | Step::Crowd(_));
         let connection = if opens { self.live.len() } else { self.find(step.on()).unwrap_or(usize::MAX) };
         let from = if opens { 0 } else { self.live.get(connection).map_or(0, |live| live.log.events.len()) };
         let mut said = Vec::new();
         let done = match step {
-            Step::Open(open) => self.open(open).await,
+            Step::Open(open) => self.open(open, &mut said).await,
             Step::Http(http) => self.http(http).await,
+            Step::Abort(abort) => self.abort(*abort).await,
+            Step::Crowd(crowd) => self.crowd(crowd).await,
+            Step::Alike(_) => Ok(()),
             _ if connection == usize::MAX && !matches!(step, Step::Wait(_)) => {
                 Err(Trouble::Fault(format!("no connection is called `{}`", step.on())))
             }
@@ -146,32 +157,49 @@ impl Session<'_> {
         Ok((!token.is_absent()).then_some(token))
     }
 
-    async fn open(&mut self, open: &Open) -> Result<(), Trouble> {
-        let target = self.context.target;
-        let token = match (&self.captured, open.captured) {
-            (Some(bytes), true) => Some(Token::new(bytes.clone())),
-            (None, true) => return Err(Trouble::Fault("no earlier step captured a token".to_owned())),
-            (_, false) => self.mint(&open.token)?,
-        };
+    /// The opening request of a token.
+    fn opening(&self, open: &Open, token: Option<&Token>, key: &str) -> Result<Opening, Trouble> {
         let mut also = Vec::new();
         for extra in &open.carry.also {
             also.push((&extra.on, self.mint(&extra.token)?));
         }
         let also: Vec<_> =
             also.iter().map(|(on, token)| Placed { on, token: token.as_ref().and_then(Token::bytes) }).collect();
-        let key = open.request.key.clone().unwrap_or_else(|| self.websocket_key());
-        let main = Placed {
-            on: open.carry.on.as_ref().unwrap_or(&self.actor.carrier),
-            token: token.as_ref().and_then(Token::bytes),
+        let on = open.carry.on.as_ref().unwrap_or(&self.actor.carrier);
+        let main = Placed { on, token: token.and_then(Token::bytes) };
+        Ok(carrier::place(&self.context.target.endpoint, key, main, &open.carry, &also, &open.request))
+    }
+
+    async fn open(&mut self, open: &Open, said: &mut Vec<String>) -> Result<(), Trouble> {
+        let token = match (&self.captured, open.captured) {
+            (Some(bytes), true) => Some(Token::new(bytes.clone())),
+            (None, true) => return Err(Trouble::Fault("no earlier step captured a token".to_owned())),
+            (_, false) => self.mint(&open.token)?,
         };
-        let opening = carrier::place(&target.endpoint, &key, main, &open.carry, &also, &open.request);
+        let key = open.request.key.clone().unwrap_or_else(|| self.websocket_key());
+        let mut opening = self.opening(open, token.as_ref(), &key)?;
+        let early = self.early(&open.request.early, said);
+        if open.request.early_is_body {
+            let length: usize =
+                early.iter().map(|text| Written::client(frame::TEXT, text.as_bytes(), [0; 4]).to_bytes().len()).sum();
+            opening.set("Content-Length", length.to_string());
+        }
+        let over = open.over.as_ref().map(|name| self.find(name).ok_or(name)).transpose();
+        let over = over.map_err(|name| Trouble::Fault(format!("no connection is called `{name}`")))?;
 
         let word = self.next_word();
-        let eager = matches!(open.expect, Expect::Admitted | Expect::Either | Expect::Survives);
-        let mut live = self.attempt(open, &opening, &word, eager).await;
-        if eager && open.expect != Expect::Admitted && outcome_is_drop(&live.log) {
+        let eager =
+            matches!(open.expect, Expect::Admitted | Expect::Either | Expect::Survives | Expect::NoServerError);
+        let (endpoint, dial) = (&self.context.target.endpoint, self.context.deadlines.dial);
+        let live = match over {
+            Some(earlier) => Live::over(&open.name, &mut self.live[earlier]),
+            None => Live::dial(&open.name, endpoint, dial).await,
+        };
+        let mut live = self.attempt(live, open, &opening, &early, &word, eager).await;
+        if eager && over.is_none() && open.expect != Expect::Admitted && outcome_is_drop(&live.log) {
             // The probe may have met a socket that the server had closed, and its reset swallowed the close frame.
-            live = self.attempt(open, &opening, &word, false).await;
+            live = Live::dial(&open.name, endpoint, dial).await;
+            live = self.attempt(live, open, &opening, &early, &word, false).await;
         }
         live.log.key = Some(key);
         live.log.token = token;
@@ -179,12 +207,19 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Dials, sends the opening and observes what comes of it.
-    async fn attempt(&self, open: &Open, opening: &Opening, word: &str, eager: bool) -> Live {
-        let mut live = Live::dial(&open.name, &self.context.target.endpoint, self.context.deadlines.dial).await;
+    /// Sends the opening on a connection and observes what comes of it.
+    async fn attempt(
+        &self,
+        mut live: Live,
+        open: &Open,
+        opening: &Opening,
+        early: &[String],
+        word: &str,
+        eager: bool,
+    ) -> Live {
         let mut bytes = opening.to_bytes();
         live.log.sent.clone_from(&bytes);
-        for text in &open.request.early {
+        for text in early {
             let mask = live.mask();
             live.note_sent(Some(frame::TEXT), text.as_bytes());
             bytes.extend_from_slice(&Written::client(frame::TEXT, text.as_bytes(), mask).to_bytes());
@@ -196,6 +231,86 @@ impl Session<'_> {
         }
         observe_opening(&mut live, self.context, eager, word).await;
         live
+    }
+
+    /// The texts that go with an opening; those that are to be answered are `said`.
+    fn early(&mut self, texts: &[String], said: &mut Vec<String>) -> Vec<String> {
+        let mut early = Vec::with_capacity(texts.len());
+        for text in texts {
+            if text == "${echo}" {
+                let word = self.next_word();
+                early.push(self.context.learned.echo.as_ref().map_or_else(|| word.clone(), |echo| echo.compose(&word)));
+                said.push(word);
+            } else {
+                early.push(text.clone());
+            }
+        }
+        early
+    }
+
+    /// Begins the opening of a good token and resets the connection.
+    async fn abort(&mut self, abort: Abort) -> Result<(), Trouble> {
+        let open = Open { name: "aborted".to_owned(), ..Open::default() };
+        let token = self.mint(&open.token)?;
+        let key = self.websocket_key();
+        let bytes = self.opening(&open, token.as_ref(), &key)?.to_bytes();
+        let line = bytes.iter().position(|byte| *byte == b'\r').unwrap_or(bytes.len());
+        let sent = match abort.after {
+            Sent::Nothing => 0,
+            Sent::HalfALine => line / 2,
+            Sent::HalfAHead => line + (bytes.len() - line) / 2,
+            Sent::Head => bytes.len(),
+        };
+        let mut live = Live::dial(&open.name, &self.context.target.endpoint, self.context.deadlines.dial).await;
+        let deadline = self.deadline();
+        live.write(&bytes[..sent], deadline).await;
+        live.log.sent = bytes[..sent].to_vec();
+        live.log.token = token;
+        live.cut();
+        self.live.push(live);
+        Ok(())
+    }
+
+    /// Opens the connections of a crowd, so many at a time, and closes each when it is known what came of it.
+    async fn crowd(&mut self, crowd: &Crowd) -> Result<(), Trouble> {
+        if crowd.times.saturating_mul(crowd.of.len()) > MAX_CROWD {
+            return Err(Trouble::Fault(format!("a crowd of more than {MAX_CROWD}")));
+        }
+        let target = Arc::new(self.context.target.clone());
+        let learned = Arc::new(self.context.learned.clone());
+        let deadlines = self.context.deadlines;
+        // Where all of them are one user, a limit per user would be met.
+        let pinned = target.profile.user.is_some();
+        let at_once = if pinned { 1 } else { crowd.at_once.max(1) };
+        let mut waiting = crowd.members().enumerate();
+        let mut flying = JoinSet::new();
+        let mut arrived: Vec<(usize, Result<Connection, Trouble>)> = Vec::new();
+        loop {
+            while flying.len() < at_once
+                && let Some((number, open)) = waiting.next()
+            {
+                let mut actor = self.actor.clone();
+                actor.seed = mix(actor.seed, 1_000 + number as u64);
+                if !pinned {
+                    actor.user = format!("{}-{number}", actor.user);
+                }
+                let (open, target, learned) = (open.clone(), Arc::clone(&target), Arc::clone(&learned));
+                flying.spawn(async move {
+                    let context = Context { target: &target, learned: &learned, deadlines };
+                    (number, alone(&context, &actor, &open).await)
+                });
+            }
+            match flying.join_next().await {
+                None => break,
+                Some(Ok(one)) => arrived.push(one),
+                Some(Err(error)) => return Err(Trouble::Fault(error.to_string())),
+            }
+        }
+        arrived.sort_by_key(|(number, _)| *number);
+        for (_, connection) in arrived {
+            self.live.push(Live::past(connection?));
+        }
+        Ok(())
     }
 
     fn websocket_key(&self) -> String {
@@ -354,6 +469,38 @@ impl Session<'_> {
                     }
                 }
                 Awaited::WellFormedClose => {}
+                Awaited::Heeded => {
+                    let said = judge::said_on(&self.marks, connection);
+                    let mut answers = Answers::to(&said, 0, learned);
+                    let (mut count, mut wanted) = (0, said.len());
+                    if let Some(echo) = learned.echo.as_ref().filter(|echo| !echo.is_faithful()) {
+                        wanted += judge::probes(&live.log, echo).len();
+                    }
+                    let done = |log: &Connection| {
+                        count += answers.more(log);
+                        has_close(log) || count >= wanted
+                    };
+                    read_until(live, answer_by, done).await;
+                }
+                Awaited::Unheeded => {
+                    live.turn_behind();
+                    let settle_by = Instant::now() + deadlines.settle;
+                    read_until(live, settle_by, |_| false).await;
+                }
+                Awaited::HungUp => {
+                    read_until(live, answer_by, |_| false).await;
+                }
+                Awaited::Released => {
+                    let kept = live.log.head().is_some_and(Head::keeps_alive);
+                    if live.turn_behind() {
+                        if kept {
+                            let another = Opening::http("GET", &self.context.target.endpoint.host_header(), "/");
+                            live.write(&another.to_bytes(), answer_by).await;
+                        }
+                        let came = |log: &Connection| log.events.len() > from;
+                        read_until(live, answer_by, came).await;
+                    }
+                }
                 Awaited::NoAbruptEnd | Awaited::Nothing => {
                     let settle_by = Instant::now() + deadlines.settle;
                     read_until(live, settle_by, |log| has_close(log) || log.has_message(from)).await;
@@ -556,6 +703,9 @@ fn has_pong(log: &Connection, from: usize, payload: &[u8]) -> bool {
     )
 }
 
+/// The most connections of a crowd.
+const MAX_CROWD: usize = 1_000;
+
 /// The most messages of one step, and the most bytes of one message or frame: a case of a stranger must not exhaust us.
 const MAX_SAID: usize = 10_000;
 const MAX_SAID_BYTES: usize = 64 << 20;
@@ -612,9 +762,17 @@ fn hex(digits: &str) -> Option<Vec<u8>> {
     (0..digits.len()).step_by(2).map(|start| u8::from_str_radix(&digits[start..start + 2], 16).ok()).collect()
 }
 
+const FORM: &str = "application/x-www-form-urlencoded";
+const JSON: &str = "application/json";
+
 /// The request to a declared endpoint, with what the case changes about it.
 fn request(host: String, declared: &HttpEndpoint, http: &Http, bearer: Option<&Token>) -> Opening {
     let method = http.method.as_ref().unwrap_or(&declared.method);
+    let label = |is: &'static str, other: &'static str| match http.labelled {
+        None => is,
+        Some(Label::Text) => "text/plain",
+        Some(Label::Other) => other,
+    };
     let mut opening = Opening::http(method, &host, declared.path.clone());
     opening.add("Connection", "close");
     if let Some(token) = bearer {
@@ -631,7 +789,7 @@ fn request(host: String, declared: &HttpEndpoint, http: &Http, bearer: Option<&T
                 }
             }
         }
-        opening.add("Content-Type", "application/json");
+        opening.add("Content-Type", label(JSON, FORM));
         json.to_string()
     } else if !declared.form.is_empty() {
         let mut form = declared.form.clone();
@@ -642,7 +800,7 @@ fn request(host: String, declared: &HttpEndpoint, http: &Http, bearer: Option<&T
                 other => drop(form.insert(name.clone(), other.to_string())),
             }
         }
-        opening.add("Content-Type", "application/x-www-form-urlencoded");
+        opening.add("Content-Type", label(FORM, JSON));
         let encode = |text: &str| crate::wire::opening::percent_encode(text.as_bytes());
         let pairs: Vec<String> =
             form.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
@@ -650,12 +808,63 @@ fn request(host: String, declared: &HttpEndpoint, http: &Http, bearer: Option<&T
     } else {
         String::new()
     };
+    for (name, value) in &http.headers {
+        opening.set(name, value);
+    }
     if method != "GET" && method != "HEAD" {
         opening.add("Content-Length", body.len().to_string());
         opening.body = body.into_bytes();
     }
     opening
 }
+
+/// One opening by itself, from the dial to the end.
+async fn alone(context: &Context<'_>, actor: &Actor, open: &Open) -> Result<Connection, Trouble> {
+    let mut session = Session::new(context, actor);
+    session.open(open, &mut Vec::new()).await?;
+    let mut live = session.live.pop().ok_or_else(|| Trouble::Fault("nothing was opened".to_owned()))?;
+    live.finish(context.deadlines.finish).await;
+    Ok(live.log)
+}
+
+/// Opens the session of a witness and keeps it open until `stop`: pings are answered, what is said is forgotten. Then asks
+/// whether it still lives. `None` where it was not let in.
+pub(super) async fn witness(
+    context: &Context<'_>,
+    actor: &Actor,
+    opened: oneshot::Sender<bool>,
+    mut stop: oneshot::Receiver<()>,
+) -> Option<Connection> {
+    let mut session = Session::new(context, actor);
+    let open = Open { name: "witness".to_owned(), ..Open::default() };
+    session.step(0, &Step::Open(Box::new(open))).await;
+    let mut live = session.live.pop()?;
+    let admitted = matches!(outcome::of(&live.log.events, context.learned.speaks), Outcome::Admitted(_));
+    let _ = opened.send(admitted);
+    if !admitted {
+        return None;
+    }
+    while !live.is_over() && live.log.close().is_none() {
+        live.forget();
+        let far = Instant::now() + Duration::from_secs(3600);
+        tokio::select! {
+            biased;
+            _ = &mut stop => break,
+            _ = live.next(far) => {}
+        }
+    }
+    if live.log.close().is_none() && !live.is_over() {
+        live.forget();
+        let deadline = Instant::now() + context.deadlines.answer;
+        live.send(frame::PING, WITNESS_PING, deadline).await;
+        read_until(&mut live, deadline, |log| has_close(log) || has_pong(log, 0, WITNESS_PING)).await;
+    }
+    live.finish(context.deadlines.finish).await;
+    Some(live.log)
+}
+
+/// What the witness is asked at the end.
+const WITNESS_PING: &[u8] = b"still there";
 
 /// A control: the valid token on the first carrier, nothing else. Fails when the profile gives no such token.
 pub(super) async fn control(context: &Context<'_>, actor: &Actor) -> Result<Connection, String> {

@@ -40,5 +40,6 @@ pub use ops::{
 pub use oracle::{Answer, Judgement, Reason, oracle};
 pub use recipe::Recipe;
 pub use rules::{IdentityRule, RoleRule, Rules, TypRule};
+pub use sign::genuine_signatures;
 pub use verify::{Jws, VerifyKey, verify_jws};
 pub use x509::{attacker_certificate, attacker_jwks};
