@@ -30,6 +30,9 @@ pub struct Catalogue {
 pub struct Weakness {
     /// What the gate does wrong.
     pub what: String,
+    /// Code that has it.
+    #[serde(default)]
+    pub example: Option<String>,
     /// What it gives an attacker, or takes from an honest client.
     pub gives: String,
     /// How to mend it.

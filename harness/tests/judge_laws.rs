@@ -244,7 +244,8 @@ fn steps() -> Vec<Step> {
     steps.push(Step::Close(Close { on: main(), code: Some(1000), reason: String::new() }));
     steps.push(Step::Cut(Cut { on: main() }));
     steps.push(Step::Alike(Alike { of: vec![main(), "other".to_owned()] }));
-    let crowd = json!({ "of": [{ "as": "good" }, { "as": "bad", "expect": "refused" }], "times": 2, "in_budget": true });
+    let crowd =
+        json!({ "of": [{ "as": "good" }, { "as": "bad", "expect": "refused" }], "times": 2, "in_budget": true });
     steps.push(Step::Crowd(serde_json::from_value(crowd).expect("a step")));
     steps
 }

@@ -48,15 +48,23 @@ pub(crate) async fn judge(app: &App, head: &Parts, segment: Option<&str>, peer: 
         Carried::Token(token) => token,
         _ => Vec::new(),
     };
+    let bearer = faulty::after_verification(app, &token, bearer).await;
     faulty::remember_verdict(app, &bearer);
     let outcome = bearer.and_then(|bearer| seat(app, bearer, &token));
     log(app, peer, &outcome);
     Verdict { outcome, token }
 }
 
-/// Lets a bearer in whom no token named (only a fault does).
-pub(crate) fn wave_through(app: &App, peer: SocketAddr) -> Verdict {
-    let outcome = seat(app, faulty::anonymous(), &[]);
+/// Whose token a request carries, without letting anyone in (only a fault asks).
+pub(crate) async fn identify(app: &App, head: &Parts, segment: Option<&str>) -> Option<Bearer> {
+    let places = Places { segment, query: head.uri.query(), headers: &head.headers };
+    let carried = carrier::find(app.config.dialect, places, app.config.fault);
+    verify(app, &carried, &faulty::hints(app.config.dialect, places)).await.ok()
+}
+
+/// Lets a bearer in whom no token of this request named (only a fault does).
+pub(crate) fn wave_through(app: &App, bearer: Bearer, peer: SocketAddr) -> Verdict {
+    let outcome = seat(app, bearer, &[]);
     log(app, peer, &outcome);
     Verdict { outcome, token: Vec::new() }
 }

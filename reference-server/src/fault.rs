@@ -155,6 +155,10 @@ faults! {
         GreedyPath = "greedy-path",
         QueryRescuesPath = "query-rescues-path",
         EitherCarrierRescues = "either-carrier-rescues",
+        OneSpaceAfterScheme = "one-space-after-scheme",
+        FoldsParameterCase = "folds-parameter-case",
+        CrashesOnArrayParameter = "crashes-on-array-parameter",
+        DecodesPathBeforeRouting = "decodes-path-before-routing",
         TwoAuthorizationHeaders = "two-authorization-headers",
     }
     "HSK" {
@@ -167,6 +171,27 @@ faults! {
         AnonymousOnUnknownPath = "anonymous-on-unknown-path",
         SendsUnaskedSubprotocol = "sends-unasked-subprotocol",
         SendsUnaskedExtension = "sends-unasked-extension",
+        ExactUpgradeWords = "exact-upgrade-words",
+        UnknownHeaderIsError = "unknown-header-is-error",
+        JoinsTwoKeys = "joins-two-keys",
+        UpgradesOldDraft = "upgrades-old-draft",
+        UpgradesHttp10 = "upgrades-http-1-0",
+        HostNotRequired = "host-not-required",
+        TakesAnyHost = "takes-any-host",
+        SpaceBeforeColon = "space-before-colon",
+        FoldedLineIsHeader = "folded-line-is-header",
+        BareCrEndsLine = "bare-cr-ends-line",
+        AnswersOwnSubprotocol = "answers-own-subprotocol",
+        CrashesOnExtensionHeader = "crashes-on-extension-header",
+        OneReadPerRequest = "one-read-per-request",
+        DropsEarlyFrames = "drops-early-frames",
+        RoutesAbsoluteForm = "routes-absolute-form",
+        LengthOn101 = "length-on-101",
+        IdentitySticksToConnection = "identity-sticks-to-connection",
+        BodyTakenAsFrames = "body-taken-as-frames",
+        SlowVerification = "slow-verification",
+        RedirectsWithToken = "redirects-with-token",
+        AnswersBehindRefusal = "answers-behind-refusal",
     }
     "REJ" {
         MissingReportedAsInvalid = "missing-reported-as-invalid",
@@ -184,6 +209,11 @@ faults! {
         OverlongCloseReason = "overlong-close-reason",
         WrongReason = "wrong-reason",
         CloseBeforeAccept = "close-before-accept",
+        ChallengeOfAnotherError = "challenge-of-another-error",
+        ErrorWithoutCredentials = "error-without-credentials",
+        RefusedSocketsLinger = "refused-sockets-linger",
+        CodesShiftedByOne = "codes-shifted-by-one",
+        ExceptionAsReason = "exception-as-reason",
     }
     "ROLE" {
         OnlyAdminAllowed = "only-admin-allowed",
@@ -247,16 +277,35 @@ faults! {
         TestTokenInProduction = "test-token-in-production",
         ValidateIgnoresSignature = "validate-ignores-signature",
         ValidateCachesCaller = "validate-caches-caller",
+        GuessesBodyType = "guesses-body-type",
+        DefaultAccount = "default-account",
+        InjectableLogin = "injectable-login",
+        DeadTestToken = "dead-test-token",
+        PlainGetCrashes = "plain-get-crashes",
+        ReflectingCors = "reflecting-cors",
     }
     "RES" {
         DiesAfterBadToken = "dies-after-bad-token",
         WorkerRestart = "worker-restart",
+        DeathIsContagious = "death-is-contagious",
+        HealthBreaksUnderAttack = "health-breaks-under-attack",
+        SharedVerificationState = "shared-verification-state",
+    }
+    "DOS" {
+        DiesOnReset = "dies-on-reset",
+        DeepHeaderOverflows = "deep-header-overflows",
+        DeepClaimsOverflow = "deep-claims-overflow",
+        UnboundedPbes2 = "unbounded-pbes2",
     }
     "LEAK" {
         ReflectsToken = "reflects-token",
         LeaksSecret = "leaks-secret",
         StackTrace = "stack-trace",
         JudgesClaimsFirst = "judges-claims-first",
+        RoleBeforeSignature = "role-before-signature",
+        TellsExpectedSignature = "tells-expected-signature",
+        LooksUpUserFirst = "looks-up-user-first",
+        BroadcastsClaims = "broadcasts-claims",
     }
 }
 

@@ -30,6 +30,7 @@ mod faulty;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gate;
+mod head_faults;
 mod http;
 mod hub;
 mod opening;

@@ -14,8 +14,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::{
-    CACHE_CONTROL, CONNECTION, HeaderName, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
-    SEC_WEBSOCKET_PROTOCOL, UPGRADE, WWW_AUTHENTICATE,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONNECTION, HeaderName, ORIGIN,
+    RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, UPGRADE, WWW_AUTHENTICATE,
 };
 use axum::http::{HeaderValue, Request, StatusCode};
 use axum::response::Response;
@@ -25,6 +25,7 @@ use hyper::service::{Service as _, service_fn};
 use hyper::upgrade::{OnUpgrade, Parts as UpgradeParts};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -36,6 +37,7 @@ use crate::dialect::{Dialect, Route};
 use crate::fault::Fault;
 use crate::faulty::{self, Reroute};
 use crate::gate::Refusal;
+use crate::head_faults::{self, Bent};
 use crate::http::{self, Peer, detail};
 use crate::opening::{self, BadOpening, Opening};
 use crate::refusal::Denial;
@@ -139,7 +141,12 @@ impl Server {
             };
             let (app, router) = (Arc::clone(&app), router.clone());
             tasks.spawn(async move {
-                connection(app, router, stream, peer).await;
+                // Without it a burst of answers waits for the client's delayed acknowledgement.
+                let _ = stream.set_nodelay(true);
+                match head_faults::bend(app.config.fault) {
+                    None => connection(app, router, stream, peer).await,
+                    Some(bend) => connection(app, router, Bent::new(stream, bend), peer).await,
+                }
                 drop(seat);
             });
         }
@@ -188,14 +195,16 @@ struct Upgrade {
 }
 
 /// One TCP connection, from the first byte to the last.
-async fn connection(app: Arc<App>, router: Router, stream: TcpStream, peer: SocketAddr) {
-    // Without it a burst of answers waits for the client's delayed acknowledgement.
-    let _ = stream.set_nodelay(true);
+async fn connection<S>(app: Arc<App>, router: Router, stream: S, peer: SocketAddr)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let sticky = faulty::Sticky::default();
     let upgrade: Mutex<Option<Upgrade>> = Mutex::new(None);
     let service = service_fn(|request| {
-        let (app, router, upgrade) = (&app, &router, &upgrade);
+        let (app, router, upgrade, sticky) = (&app, &router, &upgrade, &sticky);
         async move {
-            let response = answer(app, router, request, peer, |made| {
+            let response = answer(app, router, request, peer, sticky, |made| {
                 *upgrade.lock().unwrap_or_else(PoisonError::into_inner) = Some(made);
             });
             Ok::<_, Infallible>(response.await)
@@ -219,6 +228,7 @@ async fn connection(app: Arc<App>, router: Router, stream: TcpStream, peer: Sock
     };
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "HTTP ended");
+        faulty::note_broken_request(&app, &error);
     }
     // The stream is still there unless it was upgraded.
     if let Some(left) = http.into_parts() {
@@ -226,15 +236,19 @@ async fn connection(app: Arc<App>, router: Router, stream: TcpStream, peer: Sock
     }
     let made = upgrade.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(made) = made {
-        upgraded(&app, made, peer).await;
+        upgraded::<S>(&app, made, peer).await;
     }
 }
 
 /// The WebSocket of a connection that was upgraded.
-async fn upgraded(app: &App, Upgrade { on, verdict }: Upgrade, peer: SocketAddr) {
+async fn upgraded<S>(app: &App, Upgrade { on, verdict }: Upgrade, peer: SocketAddr)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let Some((stream, early)) = on.await.ok().and_then(|upgraded| {
-        let UpgradeParts { io, read_buf, .. } = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
-        Some((io.into_inner(), Vec::from(read_buf)))
+        let UpgradeParts { io, read_buf, .. } = upgraded.downcast::<TokioIo<S>>().ok()?;
+        let early = if app.has(Fault::DropsEarlyFrames) { Vec::new() } else { Vec::from(read_buf) };
+        Some((io.into_inner(), early))
     }) else {
         return;
     };
@@ -258,16 +272,21 @@ async fn answer(
     router: &Router,
     mut request: Request<Incoming>,
     peer: SocketAddr,
+    sticky: &faulty::Sticky,
     made: impl FnOnce(Upgrade),
 ) -> Response {
     let on = hyper::upgrade::on(&mut request);
     let (head, body) = request.into_parts();
-    if let Err(bad) = opening::check_any(&head) {
+    if let Err(bad) = opening::check_any(&head, app.config.fault) {
         return bad_opening(&bad, peer);
     }
     let (dialect, fault) = (app.config.dialect, app.config.fault);
-    let routed = dialect.route(head.uri.path());
-    let rerouted = faulty::reroute(fault, dialect, head.uri.path(), &routed);
+    if fault == Some(Fault::RoutesAbsoluteForm) && head.uri.scheme().is_some() {
+        return detail(StatusCode::NOT_FOUND, "Not Found");
+    }
+    let path = faulty::path_to_route(fault, head.uri.path());
+    let routed = dialect.route(&path);
+    let rerouted = faulty::reroute(fault, dialect, &path, &routed);
     let segment = match (&rerouted, routed) {
         (Some(Reroute::Socket(segment)), _) => *segment,
         (Some(Reroute::Anonymous), _) => None,
@@ -281,13 +300,21 @@ async fn answer(
     // The handshake is judged before the token: whoever does not speak WebSocket learns nothing about tokens.
     let opening = match opening::check(&head, app.config.subprotocol.as_deref(), fault) {
         Ok(opening) => opening,
-        Err(bad) => return bad_opening(&bad, peer),
+        Err(bad) => {
+            let mut response = bad_opening(&bad, peer);
+            if app.has(Fault::IdentitySticksToConnection) {
+                sticky.learn(app, &head, segment).await;
+                response.headers_mut().remove(CONNECTION);
+            }
+            return response;
+        }
     };
     if faulty::is_dead(app) {
         return detail(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
     }
-    let verdict = match rerouted {
-        Some(Reroute::Anonymous) => admission::wave_through(app, peer),
+    let verdict = match (rerouted, sticky.bearer()) {
+        (Some(Reroute::Anonymous), _) => admission::wave_through(app, faulty::anonymous(), peer),
+        (_, Some(bearer)) => admission::wave_through(app, bearer, peer),
         _ => admission::judge(app, &head, segment, peer).await,
     };
     if let Err(denial) = &verdict.outcome {
@@ -295,7 +322,7 @@ async fn answer(
             tokio::time::sleep(Duration::from_millis(1300)).await;
         }
         if !faulty::refuses_by_close(fault, app.config.refusal == RefusalStyle::Close) {
-            return refused(app, denial, &verdict.token);
+            return faulty::redirected(app, denial, &head.uri).unwrap_or_else(|| refused(app, denial, &verdict.token));
         }
     }
     let response = switching(&opening, fault);
@@ -355,9 +382,17 @@ fn refused(app: &App, denial: &Denial, token: &[u8]) -> Response {
 }
 
 async fn http_endpoint(app: &App, router: &Router, request: Request<Incoming>) -> Response {
+    let origin = request.headers().get(ORIGIN).filter(|_| app.has(Fault::ReflectingCors)).cloned();
     let answered = TowerToHyperService::new(router.clone()).call(request);
     match tokio::time::timeout(app.config.limits.handshake, answered).await {
-        Ok(Ok(response)) => response.map(Body::new),
+        Ok(Ok(response)) => {
+            let mut response = response.map(Body::new);
+            if let Some(origin) = origin {
+                response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+                response.headers_mut().insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+            }
+            response
+        }
         Ok(Err(never)) => match never {},
         Err(_) => {
             let mut response = detail(StatusCode::REQUEST_TIMEOUT, "Request Timeout");

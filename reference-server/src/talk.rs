@@ -121,6 +121,9 @@ impl Talk {
         put("user", Value::from(self.identity.as_str()), Fault::UserFromMessage);
         put("timestamp", Value::from(timestamp), Fault::StampByClient);
         put("requestId", Value::from(uuid_v4(id)), Fault::StampByClient);
+        if self.fault == Some(Fault::BroadcastsClaims) {
+            message.insert("context".to_owned(), Value::Object(self.claims.as_ref().clone()));
+        }
         Answer::Broadcast(Value::Object(message).to_string())
     }
 

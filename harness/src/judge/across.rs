@@ -229,7 +229,9 @@ fn witness(weight: Weight, run: &Run<'_>) -> Check {
     }
     match witness.close().map(frame::Frame::close_code) {
         // 1011 and 1012 are errors and restarts; whatever else a server says at the end is a decision.
-        Some(Some(code @ (1011 | 1012))) => weight.holds(false, expected, format!("close {code} in the midst of the run")),
+        Some(Some(code @ (1011 | 1012))) => {
+            weight.holds(false, expected, format!("close {code} in the midst of the run"))
+        }
         Some(code) => {
             let code = code.map_or_else(|| "no code".to_owned(), |code| code.to_string());
             weight.check(Grade::Info, expected, format!("the server ended it in order (close, {code})"))
@@ -250,7 +252,8 @@ fn signature_of(connection: &Connection) -> Option<&[u8]> {
 
 /// Whether a `Location` (RFC 9110 §10.2.2) names another host.
 fn elsewhere(location: &str, host: &str) -> bool {
-    let Some((_, rest)) = location.split_once("//").filter(|(scheme, _)| scheme.is_empty() || scheme.ends_with(':')) else {
+    let Some((_, rest)) = location.split_once("//").filter(|(scheme, _)| scheme.is_empty() || scheme.ends_with(':'))
+    else {
         return false;
     };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
@@ -271,14 +274,19 @@ fn challenge(seen: &Seen<'_>) -> Option<String> {
 /// A parameter of a challenge (RFC 9110 §11.2), without its quotes.
 fn parameter(challenge: &str, name: &str) -> Option<String> {
     let pairs = challenge.split([',', ' ']).filter_map(|part| part.trim().split_once('='));
-    pairs.filter(|(key, _)| key.trim().eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().trim_matches('"').to_owned()).next()
+    pairs
+        .filter(|(key, _)| key.trim().eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.trim().trim_matches('"').to_owned())
+        .next()
 }
 
 fn challenge_fits(weight: Weight, refusals: &[&Seen<'_>]) -> Check {
     let expected = "challenges of Bearer with error=\"invalid_token\" or \"insufficient_scope\" to a token";
     let challenged: Vec<&Seen<'_>> = refusals
         .iter()
-        .filter(|seen| seen.connection.token.as_ref().and_then(|token| token.bytes()).is_some_and(|token| !token.is_empty()))
+        .filter(|seen| {
+            seen.connection.token.as_ref().and_then(|token| token.bytes()).is_some_and(|token| !token.is_empty())
+        })
         .filter(|seen| seen.class.is_some_and(|class| class != Class::Missing) && challenge(seen).is_some())
         .copied()
         .collect();
@@ -351,7 +359,9 @@ fn disclosed(seen: &Seen<'_>, run: &Run<'_>) -> Option<String> {
     let told = told_text(seen);
     let claims = seen.connection.token.as_ref().and_then(|token| token.peek()).map(|(_, claims)| claims);
     // What the client sent itself is no news to it.
-    let sent = |value: &str| claims.as_ref().is_some_and(|claims| serde_json::to_string(claims).is_ok_and(|text| text.contains(value)));
+    let sent = |value: &str| {
+        claims.as_ref().is_some_and(|claims| serde_json::to_string(claims).is_ok_and(|text| text.contains(value)))
+    };
     for (name, value) in [("audience", &run.profile.audience), ("issuer", &run.profile.issuer)] {
         if let Some(value) = value.as_ref().filter(|value| told.contains(value.as_str()) && !sent(value)) {
             return Some(format!("the {name} \"{}\"", value.escape_debug()));

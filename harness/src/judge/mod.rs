@@ -219,7 +219,11 @@ fn told_alike(
     }
     let same = told.windows(2).all(|pair| pair[0].1 == pair[1].1);
     let observed: Vec<String> = told.iter().map(|(name, outcome)| format!("{name}: {outcome}")).collect();
-    let observed = if same { told.first().map_or_else(String::new, |(_, outcome)| outcome.to_string()) } else { observed.join("; ") };
+    let observed = if same {
+        told.first().map_or_else(String::new, |(_, outcome)| outcome.to_string())
+    } else {
+        observed.join("; ")
+    };
     if told.is_empty() {
         return weight.check(Grade::Error, expected, "nothing to compare");
     }
@@ -247,7 +251,12 @@ impl Early<'_> {
 
     fn heeded(&self, weight: Weight) -> Check {
         let expected = "an answer to what was sent along with the opening, or the end of the connection";
-        let ended = self.connection.close().is_some() || self.connection.end().is_some();
+        let ends = |event: &Event| match &event.what {
+            What::Frame(frame) => frame.opcode == frame::CLOSE,
+            What::End(_) => true,
+            _ => false,
+        };
+        let ended = self.mark.until(self.connection).iter().any(ends);
         let answered = self.answered() >= self.said.len() && !self.said.is_empty();
         let observed = match (answered, ended) {
             (true, _) => "an answer".to_owned(),
@@ -269,7 +278,8 @@ impl Early<'_> {
             _ => false,
         };
         let behind = events.iter().position(refused).map_or(&[][..], |at| &events[at + 1..]);
-        let spoke = |event: &Event| matches!(&event.what, What::Frame(frame) if frame.is_data() || frame.opcode == frame::PONG);
+        let spoke =
+            |event: &Event| matches!(&event.what, What::Frame(frame) if frame.is_data() || frame.opcode == frame::PONG);
         let (answered, frames) = (self.answered(), behind.iter().filter(|event| spoke(event)).count());
         let observed = match (answered, frames) {
             (0, 0) => "neither".to_owned(),
@@ -496,7 +506,8 @@ fn discreet(weight: Weight, messages: &[Value], speaker: &Connection, profile: &
             && RELAYED.contains(&name.as_str())
             && messages.iter().any(|message| holds_member(message, name, value))
     });
-    let observed = told.map_or_else(|| format!("{} message(s), all so", messages.len()), |(name, _)| format!("the claim {name}"));
+    let observed =
+        told.map_or_else(|| format!("{} message(s), all so", messages.len()), |(name, _)| format!("the claim {name}"));
     weight.holds(told.is_none(), expected, observed)
 }
 

@@ -188,8 +188,7 @@ impl<'a> Session<'a> {
         let over = over.map_err(|name| Trouble::Fault(format!("no connection is called `{name}`")))?;
 
         let word = self.next_word();
-        let eager =
-            matches!(open.expect, Expect::Admitted | Expect::Either | Expect::Survives | Expect::NoServerError);
+        let eager = matches!(open.expect, Expect::Admitted | Expect::Either | Expect::Survives | Expect::NoServerError);
         let (endpoint, dial) = (&self.context.target.endpoint, self.context.deadlines.dial);
         let live = match over {
             Some(earlier) => Live::over(&open.name, &mut self.live[earlier]),

@@ -29,6 +29,7 @@ mod wrong;
 use json::Object;
 use jws::Compact;
 use memory::Memory;
+pub(crate) use wrong::STACK_OVERFLOW;
 
 /// The largest leeway a policy can ask for, in seconds. RFC 7519 §4.1.4 speaks of "no more than a few minutes";
 /// an hour is generous, and more would turn `exp` off.

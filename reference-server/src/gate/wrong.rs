@@ -37,7 +37,29 @@ const USUAL_CLAIMS: [&str; 7] = ["user_id", "username", "email", "name", "role",
 /// How many failures lock a subject out.
 const FAILURES_TO_LOCK: u32 = 10;
 
+/// What a gate says that took its process with it.
+pub(crate) const STACK_OVERFLOW: &str = "the stack overflowed";
+
+/// Is it nested deeper than a parser without a limit can bear? Brackets in strings count too.
+fn overflows(json: &[u8]) -> bool {
+    let mut depth = 0_usize;
+    json.iter().any(|byte| {
+        match byte {
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth > 1000
+    })
+}
+
 impl Gate {
+    /// The signature that `token` should have had, for a fault that tells it.
+    pub(crate) fn signature_for(&self, token: &[u8]) -> Vec<u8> {
+        let end = token.iter().rposition(|&byte| byte == b'.').unwrap_or(token.len());
+        self.mac(&token[..end])
+    }
+
     pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -76,6 +98,15 @@ impl Gate {
         }
         if self.has(Fault::CrashesOnNonAscii) && !token.is_ascii() {
             return Some(Err(Refusal::Internal("a byte that is not ASCII")));
+        }
+        if self.has(Fault::DeepHeaderOverflows)
+            && token
+                .split(|&byte| byte == b'.')
+                .next()
+                .and_then(|header| jws::decode(header).ok())
+                .is_some_and(|json| overflows(&json))
+        {
+            return Some(Err(Refusal::Internal(STACK_OVERFLOW)));
         }
         if self.has(Fault::OpaqueClaimsSegment)
             && let Ok(claims) = jws::decode(token).and_then(|bytes| json::object(&bytes))
@@ -459,13 +490,14 @@ impl Gate {
         now: f64,
         hints: &RequestHints,
     ) -> Option<Refusal> {
-        if !self.has(Fault::JudgesClaimsFirst) {
+        if !self.has(Fault::JudgesClaimsFirst) && !self.has(Fault::RoleBeforeSignature) {
             return None;
         }
         let claims = jws::decode(&compact.payload).and_then(|payload| json::object(&payload));
         let unsigned = Believed { header: header.members.clone(), payload: Vec::new(), claims: claims.ok()? };
         match self.judge(unsigned, now, hints) {
-            Err(refusal @ (Refusal::Expired | Refusal::RoleNotAllowed(_))) => Some(refusal),
+            Err(refusal @ Refusal::RoleNotAllowed(_)) => Some(refusal),
+            Err(refusal @ Refusal::Expired) if self.has(Fault::JudgesClaimsFirst) => Some(refusal),
             _ => None,
         }
     }
@@ -496,6 +528,9 @@ impl Gate {
     pub(super) fn dislikes_payload(&self, payload: &[u8]) -> Option<Refusal> {
         if self.has(Fault::AsciiClaimsOnly) && !payload.is_ascii() {
             return Some(Refusal::Malformed("claims that are not ASCII"));
+        }
+        if self.has(Fault::DeepClaimsOverflow) && overflows(payload) {
+            return Some(Refusal::Internal(STACK_OVERFLOW));
         }
         if self.has(Fault::CrashesOnOddNumbers) && lenient::has_odd_exp(payload) {
             return Some(Refusal::Internal("exp is beyond the calendar"));
