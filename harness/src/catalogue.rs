@@ -22,6 +22,18 @@ pub struct Catalogue {
     pub weaknesses: BTreeMap<String, Weakness>,
     /// The sources by key.
     pub sources: BTreeMap<String, Source>,
+    /// The codes that are no case of their own, because another case answers for them.
+    pub covered: BTreeMap<String, Covered>,
+}
+
+/// What answers for a code that is no case of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct Covered {
+    /// The code of the case that asks it.
+    pub by: String,
+    /// Why that is enough.
+    pub because: String,
 }
 
 /// A named way a gate can be wrong.
@@ -77,10 +89,11 @@ impl Catalogue {
         let mut found = Diagnostics::new();
         let weaknesses = found.keep(map("weaknesses.yaml", bundled::WEAKNESSES)).unwrap_or_default();
         let sources = found.keep(map("sources.yaml", bundled::SOURCES)).unwrap_or_default();
-        let mut catalogue = Self { cases: Vec::new(), weaknesses, sources };
+        let mut catalogue = Self { cases: Vec::new(), weaknesses, sources, covered: BTreeMap::new() };
         for (name, text) in bundled::CASES {
             let _ = found.keep(catalogue.add(name, text));
         }
+        let _ = found.keep(catalogue.cover("covered.yaml", bundled::COVERED));
         found.or(catalogue)
     }
 
@@ -100,6 +113,34 @@ impl Catalogue {
             }
         }
         found.or(())
+    }
+
+    /// Reads the list of codes that other cases answer for. The cases must have been added before.
+    ///
+    /// # Errors
+    ///
+    /// What is no code, what is a case of its own, and what is to be covered by a case that does not exist.
+    pub fn cover(&mut self, name: &str, text: &str) -> Result<(), Diagnostics> {
+        let document = Document::parse(name, text)?;
+        let covered: BTreeMap<String, Covered> = document.decode(document.value(), &Path::root())?;
+        let mut found = Diagnostics::new();
+        for (code, Covered { by, .. }) in covered {
+            let at = Path::root().key(&code);
+            let mut wrong = |at: &Path, message: String| {
+                found.push(document.diagnostic(Code::BadValue, at, &message, None));
+            };
+            if !is_code(&code) {
+                wrong(&at, format!("`{code}` is no code of a case"));
+            } else if self.case(&code).is_some() {
+                wrong(&at, format!("`{code}` is a case of its own"));
+            }
+            if self.case(&by).is_none() {
+                wrong(&at.key("by"), format!("no case has the code `{by}`"));
+            }
+        }
+        found.or(())?;
+        self.covered = document.decode(document.value(), &Path::root())?;
+        Ok(())
     }
 
     /// The case of this code.
@@ -135,8 +176,8 @@ impl Catalogue {
         let mut wrong = |key: &str, message: String, help: Option<String>| {
             found.push(document.diagnostic(Code::BadValue, &at.key(key), &message, help.as_deref()));
         };
-        let number = head.code.strip_prefix(family).and_then(|rest| rest.strip_prefix('-'));
-        if !number.is_some_and(|number| number.len() == 3 && number.bytes().all(|byte| byte.is_ascii_digit())) {
+        let ours = head.code.strip_prefix(family).is_some_and(|rest| rest.starts_with('-'));
+        if !ours || !is_code(&head.code) {
             wrong(
                 "code",
                 format!("`{}` is no code of family {family}", head.code),
@@ -181,6 +222,16 @@ impl Catalogue {
             .filter(|place| seen.insert(place.clone()))
             .collect()
     }
+}
+
+/// Whether a text is a family and three digits, such as `SIG-008`.
+fn is_code(text: &str) -> bool {
+    text.split_once('-').is_some_and(|(family, number)| {
+        !family.is_empty()
+            && family.bytes().all(|byte| byte.is_ascii_uppercase())
+            && number.len() == 3
+            && number.bytes().all(|byte| byte.is_ascii_digit())
+    })
 }
 
 fn map<T: serde::de::DeserializeOwned>(name: &str, text: &str) -> Result<BTreeMap<String, T>, Diagnostics> {

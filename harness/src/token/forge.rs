@@ -380,6 +380,9 @@ fn make_header(ops: &[Op], mint: &Mint<'_>, scope: &Scope) -> Result<Document, F
             Op::HeaderStyle(style) => header.add_style(*style),
             Op::HeaderOrder(names) => header.set_order(names),
             Op::HeaderFiller(len) => header.set("x-filler", json!("a".repeat(*len))),
+            Op::HeaderDepth(depth) => {
+                header.set_literal("x-depth", format!("{}{}", "[".repeat(*depth), "]".repeat(*depth)));
+            }
             Op::HeaderSyntax(syntax) => header.set_syntax(*syntax),
             Op::HeaderTrailing(text) => header.add_trailing(&scope.text(text)?),
             Op::HeaderBom => header.set_bom(),

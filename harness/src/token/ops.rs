@@ -459,6 +459,8 @@ ops! {
         r#"{"header_style":"escape_values"}"#, r#"{"header_style":"escape_slashes"}"#];
     /// Puts these header members first, in this order.
     HeaderOrder(Vec<String>), "header_order", Header, Benign, Any, [r#"{"header_order":["typ","alg"]}"#];
+    /// Adds an unknown header member of arrays nested this deep.
+    HeaderDepth(usize), "header_depth", Header, Open, Any, [r#"{"header_depth":500}"#];
     /// Adds an unknown header member of this many characters.
     HeaderFiller(usize), "header_filler", Header, Benign, Any, [r#"{"header_filler":200}"#];
     /// Writes the header in a way that only lenient parsers read.
@@ -725,7 +727,7 @@ impl Op {
             },
             Self::HeaderFiller(size) | Self::ClaimsFiller(size) => limit("filler", *size, 16 << 20),
             Self::ExtraClaims(count) => limit("extra claims", *count, 100_000),
-            Self::ClaimsDepth(depth) => limit("depth", *depth, 1_000_000),
+            Self::HeaderDepth(depth) | Self::ClaimsDepth(depth) => limit("depth", *depth, 1_000_000),
             Self::OversizedJwk(bits) => limit("key size", *bits, 1 << 20),
             Self::EmbedX5c(AttackerKey::Oct) => {
                 Err(ForgeError::Contradiction("a certificate cannot carry a symmetric key".into()))
