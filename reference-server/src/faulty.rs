@@ -19,6 +19,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream};
+use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
@@ -852,6 +853,13 @@ where
             let _ = socket.get_mut().write_all(&bytes).await;
         }
     }
+}
+
+/// refused-sockets-linger: a second handle on the socket, which is kept when the first is dropped.
+pub(crate) fn doubled(stream: TcpStream) -> std::io::Result<(TcpStream, TcpStream)> {
+    let first = stream.into_std()?;
+    let second = first.try_clone()?;
+    Ok((TcpStream::from_std(first)?, TcpStream::from_std(second)?))
 }
 
 /// refused-sockets-linger: waits until the client has ended the connection, or the server stops.

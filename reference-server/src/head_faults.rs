@@ -24,8 +24,6 @@ pub(crate) enum Bend {
     OneRead,
     /// Writes the head of the first answer anew, as far as it comes in one piece.
     Answer(fn(&[u8]) -> Vec<u8>),
-    /// Ends the connection only after the client has.
-    Lingers,
 }
 
 /// The faults of this room.
@@ -37,7 +35,6 @@ const BENDS: &[(Fault, Bend)] = &[
     (Fault::BodyTakenAsFrames, Bend::Rewrite(without_lengths)),
     (Fault::OneReadPerRequest, Bend::OneRead),
     (Fault::LengthOn101, Bend::Answer(with_length)),
-    (Fault::RefusedSocketsLinger, Bend::Lingers),
 ];
 
 /// What this fault does here, if anything.
@@ -150,16 +147,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Bent<S> {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_unsent(cx))?;
-        if matches!(this.bend, Bend::Lingers) {
-            let mut sink = [0; 4096];
-            loop {
-                let mut read = ReadBuf::new(&mut sink);
-                ready!(Pin::new(&mut this.stream).poll_read(cx, &mut read))?;
-                if read.filled().is_empty() {
-                    break;
-                }
-            }
-        }
         Pin::new(&mut this.stream).poll_shutdown(cx)
     }
 }

@@ -143,9 +143,15 @@ impl Server {
             tasks.spawn(async move {
                 // Without it a burst of answers waits for the client's delayed acknowledgement.
                 let _ = stream.set_nodelay(true);
-                match head_faults::bend(app.config.fault) {
-                    None => connection(app, router, stream, peer).await,
-                    Some(bend) => connection(app, router, Bent::new(stream, bend), peer).await,
+                if app.has(Fault::RefusedSocketsLinger) {
+                    if let Ok((stream, mut kept)) = faulty::doubled(stream) {
+                        connection(Arc::clone(&app), router, stream, peer).await;
+                        faulty::linger(&app, &mut kept).await;
+                    }
+                } else if let Some(bend) = head_faults::bend(app.config.fault) {
+                    connection(app, router, Bent::new(stream, bend), peer).await;
+                } else {
+                    connection(app, router, stream, peer).await;
                 }
                 drop(seat);
             });
