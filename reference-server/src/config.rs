@@ -100,7 +100,7 @@ impl Config {
             typ: promised("ws+jwt"),
             limits: Limits::new(dialect),
             users: strict.then(|| {
-                vec![User::new("alice", "correct horse battery staple", json!({"sub": "alice", "role": "admin"}))]
+                vec![User::new("alice", "correct-horse-battery-staple", json!({"sub": "alice", "role": "admin"}))]
             }),
             bcrypt_cost: 6,
             token_lifetime: match dialect {

@@ -224,8 +224,12 @@ impl Gate {
 
     /// The two ways to write the usual header.
     fn usual_headers(&self) -> [String; 2] {
-        let alg = &self.algorithm_name;
-        [format!(r#"{{"alg":"{alg}","typ":"JWT"}}"#), format!(r#"{{"typ":"JWT","alg":"{alg}"}}"#)]
+        let (alg, typ) = (&self.algorithm_name, self.usual_typ());
+        [format!(r#"{{"alg":"{alg}","typ":"{typ}"}}"#), format!(r#"{{"typ":"{typ}","alg":"{alg}"}}"#)]
+    }
+
+    fn usual_typ(&self) -> &str {
+        self.policy.typ.as_deref().unwrap_or("JWT")
     }
 
     /// Reads the header in another way than the right one.
@@ -292,7 +296,7 @@ impl Gate {
             return !header.contains_key("typ");
         }
         if self.has(Fault::ExactTyp) {
-            return header.get("typ").is_some_and(|typ| typ != "JWT");
+            return header.get("typ").is_some_and(|typ| typ != self.usual_typ());
         }
         false
     }

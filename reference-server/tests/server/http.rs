@@ -100,7 +100,7 @@ fn login_of(dialect: Dialect) -> (&'static str, &'static str, &'static str, &'st
         Dialect::Shipvox => ("/token", "user", "password", "application/x-www-form-urlencoded"),
         Dialect::Simutrador => ("/auth/token", "test", "test", "application/json"),
         Dialect::Omni2 => ("/auth/api/v1/auth/login", "admin", "admin", "application/json"),
-        Dialect::Strict => ("/login", "alice", "correct horse battery staple", "application/json"),
+        Dialect::Strict => ("/login", "alice", "correct-horse-battery-staple", "application/json"),
     }
 }
 
