@@ -54,7 +54,7 @@ pub struct Mutation {
 /// Every mutation, in the order of the layers.
 pub fn all() -> Vec<Mutation> {
     let tokens = Op::catalogue().into_iter().map(|info| {
-        let examples = info.samples.iter().map(|sample| of_token(sample)).collect();
+        let examples = info.samples.iter().map(|sample| of_token(sample, info.effect)).collect();
         Mutation { name: info.name, layer: Layer::Token(info.layer), doc: info.doc, effect: info.effect, examples }
     });
     let others = OTHERS.iter().map(|(name, layer, effect, doc, examples)| Mutation {
@@ -67,9 +67,14 @@ pub fn all() -> Vec<Mutation> {
     tokens.chain(others).collect()
 }
 
-/// The body of a case whose token has this operator alone. What is right for it depends on the target's key.
-fn of_token(sample: &str) -> String {
-    format!("{{ token: {{ forge: [{sample}] }}, expect: either }}")
+/// The body of a case whose token has this operator alone.
+fn of_token(sample: &str, effect: Effect) -> String {
+    let expect = match effect {
+        Effect::Breaking => "refused",
+        Effect::Benign => "admitted",
+        Effect::Open => "either",
+    };
+    format!("{{ token: {{ forge: [{sample}] }}, expect: {expect} }}")
 }
 
 type Row = (&'static str, Layer, Effect, &'static str, &'static [&'static str]);

@@ -530,7 +530,8 @@ fn a_list_is_narrowed_by_each_filter_and_by_all_of_them() {
     let of = |wanted: &dyn Fn(&Value) -> bool| all.iter().filter(|case| wanted(case)).cloned().collect::<Vec<_>>();
     let has = |case: &Value, key: &str, word: &str| case[key].as_array().unwrap().contains(&Value::from(word));
     assert!(all.len() > 300);
-    let filters: [(&[&str], &dyn Fn(&Value) -> bool); 8] = [
+    type Filter<'a> = (&'a [&'a str], &'a dyn Fn(&Value) -> bool);
+    let filters: [Filter<'_>; 8] = [
         (&["SIG"], &|case| case["family"] == "SIG"),
         (&["sig-008", "AUTH"], &|case| case["code"] == "SIG-008" || case["family"] == "AUTH"),
         (&["--tag", "smoke"], &|case| has(case, "tags", "smoke")),

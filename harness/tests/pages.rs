@@ -94,10 +94,18 @@ fn every_variant_and_every_step_is_told() {
     for word in ["[null]", "[undefined]", "> GET /ws?token=null HTTP/1.1", "> GET /ws?token=undefined HTTP/1.1"] {
         assert!(table.contains(word), "{word}:\n{table}");
     }
+    let valid = wire("AUTH-001");
+    for word in ["rightly signed", "header     {\"alg\":\"HS256\"", "claims     {", "signature  32 bytes"] {
+        assert!(valid.contains(word), "{word}:\n{valid}");
+    }
     let unsigned = wire("SIG-008");
     for word in ["{\"alg\":\"none\",\"typ\":\"JWT\"}", "signature  empty", "empty_signature", "odd "] {
         assert!(unsigned.contains(word), "{word}:\n{unsigned}");
     }
+    let bare = wire("CAR-021");
+    assert!(bare.contains("> GET /ws?token HTTP/1.1") && bare.matches("x=1 HTTP").count() == 1, "{bare}");
+    let without = bare.split("[nameless]").next().expect("a part");
+    assert!(!without.contains("rightly signed"), "a token that is not sent is not shown:\n{bare}");
     let session = wire("AUTH-009");
     for word in ["1.  open the connection `first`", "2.  open the connection `second`", "4.  say one more word"] {
         assert!(session.contains(word), "{word}:\n{session}");
@@ -174,7 +182,7 @@ fn the_page_of_the_cases_leaves_nothing_out() {
     }
     let tested = page.find("## Sentences and the cases").expect("the inverse view");
     let untested = page.find("## Sentences that no case tests").expect("its rest");
-    for (key, _) in &catalogue.sources {
+    for key in catalogue.sources.keys() {
         let at = page.find(&format!("\n| {key} | ")).expect("a row");
         let is_used = catalogue.cases.iter().any(|case| case.head.source.contains(key));
         assert!(if is_used { tested < at && at < untested } else { at > untested }, "{key}");

@@ -5,7 +5,7 @@ use crate::catalogue::{Catalogue, Covered, Weakness};
 use crate::need::Need;
 use crate::verdict::Level;
 
-use super::script::{Scene, Told, repeats};
+use super::script::{Line, Scene, Told, repeats};
 use super::text::Text;
 use super::word;
 
@@ -85,7 +85,7 @@ fn wire(text: &mut Text, catalogue: &Catalogue, case: &Case) -> Vec<Vec<Told>> {
     let mut all = Vec::new();
     for variant in &case.variants {
         all.push(match &variant.body {
-            Body::Steps(steps) => steps.iter().map(|step| scene.tell(step)).collect(),
+            Body::Steps(steps) => scene.session(steps),
             Body::Across(across) => vec![Scene::across(*across)],
             Body::Lint(lint) => vec![Scene::lint(*lint)],
         });
@@ -105,10 +105,11 @@ fn wire(text: &mut Text, catalogue: &Catalogue, case: &Case) -> Vec<Vec<Told>> {
         }
         let indent = if variant.label.is_empty() { 2 } else { 4 };
         if is_like_the_first {
-            for (one, other) in all[0].iter().zip(told) {
-                let pairs = one.sent.iter().zip(&other.sent);
-                pairs.filter(|(before, after)| before != after).for_each(|(_, after)| after.write(text, indent));
-            }
+            let before = all[0].iter().flat_map(|step| &step.sent);
+            let pairs = before.zip(told.iter().flat_map(|step| &step.sent));
+            let mut new: Vec<&Line> = pairs.filter(|(before, after)| before != after).map(|(_, after)| after).collect();
+            new.dedup();
+            new.into_iter().for_each(|line| line.write(text, indent));
         } else {
             session(text, indent, told);
         }

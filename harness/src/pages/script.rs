@@ -3,6 +3,10 @@
 
 use std::sync::OnceLock;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
 use crate::carrier::{self, Placed};
 use crate::case::{
     Across, Alive, Answer, Await, Awaited, Case, Close, Crowd, Encoding, FrameText, Hear, How, Http, Issued, Lint,
@@ -253,7 +257,19 @@ impl<'a> Scene<'a> {
         Told { what, sent: Vec::new(), right: vec![right.to_owned()] }
     }
 
-    pub(super) fn tell(&self, step: &Step) -> Told {
+    /// The steps of a session in order.
+    pub(super) fn session(&self, steps: &[Step]) -> Vec<Told> {
+        let mut told: Vec<Told> = steps.iter().map(|step| self.tell(step)).collect();
+        for (index, step) in steps.iter().enumerate() {
+            let said = steps[..index].iter().any(|earlier| matches!(earlier, Step::Say(_)));
+            if let (Step::Hear(hear), false) = (step, said) {
+                told[index].right = vec![graded(hear.level, "nothing was said, and nothing is answered".to_owned())];
+            }
+        }
+        told
+    }
+
+    fn tell(&self, step: &Step) -> Told {
         match step {
             Step::Open(open) => self.open(open),
             Step::Http(http) => self.http(http),
@@ -306,6 +322,10 @@ impl<'a> Scene<'a> {
         if open.request.early_is_body {
             sent.push(Line::labelled("length", "Content-Length announces what follows as the body"));
         }
+        for line in &mut sent {
+            // What stands for a token that rides in another spelling.
+            line.words = line.words.replace(&URL_SAFE_NO_PAD.encode("TOKEN"), "BASE64URL(TOKEN)");
+        }
         if let Some(size) = open.request.segment_bytes {
             sent.push(Line::labelled("segments", format!("of {size} byte(s) each")));
         }
@@ -321,14 +341,17 @@ impl<'a> Scene<'a> {
                 Encoding::Twice => sent.push(Line::labelled("encoding", "each period of TOKEN is written %252E")),
             }
         }
-        sent.extend(main.lines("TOKEN", self));
-        for (made, name) in also.iter().zip(names) {
-            sent.extend(made.lines(name, self));
+        for (made, name) in std::iter::once(&main).chain(&also).zip(std::iter::once("TOKEN").chain(names)) {
+            // A target of its own may leave the token out.
+            let is_named = made.shown(name) == Some(name.as_bytes());
+            if !is_named || sent.iter().any(|line| line.words.contains(name)) {
+                sent.extend(made.lines(name, self));
+            }
         }
         let mut right = vec![judge::expectation(open.expect).to_owned()];
         right.extend(open.answer.iter().flat_map(answer));
         if let Some(class) = open.class {
-            right.push(format!("a refusal is one of a client {}", class_words(class)));
+            right.push(format!("how it is told is judged as for every client {}", class_words(class)));
         }
         Told { what: format!("open the connection `{}`", open.name), sent, right }
     }
@@ -503,8 +526,6 @@ fn changes(recipe: &Recipe) -> Vec<Line> {
 /// The parts of a token, decoded.
 fn content(bytes: &[u8]) -> Vec<Line> {
     let decode = |text: &[u8]| {
-        use base64::Engine as _;
-        use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
         // Lenient: a broken segment is shown as far as it can be read, and the oracle says what is odd.
         let config = GeneralPurposeConfig::new()
             .with_decode_padding_mode(DecodePaddingMode::Indifferent)
