@@ -97,7 +97,16 @@ fn ask(question: Across, level: Level, profile: &Profile, class: Class, refusals
     });
     let redactor = Redactor::default();
     let budget = Duration::from_secs(1);
-    let run = Run { seen: seen.collect(), controls: &[], profile, redactor: &redactor, refusal_budget: budget };
+    let run = Run {
+        seen: seen.collect(),
+        controls: &[],
+        witness: None,
+        keys: &gatecrash::token::Keyring::new(),
+        host: "localhost",
+        profile,
+        redactor: &redactor,
+        refusal_budget: budget,
+    };
     judge::across(&head_of_a_case(level, Severity::Medium), question, &run)
 }
 

@@ -253,10 +253,11 @@ fn signature_of(connection: &Connection) -> Option<&[u8]> {
 
 /// Whether a `Location` (RFC 9110 §10.2.2) names another host.
 fn elsewhere(location: &str, host: &str) -> bool {
-    let Some((_, rest)) = location.split_once("//").filter(|(scheme, _)| scheme.is_empty() || scheme.ends_with(':'))
-    else {
+    let Some((scheme, rest)) = location.split_once("//") else { return false };
+    let named = scheme.strip_suffix(':').is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+    if !(scheme.is_empty() || named) {
         return false;
-    };
+    }
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let named = authority.rsplit('@').next().unwrap_or_default();
     let bare = match named.strip_prefix('[') {
