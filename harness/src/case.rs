@@ -104,6 +104,29 @@ pub enum Over {
     First,
     /// Each of them, as a trial of its own.
     All,
+    /// Each cookie.
+    Cookie,
+    /// Each list of subprotocols.
+    Subprotocol,
+    /// Each list of subprotocols that holds the base64url of the token.
+    EncodedSubprotocol,
+    /// The first message.
+    FirstMessage,
+}
+
+impl Over {
+    /// Whether a case runs over this carrier, the `index`th of its target.
+    pub fn includes(self, index: usize, carrier: &Carrier) -> bool {
+        match self {
+            Self::First => index == 0,
+            Self::All => true,
+            Self::Cookie => matches!(carrier, Carrier::Cookie(_)),
+            Self::Subprotocol => matches!(carrier, Carrier::Subprotocol(_)),
+            Self::EncodedSubprotocol => matches!(carrier, Carrier::Subprotocol(offer)
+                if offer.iter().any(|element| element.contains("{token_base64url}"))),
+            Self::FirstMessage => matches!(carrier, Carrier::FirstMessage(_)),
+        }
+    }
 }
 
 /// A token's place in the request, where it is not the declared one.
@@ -116,6 +139,8 @@ pub struct Carry {
     pub encoding: Encoding,
     /// Further tokens in further places.
     pub also: Vec<Also>,
+    /// The place is meant to be none that the target declares; for a target that declares it there is nothing to try.
+    pub undeclared: bool,
 }
 
 /// A further token in the same request.
@@ -156,9 +181,15 @@ pub struct Request {
     pub target: Option<String>,
     /// Added to the query of the target.
     pub query: Option<String>,
-    /// Replaces the header of this name, or adds it.
+    /// That many unrelated parameters in the query, half of them before the token's.
+    pub parameters: usize,
+    /// Replaces the header of this name, or adds it. In values `${subprotocol}` is the declared one, and `${origin}` the
+    /// first allowed origin; its parts are `${origin.scheme}`, `${origin.host}` and `${origin.port}` (with its colon), and
+    /// what is near them `${origin.other_scheme}`, `${origin.upper_host}`, `${origin.domain}` (the host without its first
+    /// label), `${origin.undotted_host}` (an `x` for the first period), `${origin.other_port}` and
+    /// `${origin.default_port}`; `${origin.last}` is the last allowed origin.
     pub set: BTreeMap<String, String>,
-    /// Adds header lines, also of a name that is there.
+    /// Adds header lines, also of a name that is there; in values as in `set`.
     pub add: Vec<(String, String)>,
     /// Removes header lines.
     pub drop: Vec<String>,
@@ -192,6 +223,8 @@ pub enum Expect {
     RefusedInTime,
     /// No 101.
     NotUpgraded,
+    /// 101. Nothing is sent after it and nothing awaited, and no token is told in a message: a later step does the rest.
+    Upgraded,
 }
 
 /// What an HTTP answer must look like.
@@ -219,6 +252,22 @@ pub struct Answer {
     pub json: BTreeMap<String, Value>,
     /// Text the body must not contain, compared without case.
     pub silent_about: Vec<String>,
+    /// `Sec-WebSocket-Extensions` is not there, or may be answered to the offer (RFC 6455 §9.1, RFC 7692 §7.1).
+    pub extensions: bool,
+    /// How `Sec-WebSocket-Protocol` answers the offer.
+    pub selects: Option<Selects>,
+}
+
+/// How a server answers an offer of subprotocols (RFC 6455 §4.2.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Selects {
+    /// By the declared one.
+    Declared,
+    /// By one that was offered; it should select one, and should not repeat the token where it has another choice.
+    Offered,
+    /// It does not repeat the token.
+    NoToken,
 }
 
 /// One step of a session.
@@ -245,8 +294,6 @@ pub enum Step {
     Abort(Abort),
     /// Opens many connections, several at a time, each in the name of another user.
     Crowd(Box<Crowd>),
-    /// Asks whether some refusals were told in the same way.
-    Alike(Alike),
     /// Lets time pass, because the requirement is about time; never to wait for something.
     Wait(Wait),
     /// Makes an HTTP request to a declared endpoint.
@@ -265,7 +312,7 @@ impl Step {
             | Self::Alive(Alive { on, .. })
             | Self::Close(Close { on, .. })
             | Self::Cut(Cut { on }) => on,
-            Self::Http(_) | Self::Wait(_) | Self::Abort(_) | Self::Crowd(_) | Self::Alike(_) => "http",
+            Self::Http(_) | Self::Wait(_) | Self::Abort(_) | Self::Crowd(_) => "http",
         }
     }
 }
@@ -294,6 +341,20 @@ pub struct Open {
     pub answer: Option<Answer>,
     /// Why it is refused, if it is.
     pub class: Option<Class>,
+    /// What the rest of the case rests on. Where it does not come about the case is not applicable.
+    pub given: Option<Given>,
+    /// The earlier opening whose refusal was told in the same way.
+    pub told_like: Option<String>,
+}
+
+/// What a server may do or leave, and a case needs it to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Given {
+    /// It admits the token.
+    Admitted,
+    /// It takes the offer of permessage-deflate (RFC 7692).
+    Compression,
 }
 
 impl Default for Open {
@@ -308,6 +369,8 @@ impl Default for Open {
             expect: Expect::Admitted,
             answer: None,
             class: None,
+            given: None,
+            told_like: None,
         }
     }
 }
@@ -333,6 +396,9 @@ pub struct Say {
     /// A message of this many bytes.
     #[serde(default)]
     pub bytes: Vec<usize>,
+    /// A message as long as `max_message_bytes` allows.
+    #[serde(default)]
+    pub longest: bool,
     /// Members that are added to a message in JSON.
     #[serde(default)]
     pub with: Map<String, Value>,
@@ -361,6 +427,10 @@ pub enum How {
     Fragments,
     /// With a masking key of zeros.
     ZeroMask,
+    /// The head of the frame, a second later the rest.
+    WithPause,
+    /// Not compressed, although compression was agreed on; elsewhere like `rapid`.
+    Uncompressed,
 }
 
 /// Waits for the echo of what was said.
@@ -382,6 +452,9 @@ pub struct Hear {
     /// What is broken when it is not heard, if not the case's own level.
     #[serde(default)]
     pub level: Option<Level>,
+    /// Nothing is asked of a connection that was refused.
+    #[serde(default)]
+    pub if_served: bool,
 }
 
 /// What a server writes into the messages it passes on.
@@ -409,12 +482,15 @@ pub struct Send {
     /// Frames in any shape.
     #[serde(default)]
     pub frames: Vec<FrameText>,
+    /// The declared `keepalive_text`, this many times.
+    #[serde(default)]
+    pub keepalives: usize,
 }
 
 impl Send {
     /// One text on the connection that is meant when none is named.
     pub fn text(text: impl Into<String>) -> Self {
-        Self { on: main_name(), texts: vec![text.into()], frames: Vec::new() }
+        Self { on: main_name(), texts: vec![text.into()], frames: Vec::new(), keepalives: 0 }
     }
 }
 
@@ -441,12 +517,32 @@ pub struct FrameText {
     pub hex: Option<String>,
     /// The payload is this many copies of it.
     pub times: usize,
+    /// The payload is as many copies of it, the last one cut, as make this length.
+    pub of_limit: Option<OfLimit>,
+    /// Whether the payload is compressed as a whole message and marked so (RFC 7692 §6.1); only where that was agreed.
+    pub deflate: bool,
     /// Whether it is masked.
     pub masked: bool,
     /// The length that is announced, in the place of the true one.
     pub announce: Option<u64>,
     /// Spell the length in this many bits: 16 or 64.
     pub length_bits: Option<u8>,
+}
+
+/// A length by the target's `max_message_bytes`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case", default)]
+pub struct OfLimit {
+    /// The limit is divided by this, rounded down.
+    pub parts: u64,
+    /// Bytes more.
+    pub plus: u64,
+}
+
+impl Default for OfLimit {
+    fn default() -> Self {
+        Self { parts: 1, plus: 0 }
+    }
 }
 
 impl Default for FrameText {
@@ -458,6 +554,8 @@ impl Default for FrameText {
             text: String::new(),
             hex: None,
             times: 1,
+            of_limit: None,
+            deflate: false,
             masked: true,
             announce: None,
             length_bits: None,
@@ -491,10 +589,14 @@ pub enum Awaited {
     Failed,
     /// A close frame and the end of the connection.
     Closed,
+    /// The same, and the close frame does not call ours a breach (1002 or 1007, RFC 6455 §7.4.1), unless to repeat it.
+    ClosedCleanly,
     /// A close frame with one of these codes, an application message, or silence; but no end without a close frame.
     NoAbruptEnd,
     /// If the server has sent a close frame, it is well-formed (RFC 6455 §5.5.1).
     WellFormedClose,
+    /// If the server has sent a close frame, its code may stand in one (RFC 6455 §7.4).
+    LegalCloseCode,
     /// No application message within the settle time.
     Nothing,
     /// What was sent along with the opening is answered, or the connection is closed; it is not passed over.
@@ -505,6 +607,17 @@ pub enum Awaited {
     HungUp,
     /// The TCP connection of a refusal by HTTP is ended, or answers another request.
     Released,
+    /// Within the settle time, nothing that only an admitted client hears: no reply, no welcome, no answer, and no
+    /// message of anybody else.
+    NotServed,
+    /// The connection has ended by now, or ends within the time in which a refusal is told.
+    Ended,
+    /// The server ends a connection that shows no token within the declared time (or ten seconds) and two seconds more.
+    AuthTimeout {
+        /// Whether pings are sent all the while.
+        #[serde(default)]
+        pings: bool,
+    },
 }
 
 /// Proves that the session still lives.
@@ -591,14 +704,6 @@ impl Crowd {
 
 fn one() -> usize {
     1
-}
-
-/// Asks whether some refusals were told in the same way: by the same status, or the same close code and reason.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "snake_case")]
-pub struct Alike {
-    /// The connections.
-    pub of: Vec<String>,
 }
 
 /// Lets time pass.

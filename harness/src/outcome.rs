@@ -4,8 +4,8 @@
 
 use std::fmt;
 
-use crate::observation::{End, Event, What, before_our_close, head};
-use crate::wire::frame;
+use crate::observation::{Assembler, End, Event, Proofs, What, before_our_close, head};
+use crate::wire::frame::{self, Frame};
 
 /// What one attempt came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,10 +38,15 @@ pub enum Outcome {
     Hang,
     /// 101, no close and no message, although the socket answers pings.
     Limbo,
+    /// 101 and an open connection, on a target that is told the token in a message; but nothing shows that it was
+    /// accepted, and nothing is served.
+    Unserved,
     /// 101, and then neither close, message nor pong within the deadline.
     Mute,
     /// The answer is not HTTP.
     NotHttp(String),
+    /// 101, and then something that is no WebSocket frame of a server, and no message before it. Nobody was refused.
+    NotWebSocket(String),
     /// There was no connection to try on.
     Unreachable(String),
 }
@@ -72,13 +77,14 @@ impl Outcome {
                 | Self::OddStatus(_)
                 | Self::Hang
                 | Self::Mute
+                | Self::Unserved
                 | Self::NotHttp(_)
         )
     }
 
     /// Neither served nor refused: the target or the network did not let us ask.
     pub fn is_undecided(&self) -> bool {
-        matches!(self, Self::Throttled(_) | Self::Unreachable(_))
+        matches!(self, Self::Throttled(_) | Self::Unreachable(_) | Self::NotWebSocket(_))
     }
 }
 
@@ -108,8 +114,10 @@ impl fmt::Display for Outcome {
             Self::OddStatus(status) => write!(f, "not upgraded (HTTP {status})"),
             Self::Hang => f.write_str("no answer within the deadline"),
             Self::Limbo => f.write_str("101, no close and no message, but pings are answered"),
+            Self::Unserved => f.write_str("101 and an open connection, but nothing is served"),
             Self::Mute => f.write_str("101, then silence: no message, no close, no pong"),
             Self::NotHttp(what) => write!(f, "an answer that cannot be read ({what})"),
+            Self::NotWebSocket(what) => write!(f, "101, then what is no session ({what})"),
             Self::Unreachable(why) => write!(f, "no connection ({why})"),
         }
     }
@@ -119,12 +127,15 @@ impl fmt::Display for Outcome {
 ///
 /// `speaks` tells whether this target is known to send or echo application messages to an admitted client. Where it
 /// is, a socket that only answers pings is in limbo; where it is not, a pong and no close is the best proof there is.
+///
+/// A target that is told the token in a message ([`What::Presented`]) upgrades everybody: there only its word, its
+/// welcome or its answer proves service. An error message proves none, and may stand before a close.
 pub fn of(events: &[Event], speaks: bool) -> Outcome {
     let Some(head) = head(events) else {
         return without_head(events);
     };
     match head.status {
-        101 => after_upgrade(events, speaks),
+        101 => after_upgrade(events, head.header("sec-websocket-extensions").is_some(), speaks),
         429 | 503 => Outcome::Throttled(format!("HTTP {}", head.status)),
         status @ 400..=499 => Outcome::RefusedHttp(status),
         status @ 500..=599 => Outcome::ServerError(format!("HTTP {status}")),
@@ -146,29 +157,206 @@ fn without_head(events: &[Event]) -> Outcome {
     Outcome::Unreachable("nothing was observed".to_owned())
 }
 
-fn after_upgrade(events: &[Event], speaks: bool) -> Outcome {
+fn after_upgrade(events: &[Event], extended: bool, speaks: bool) -> Outcome {
+    let presented = events.iter().find_map(|event| match &event.what {
+        What::Presented { proofs, .. } => Some(proofs),
+        _ => None,
+    });
+    if let Some(proofs) = presented {
+        return after_presenting(before_our_close(events), extended, proofs);
+    }
     let mut messages = 0_usize;
     let mut pongs = 0_usize;
+    let mut unreadable = None;
     for event in before_our_close(events) {
         match &event.what {
-            What::Frame(frame) if frame.opcode == frame::CLOSE => {
-                return match frame.close_code() {
-                    Some(code @ (1011 | 1014)) => Outcome::ServerError(format!("close {code}")),
-                    Some(1013) => Outcome::Throttled("close 1013".to_owned()),
-                    code => Outcome::RefusedClose { code, reason: frame.close_reason(), data_before: messages },
-                };
+            // Whatever comes behind such bytes was made of them as well.
+            What::Frame(frame) if messages == 0 && frame.is_reserved(extended) => {
+                unreadable.get_or_insert_with(|| reserved(frame));
+                break;
             }
+            What::Frame(frame) if frame.opcode == frame::CLOSE => return closed(frame, messages),
             What::Frame(frame) if frame.is_data() => messages += 1,
             What::Frame(frame) if frame.opcode == frame::PONG => pongs += 1,
-            What::Garbage(what) if messages == 0 => return Outcome::NotHttp(what.clone()),
-            What::End(_) if messages == 0 => return Outcome::Dropped { upgraded: true },
+            What::Garbage(what) if messages == 0 => {
+                unreadable.get_or_insert_with(|| what.clone());
+            }
+            What::End(_) if messages == 0 && unreadable.is_none() => return Outcome::Dropped { upgraded: true },
             _ => {}
         }
+    }
+    if let Some(what) = unreadable.filter(|_| messages == 0) {
+        return Outcome::NotWebSocket(what);
     }
     match (messages, pongs) {
         (1.., _) => Outcome::Admitted(Proof::Message),
         (0, 1..) if speaks => Outcome::Limbo,
         (0, 1..) => Outcome::Admitted(Proof::Pong),
         (0, 0) => Outcome::Mute,
+    }
+}
+
+/// A frame that no server may send, in words.
+fn reserved(frame: &Frame) -> String {
+    format!("a frame of opcode {}, reserved bits {}", frame.opcode, frame.rsv)
+}
+
+fn after_presenting(events: &[Event], extended: bool, proofs: &Proofs) -> Outcome {
+    let mut served = 0_usize;
+    let mut said = Vec::new();
+    let mut assembler = Assembler::default();
+    for (index, event) in events.iter().enumerate() {
+        while let Some(message) = assembler.next(&events[..=index]) {
+            served += usize::from(message.opcode == frame::TEXT && proofs.hold(&message.text(), &said));
+        }
+        match &event.what {
+            // The ping behind a probe has the word of the probe.
+            What::Sent { opcode: Some(frame::PING), payload } => {
+                said.push(String::from_utf8_lossy(payload).into_owned());
+            }
+            What::Frame(frame) if served == 0 && frame.is_reserved(extended) => {
+                return Outcome::NotWebSocket(reserved(frame));
+            }
+            What::Frame(frame) if frame.opcode == frame::CLOSE => return closed(frame, served),
+            What::Garbage(what) if served == 0 => return Outcome::NotWebSocket(what.clone()),
+            What::End(_) if served == 0 => return Outcome::Dropped { upgraded: true },
+            _ => {}
+        }
+    }
+    if served > 0 { Outcome::Admitted(Proof::Message) } else { Outcome::Unserved }
+}
+
+/// A close frame that came after so many messages of the application.
+fn closed(frame: &Frame, data_before: usize) -> Outcome {
+    match frame.close_code() {
+        Some(code @ (1011 | 1014)) => Outcome::ServerError(format!("close {code}")),
+        Some(1013) => Outcome::Throttled("close 1013".to_owned()),
+        code => Outcome::RefusedClose { code, reason: frame.close_reason(), data_before },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::profile::{Echo, Shape};
+    use crate::wire::answer::Head;
+    use crate::wire::frame::{PING, TEXT};
+
+    fn of_upgraded(extension: Option<&str>, whats: impl IntoIterator<Item = What>) -> Outcome {
+        let headers = extension.map(|value| ("Sec-WebSocket-Extensions".to_owned(), value.as_bytes().to_vec()));
+        let head =
+            Head { minor_version: 1, status: 101, reason: String::new(), headers: headers.into_iter().collect() };
+        let whats = std::iter::once(What::Head(head)).chain(whats);
+        let events: Vec<Event> = whats.map(|what| Event { at: Duration::ZERO, what }).collect();
+        of(&events, true)
+    }
+
+    fn frame(opcode: u8, rsv: u8) -> What {
+        What::Frame(Frame { fin: true, rsv, opcode, masked: false, payload: b"SSH".to_vec() })
+    }
+
+    fn garbage() -> What {
+        What::Garbage("a frame that announces 6 exabytes".to_owned())
+    }
+
+    #[test]
+    fn a_target_that_speaks_no_websocket_refuses_nobody_and_serves_nobody() {
+        for whats in [
+            vec![garbage(), What::End(End::TooMuch)],
+            vec![garbage()],
+            vec![frame(PING, 0), garbage(), What::Silence(Duration::ZERO)],
+            vec![frame(3, 5)],
+            vec![frame(3, 0), frame(TEXT, 0), What::End(End::Fin)],
+            vec![frame(11, 0), frame(frame::CLOSE, 0)],
+            vec![frame(TEXT, 4)],
+            vec![frame(TEXT, 2)],
+        ] {
+            let outcome = of_upgraded(None, whats.clone());
+            assert!(matches!(outcome, Outcome::NotWebSocket(_)), "{whats:?}: {outcome}");
+            assert!(outcome.is_undecided() && !outcome.is_refused() && !outcome.is_served(), "{outcome}");
+        }
+    }
+
+    #[test]
+    fn what_came_before_the_garbage_counts() {
+        let admitted = of_upgraded(None, [frame(TEXT, 0), garbage(), What::End(End::TooMuch)]);
+        assert_eq!(admitted, Outcome::Admitted(Proof::Message));
+        // Half a frame may become a whole one.
+        let late = of_upgraded(None, [garbage(), What::Silence(Duration::ZERO), frame(TEXT, 0)]);
+        assert_eq!(late, Outcome::Admitted(Proof::Message));
+        let closed = of_upgraded(None, [frame(frame::CLOSE, 0), garbage()]);
+        assert!(matches!(closed, Outcome::RefusedClose { .. }), "{closed}");
+    }
+
+    #[test]
+    fn compression_is_no_garbage_where_it_was_announced() {
+        let announced = Some("permessage-deflate");
+        assert_eq!(of_upgraded(announced, [frame(TEXT, 4)]), Outcome::Admitted(Proof::Message));
+        assert!(matches!(of_upgraded(announced, [frame(TEXT, 1)]), Outcome::NotWebSocket(_)));
+    }
+
+    #[test]
+    fn an_answer_that_is_no_http_is_a_refusal_still() {
+        let events = [Event { at: Duration::ZERO, what: garbage() }];
+        assert!(of(&events, true).is_refused());
+    }
+
+    fn proofs() -> Arc<Proofs> {
+        let echo =
+            Echo { send: "{message}".to_owned(), reply: Shape::Text("echo {message}".to_owned()), broadcast: false };
+        Arc::new(Proofs { messages: vec![Shape::Text("ok".to_owned())], echo: Some(echo) })
+    }
+
+    fn server(opcode: u8, payload: &[u8]) -> What {
+        What::Frame(Frame { fin: true, rsv: 0, opcode, masked: false, payload: payload.to_vec() })
+    }
+
+    fn text(text: &str) -> What {
+        server(TEXT, text.as_bytes())
+    }
+
+    fn probe(word: &str) -> What {
+        What::Sent { opcode: Some(PING), payload: word.as_bytes().to_vec() }
+    }
+
+    /// The outcome of an attempt on a target that was told the token in a message.
+    fn told(what: Vec<What>) -> Outcome {
+        let head = Head { minor_version: 1, status: 101, reason: String::new(), headers: Vec::new() };
+        let begin = [What::Head(head), What::Presented { token: true, proofs: proofs() }];
+        let all = begin.into_iter().chain(what);
+        let events: Vec<Event> = all.map(|what| Event { at: Duration::ZERO, what }).collect();
+        of(&events, true)
+    }
+
+    #[test]
+    fn only_the_word_of_a_target_that_is_told_the_token_proves_service() {
+        assert_eq!(told(vec![text("ok")]), Outcome::Admitted(Proof::Message));
+        assert_eq!(told(vec![probe("w1"), text("echo w1")]), Outcome::Admitted(Proof::Message));
+        for unserved in [
+            vec![],
+            vec![server(frame::PONG, b"w1")],
+            vec![text("INFO {}")],
+            vec![text("error"), server(frame::PONG, b"w1")],
+            // What another client said, or what comes before it was asked.
+            vec![probe("w1"), text("echo w2")],
+            vec![text("echo w1"), probe("w1")],
+        ] {
+            let outcome = told(unserved.clone());
+            assert_eq!(outcome, Outcome::Unserved, "{unserved:?}");
+            assert!(outcome.is_refused() && !outcome.is_served());
+        }
+    }
+
+    #[test]
+    fn an_error_before_the_close_is_no_service_and_a_word_is() {
+        let close = || server(frame::CLOSE, &[&1008_u16.to_be_bytes()[..], b"no"].concat());
+        let refused = |data_before| Outcome::RefusedClose { code: Some(1008), reason: "no".to_owned(), data_before };
+        assert_eq!(told(vec![text("-ERR 'Authorization Violation'"), close()]), refused(0));
+        assert_eq!(told(vec![text("ok"), close()]), refused(1));
+        assert_eq!(told(vec![text("error"), What::End(End::Fin)]), Outcome::Dropped { upgraded: true });
+        assert_eq!(told(vec![text("ok"), What::End(End::Fin)]), Outcome::Admitted(Proof::Message));
     }
 }

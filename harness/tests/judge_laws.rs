@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use gatecrash::case::{
-    Across, Alike, Alive, Answer, Await, Awaited, CaseText, Close, Cut, Expect, Hear, Http, Open, Say, Send, Step,
+    Across, Alive, Answer, Await, Awaited, CaseText, Close, Cut, Expect, Hear, Http, Open, Say, Send, Step,
 };
 use gatecrash::judge::{self, Learned, Run, Seen, Weight};
 use gatecrash::observation::{Connection, End, Event, Mark, Observation, Trouble, What};
@@ -224,6 +224,8 @@ fn steps() -> Vec<Step> {
         Awaited::Pong("hello".to_owned()),
         Awaited::Failed,
         Awaited::Closed,
+        Awaited::ClosedCleanly,
+        Awaited::LegalCloseCode,
         Awaited::NoAbruptEnd,
         Awaited::Nothing,
         Awaited::Heeded,
@@ -243,7 +245,6 @@ fn steps() -> Vec<Step> {
     steps.push(Step::Send(Send::text("hello")));
     steps.push(Step::Close(Close { on: main(), code: Some(1000), reason: String::new() }));
     steps.push(Step::Cut(Cut { on: main() }));
-    steps.push(Step::Alike(Alike { of: vec![main(), "other".to_owned()] }));
     let crowd =
         json!({ "of": [{ "as": "good" }, { "as": "bad", "expect": "refused" }], "times": 2, "in_budget": true });
     steps.push(Step::Crowd(serde_json::from_value(crowd).expect("a step")));
@@ -351,7 +352,12 @@ proptest! {
         // To survive asks for more than to refuse: a refusal by a crash keeps the client out and is no survival.
         let crash = matches!(
             outcome,
-            Outcome::ServerError(_) | Outcome::Dropped { .. } | Outcome::Hang | Outcome::Mute | Outcome::NotHttp(_)
+            Outcome::ServerError(_)
+                | Outcome::Dropped { .. }
+                | Outcome::Hang
+                | Outcome::Mute
+                | Outcome::NotHttp(_)
+                | Outcome::NotWebSocket(_)
         );
         if grade(Expect::Refused, &outcome) == Grade::Pass && !crash {
             prop_assert_eq!(grade(Expect::Survives, &outcome), Grade::Pass, "{}", outcome);

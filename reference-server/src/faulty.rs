@@ -6,19 +6,22 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::http::header::{AUTHORIZATION, CONNECTION, COOKIE, LOCATION};
+use axum::body::HttpBody as _;
+use axum::http::header::{AUTHORIZATION, CONNECTION, LOCATION, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::Response;
 use base64::Engine as _;
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
+use hyper::body::Incoming;
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -31,6 +34,7 @@ use crate::carrier::{self, Carried, Places};
 use crate::dialect::{Dialect, Route};
 use crate::fault::Fault;
 use crate::gate::{Bearer, Refusal, RequestHints, STACK_OVERFLOW};
+use crate::hub::Seat;
 use crate::refusal::{self, Closing, Denial, HttpRefusal, REASON_BYTES};
 
 /// What faults remember from one connection to the next.
@@ -84,13 +88,7 @@ pub(crate) fn anonymous() -> Bearer {
 }
 
 fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
-    headers
-        .get_all(COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .find_map(|(n, value)| (n == name).then_some(value))
+    carrier::cookies(headers).find_map(|(n, value)| (n == name).then_some(value))
 }
 
 fn session_cookie(headers: &HeaderMap) -> Option<Carried> {
@@ -121,6 +119,9 @@ pub(crate) fn bend_carried(fault: Option<Fault>, dialect: Dialect, places: Place
         (Some(Fault::CookieFallback), Carried::Absent | Carried::Empty) => {
             session_cookie(places.headers).unwrap_or(Carried::Absent)
         }
+        (Some(Fault::AnyJwtLookingCookie), Carried::Absent) => carrier::cookies(places.headers)
+            .find(|(_, value)| value.split('.').count() == 3)
+            .map_or(Carried::Absent, |(_, token)| carrier::token_or_empty(token.as_bytes())),
         (Some(Fault::TrimsToken), Carried::Token(token)) => carrier::token_or_empty(token.trim_ascii()),
         (Some(Fault::ShortTokenLimit), Carried::Token(token)) if token.len() > 2048 => {
             Carried::Unusable("longer than 2 KiB")
@@ -162,8 +163,78 @@ pub(crate) fn waves_through(fault: Option<Fault>, dialect: Dialect, carried: &Ca
                 || head.headers.get("x-debug").is_some_and(|value| value == "1")
                 || cookie(&head.headers, "debug") == Some("1"))
         }
+        Some(Fault::SubprotocolPrefixIsEnough) => carrier::elements(&head.headers, &SEC_WEBSOCKET_PROTOCOL)
+            .any(|element| element.starts_with("bearer.") || element.starts_with("base64url.bearer.")),
         _ => false,
     }
+}
+
+/// What a 101 selects of the offered subprotocols; `ours` is what it should.
+pub(crate) fn bend_subprotocol<'o>(
+    fault: Option<Fault>,
+    offered: &[&'o str],
+    ours: Option<&'o str>,
+) -> Option<&'o str> {
+    match fault {
+        Some(Fault::SubprotocolNotSelected) => None,
+        Some(Fault::AnswersOwnSubprotocol) if !offered.is_empty() => Some("gatecrash.v1"),
+        Some(Fault::FirstOfferedSubprotocol) => offered.first().copied(),
+        // The last one, where clients put their token.
+        Some(Fault::SubprotocolEchoesToken) => offered.last().copied(),
+        _ => ours,
+    }
+}
+
+/// A token that stood in the body of a handshake.
+#[derive(Clone)]
+struct BodyToken(String);
+
+/// reads-body: looks for a form in the body of a handshake.
+pub(crate) async fn read_body(fault: Option<Fault>, head: &mut Parts, body: &mut Incoming) {
+    if fault != Some(Fault::ReadsBody) || !head.headers.contains_key(UPGRADE) {
+        return;
+    }
+    let mut text = String::new();
+    // Bounded in time and size, as everything is.
+    let read = async {
+        while let Some(Ok(frame)) = std::future::poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await {
+            let Ok(data) = frame.into_data() else { break };
+            text.push_str(&String::from_utf8_lossy(&data));
+            if text.len() > 64 * 1024 {
+                break;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(1), read).await;
+    if let Some(token) = parameter(Some(&text), "access_token") {
+        head.extensions.insert(BodyToken(token.to_owned()));
+    }
+}
+
+/// broadcasts-before-auth: a seat for a client that has not shown a token yet.
+pub(crate) fn early_seat(app: &App) -> Option<Seat> {
+    app.has(Fault::BroadcastsBeforeAuth).then(|| app.hub.enter("stranger", usize::MAX)).flatten()
+}
+
+/// serves-before-auth: what the message loop says to a message that came before the token.
+pub(crate) fn answer_to_a_stranger(app: &App, text: &str) -> Option<String> {
+    if !app.has(Fault::ServesBeforeAuth) {
+        return None;
+    }
+    let talk = crate::talk::Talk::new(app.config.dialect, None, &anonymous(), app.now());
+    match talk.text(text, app.now(), [1; 16]) {
+        crate::talk::Answer::Reply(text) | crate::talk::Answer::Broadcast(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// refused-first-message-stays-open: a seat for a client whose token was refused.
+pub(crate) fn seat_of_the_refused(app: &App) -> Option<Admitted> {
+    if !app.has(Fault::RefusedFirstMessageStaysOpen) {
+        return None;
+    }
+    let seat = app.hub.enter("refused", usize::MAX)?;
+    Some(Admitted { bearer: anonymous(), seat })
 }
 
 /// Tries the other places a token might be in, after the right one was refused.
@@ -178,6 +249,10 @@ pub(crate) fn rescue(
         || places.headers.get_all(AUTHORIZATION).iter().filter_map(|value| carrier::bearer(value.as_bytes()));
     let query = || parameter(places.query, "token").map(|token| carrier::decoded(token, None));
     let candidates: Vec<Carried> = match app.config.fault {
+        Some(Fault::ReadsBody) => {
+            let token = head.extensions.get::<BodyToken>();
+            token.map(|token| carrier::decoded(&token.0, None)).into_iter().collect()
+        }
         Some(Fault::CookieRescuesBadToken) => session_cookie(places.headers).into_iter().collect(),
         Some(Fault::QueryRescuesPath) if app.config.dialect.token_in_path() => query().into_iter().collect(),
         Some(Fault::EitherCarrierRescues) if app.config.dialect.token_in_header() => {
@@ -704,106 +779,6 @@ pub(crate) fn previous_caller(app: &App, bearer: Bearer) -> Bearer {
     held(&app.memory.caller).replace(bearer.clone()).unwrap_or(bearer)
 }
 
-// --- bytes ---------------------------------------------------------------------------------------------------------
-
-/// Does this fault mistreat the bytes between the socket and the WebSocket?
-pub(crate) fn bends_stream(fault: Option<Fault>) -> bool {
-    matches!(fault, Some(Fault::OneFramePerRead | Fault::ProcessesAfterClose))
-}
-
-/// Puts a pump between the socket and the WebSocket that mistreats what comes in.
-pub(crate) fn pumped<S>(fault: Option<Fault>, stream: S, early: Vec<u8>) -> DuplexStream
-where
-    S: AsyncRead + AsyncWrite + Send + 'static,
-{
-    let (ours, theirs) = tokio::io::duplex(64 * 1024);
-    tokio::spawn(async move {
-        let (mut from_client, mut to_client) = tokio::io::split(stream);
-        let (mut from_server, mut to_server) = tokio::io::split(ours);
-        let inbound = async {
-            if fault == Some(Fault::OneFramePerRead) {
-                first_frames(&mut from_client, &mut to_server, early).await
-            } else {
-                close_last(&mut from_client, &mut to_server, early).await
-            }
-        };
-        tokio::select! {
-            _ = tokio::io::copy(&mut from_server, &mut to_client) => {}
-            // The client is gone: what was answered still goes out.
-            _ = inbound => {
-                let _ = to_server.shutdown().await;
-                let _ = tokio::time::timeout(Duration::from_secs(2), tokio::io::copy(&mut from_server, &mut to_client)).await;
-            }
-        }
-        let _ = to_client.shutdown().await;
-    });
-    theirs
-}
-
-/// one-frame-per-read: whatever came with a frame is thrown away.
-async fn first_frames(
-    from: &mut (impl AsyncRead + Unpin),
-    to: &mut (impl AsyncWrite + Unpin),
-    mut buffer: Vec<u8>,
-) -> std::io::Result<()> {
-    loop {
-        if let Some(length) = frame_length(&buffer).filter(|length| *length <= buffer.len()) {
-            to.write_all(&buffer[..length]).await?;
-            buffer.clear();
-        }
-        if from.read_buf(&mut buffer).await? == 0 {
-            return Ok(());
-        }
-    }
-}
-
-/// processes-after-close: a Close is passed on only after the frame that follows it, if one does.
-async fn close_last(
-    from: &mut (impl AsyncRead + Unpin),
-    to: &mut (impl AsyncWrite + Unpin),
-    mut buffer: Vec<u8>,
-) -> std::io::Result<()> {
-    let mut close: Option<Vec<u8>> = None;
-    loop {
-        while let Some(length) = frame_length(&buffer).filter(|length| *length <= buffer.len()) {
-            let frame: Vec<u8> = buffer.drain(..length).collect();
-            if frame[0] & 0x0f == 8 && close.is_none() {
-                close = Some(frame);
-                continue;
-            }
-            to.write_all(&frame).await?;
-            if let Some(close) = close.take() {
-                // The answer goes out first.
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                to.write_all(&close).await?;
-            }
-        }
-        let read = if close.is_some() {
-            tokio::time::timeout(Duration::from_millis(100), from.read_buf(&mut buffer)).await
-        } else {
-            Ok(from.read_buf(&mut buffer).await)
-        };
-        match (read, close.take()) {
-            (Ok(Ok(n)), still_held) if n > 0 => close = still_held,
-            (_, Some(close)) => to.write_all(&close).await?,
-            (Ok(Err(error)), None) => return Err(error),
-            _ => return Ok(()),
-        }
-    }
-}
-
-/// The length of the frame at the start of `bytes`, once its header is there (RFC 6455 §5.2).
-fn frame_length(bytes: &[u8]) -> Option<usize> {
-    let second = *bytes.get(1)?;
-    let mask = if second & 0x80 == 0 { 0 } else { 4 };
-    let (extended, payload) = match second & 0x7f {
-        126 => (2, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),
-        127 => (8, usize::try_from(u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)).ok()?),
-        short => (0, usize::from(short)),
-    };
-    payload.checked_add(2 + extended + mask)
-}
-
 // --- refused, and yet ----------------------------------------------------------------------------------------------
 
 /// What a fault says on a socket that is about to be refused.
@@ -890,13 +865,5 @@ mod tests {
         for other in ["/", "/health", "/wsx", "/ws/x"] {
             assert!(!folds_to_endpoint(Dialect::Shipvox, other), "{other}");
         }
-    }
-
-    #[test]
-    fn frames_are_measured() {
-        assert_eq!(frame_length(&[0x81]), None);
-        assert_eq!(frame_length(&[0x81, 0x85]), Some(11));
-        assert_eq!(frame_length(&[0x81, 0xfe, 1]), None);
-        assert_eq!(frame_length(&[0x81, 0xfe, 1, 0]), Some(264));
     }
 }

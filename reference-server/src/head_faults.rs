@@ -1,7 +1,7 @@
 //! Faults of reading a request: what is done to the bytes of its head before hyper sees them.
 //!
 //! hyper is strict where these faults are lax, so a faulty server has to read in its stead. Only a connection under one
-//! of them goes through [`Bent`]; every other is hyper's alone. What a fault is good for is told in
+//! of them goes through [`BentHead`]; every other is hyper's alone. What a fault is good for is told in
 //! `scenarios/weaknesses.yaml`.
 
 use std::io;
@@ -45,7 +45,7 @@ pub(crate) fn bend(fault: Option<Fault>) -> Option<Bend> {
 
 /// A stream whose first head is bent.
 #[derive(Debug)]
-pub(crate) struct Bent<S> {
+pub(crate) struct BentHead<S> {
     stream: S,
     bend: Bend,
     /// Bytes that were read and are not yet passed on.
@@ -65,7 +65,7 @@ enum Phase {
     Last,
 }
 
-impl<S> Bent<S> {
+impl<S> BentHead<S> {
     pub(crate) fn new(stream: S, bend: Bend) -> Self {
         let reads = matches!(bend, Bend::Rewrite(_) | Bend::OneRead);
         let phase = if reads { Phase::Head } else { Phase::Through };
@@ -89,7 +89,7 @@ impl<S> Bent<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> Bent<S> {
+impl<S: AsyncWrite + Unpin> BentHead<S> {
     fn poll_unsent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.unsent.is_empty() {
             let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.unsent))?;
@@ -102,7 +102,7 @@ impl<S: AsyncWrite + Unpin> Bent<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Bent<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for BentHead<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         while this.phase == Phase::Head {
@@ -126,7 +126,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bent<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Bent<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for BentHead<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         ready!(this.poll_unsent(cx))?;
@@ -274,7 +274,7 @@ mod tests {
     #[tokio::test]
     async fn a_head_is_bent_however_it_arrives_and_what_follows_is_not() {
         let (mut client, server) = duplex(4096);
-        let mut bent = Bent::new(server, Bend::Rewrite(as_http_1_1));
+        let mut bent = BentHead::new(server, Bend::Rewrite(as_http_1_1));
         tokio::spawn(async move {
             for byte in b"GET / HTTP/1.0\r\n\r\nHTTP/1.0\r\n\r\n" {
                 client.write_all(&[*byte]).await.unwrap();
@@ -288,7 +288,7 @@ mod tests {
     #[tokio::test]
     async fn an_answer_is_bent_once_and_sent_whole() {
         let (client, server) = duplex(16);
-        let mut bent = Bent::new(server, Bend::Answer(|head| [head, b"!"].concat()));
+        let mut bent = BentHead::new(server, Bend::Answer(|head| [head, b"!"].concat()));
         let (mut read, _keep) = tokio::io::split(client);
         let sender = tokio::spawn(async move {
             for _ in 0..3 {
@@ -305,7 +305,7 @@ mod tests {
     #[tokio::test]
     async fn one_read_is_the_whole_request() {
         let (mut client, server) = duplex(4096);
-        let mut bent = Bent::new(server, Bend::OneRead);
+        let mut bent = BentHead::new(server, Bend::OneRead);
         client.write_all(b"GET / HT").await.unwrap();
         let mut read = String::new();
         bent.read_to_string(&mut read).await.unwrap();

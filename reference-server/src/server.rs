@@ -17,7 +17,7 @@ use axum::http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONNECTION, HeaderName, ORIGIN,
     RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, UPGRADE, WWW_AUTHENTICATE,
 };
-use axum::http::{HeaderValue, Request, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
 use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -33,15 +33,20 @@ use tokio::task::JoinSet;
 use crate::admission::{self, Verdict};
 use crate::app::App;
 use crate::config::{Config, RefusalStyle};
+use crate::deflate::{self, Agreed, Codec};
 use crate::dialect::{Dialect, Route};
 use crate::fault::Fault;
 use crate::faulty::{self, Reroute};
+use crate::first_message;
 use crate::gate::Refusal;
-use crate::head_faults::{self, Bent};
+use crate::head_faults::{self, BentHead};
 use crate::http::{self, Peer, detail};
 use crate::opening::{self, BadOpening, Opening};
+use crate::origin;
 use crate::refusal::Denial;
 use crate::session;
+use crate::stream::{self, Layering};
+use crate::wire_faults::Bent;
 
 /// Connections the kernel may hold for us.
 const BACKLOG: u32 = 1024;
@@ -149,7 +154,7 @@ impl Server {
                         faulty::linger(&app, &mut kept).await;
                     }
                 } else if let Some(bend) = head_faults::bend(app.config.fault) {
-                    connection(app, router, Bent::new(stream, bend), peer).await;
+                    connection(app, router, BentHead::new(stream, bend), peer).await;
                 } else {
                     connection(app, router, stream, peer).await;
                 }
@@ -198,6 +203,7 @@ async fn status_broadcasts(app: Arc<App>, every: Duration) {
 struct Upgrade {
     on: OnUpgrade,
     verdict: Verdict,
+    compression: Option<Agreed>,
 }
 
 /// One TCP connection, from the first byte to the last.
@@ -247,7 +253,7 @@ where
 }
 
 /// The WebSocket of a connection that was upgraded.
-async fn upgraded<S>(app: &App, Upgrade { on, verdict }: Upgrade, peer: SocketAddr)
+async fn upgraded<S>(app: &App, Upgrade { on, verdict, compression }: Upgrade, peer: SocketAddr)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -258,15 +264,22 @@ where
     }) else {
         return;
     };
-    let limits = &app.config.limits;
+    let fault = app.config.fault;
     match verdict.outcome {
-        Ok(admitted) if faulty::bends_stream(app.config.fault) => {
-            let stream = faulty::pumped(app.config.fault, stream, early);
-            session::serve(app, session::websocket(stream, Vec::new(), limits).await, admitted, peer).await;
+        Ok(admitted) if compression.is_some() || Bent::applies(fault) => {
+            let limits = session::message_limits(&app.config.limits, fault);
+            let codec = compression.map(|agreed| Codec::new(agreed, fault, limits.message));
+            let bent = Bent::new(fault, codec.is_some());
+            let layering = Layering { bent, codec, max_frame: limits.frame };
+            let stream = stream::layered(layering, stream, early);
+            session::serve(app, session::websocket(app, stream, Vec::new()).await, admitted, peer).await;
         }
-        Ok(admitted) => session::serve(app, session::websocket(stream, early, limits).await, admitted, peer).await,
+        Ok(admitted) => session::serve(app, session::websocket(app, stream, early).await, admitted, peer).await,
+        Err(_) if verdict.awaits_token => {
+            first_message::serve(app, session::websocket(app, stream, early).await, peer).await;
+        }
         Err(denial) => {
-            let socket = session::websocket(stream, early, limits).await;
+            let socket = session::websocket(app, stream, early).await;
             session::refuse(app, socket, &denial, &verdict.token).await;
         }
     }
@@ -282,7 +295,8 @@ async fn answer(
     made: impl FnOnce(Upgrade),
 ) -> Response {
     let on = hyper::upgrade::on(&mut request);
-    let (head, body) = request.into_parts();
+    let (mut head, mut body) = request.into_parts();
+    faulty::read_body(app.config.fault, &mut head, &mut body).await;
     if let Err(bad) = opening::check_any(&head, app.config.fault) {
         return bad_opening(&bad, peer);
     }
@@ -315,6 +329,13 @@ async fn answer(
             return response;
         }
     };
+    // Before the token: a page that may not connect learns nothing about the token of its visitor.
+    if !origin::is_allowed(&app.config, &head.headers) {
+        tracing::info!(%peer, "the origin is not allowed");
+        let mut response = detail(StatusCode::FORBIDDEN, "Origin not allowed");
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        return response;
+    }
     if faulty::is_dead(app) {
         return detail(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
     }
@@ -323,7 +344,9 @@ async fn answer(
         (_, Some(bearer)) => admission::wave_through(app, bearer, peer),
         _ => admission::judge(app, &head, segment, peer).await,
     };
-    if let Err(denial) = &verdict.outcome {
+    if let Err(denial) = &verdict.outcome
+        && !verdict.awaits_token
+    {
         if app.has(Fault::SlowRefusal) && matches!(denial, Denial::Token(Refusal::BadSignature(_))) {
             tokio::time::sleep(Duration::from_millis(1300)).await;
         }
@@ -331,13 +354,18 @@ async fn answer(
             return faulty::redirected(app, denial, &head.uri).unwrap_or_else(|| refused(app, denial, &verdict.token));
         }
     }
-    let response = switching(&opening, fault);
-    made(Upgrade { on, verdict });
+    // A refusal is one close frame, which is never compressed.
+    let compression = match &verdict.outcome {
+        Ok(_) if app.config.deflate => deflate::negotiate(&head.headers, fault),
+        _ => None,
+    };
+    let response = switching(&head.headers, &opening, compression.as_ref(), fault);
+    made(Upgrade { on, verdict, compression });
     response
 }
 
 /// 101, with nothing the client did not ask for (RFC 6455 §4.2.2).
-fn switching(opening: &Opening, fault: Option<Fault>) -> Response {
+fn switching(asked: &HeaderMap, opening: &Opening, compression: Option<&Agreed>, fault: Option<Fault>) -> Response {
     let mut response = http::empty(StatusCode::SWITCHING_PROTOCOLS);
     let mut put = |name: HeaderName, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
@@ -350,10 +378,13 @@ fn switching(opening: &Opening, fault: Option<Fault>) -> Response {
     if let Some(subprotocol) = &opening.subprotocol {
         put(SEC_WEBSOCKET_PROTOCOL, subprotocol);
     }
+    if let Some(agreed) = compression {
+        put(SEC_WEBSOCKET_EXTENSIONS, &agreed.to_header());
+    }
     if fault == Some(Fault::SendsUnaskedSubprotocol) {
         put(SEC_WEBSOCKET_PROTOCOL, "gatecrash.v1");
     }
-    if fault == Some(Fault::SendsUnaskedExtension) {
+    if fault == Some(Fault::SendsUnaskedExtension) && !deflate::is_offered(asked) {
         put(SEC_WEBSOCKET_EXTENSIONS, "permessage-deflate");
     }
     response

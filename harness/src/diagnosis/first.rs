@@ -168,6 +168,10 @@ fn spellings(secret: &SecretBytes, text: Option<&SecretBytes>) -> Vec<(Spelling,
 
 /// The usual places, without the one that was tried.
 fn carriers(target: &Target) -> Vec<Carrier> {
+    // A server that is told the token in a message upgrades everybody, whatever is tried beside it.
+    if target.profile.first_message().is_some() {
+        return Vec::new();
+    }
     let query = |name: &str| Carrier::Query(name.to_owned());
     let cookie = |name: &str| Carrier::Cookie(name.to_owned());
     let mut all = vec![query("token"), Carrier::Authorization("Bearer".to_owned()), Carrier::Path];
@@ -231,6 +235,8 @@ pub fn confirmed(attempt: &Attempt, target: &Target, first: &Outcome, forged: Op
                 let list = list.join("\", \"");
                 format!("the server reads the token from `Sec-WebSocket-Protocol`: use {url}, and write `carriers: [{{ subprotocol: [\"{list}\"] }}]`")
             }
+            // Neither is among the guesses.
+            Carrier::FirstMessage(_) | Carrier::Body(_) => format!("the server reads the token elsewhere: use {url}"),
         });
     }
     if let Some(algorithm) = attempt.algorithm {
@@ -320,7 +326,7 @@ pub fn answer(target: &Target, outcome: &Outcome, head: Option<&Head>, peeked: &
                 format!("it asks for an upgrade although one was asked for{wanted}: this is no WebSocket endpoint, or a proxy in front of it takes the `Upgrade` header away"),
             )
         }
-        Outcome::NotHttp(_) => {
+        Outcome::NotHttp(_) | Outcome::NotWebSocket(_) => {
             (Cause::NotHttp, "what listens there speaks neither HTTP nor WebSocket as a client could read it: check host and port".to_owned())
         }
         Outcome::Throttled(_) => {
@@ -357,6 +363,10 @@ pub fn nothing_found(target: &Target, outcome: &Outcome, tried: usize) -> Findin
         Outcome::ServerError(_) => {
             (Cause::ServerError, "the server fails on a valid token: its log tells why".to_owned())
         }
+        Outcome::Unserved => (
+            Cause::Profile,
+            "it upgrades and leaves the connection open, but neither its word that it has accepted the token nor its welcome or answer came: check `first_message` in the profile, or the secret".to_owned(),
+        ),
         _ => (Cause::Unknown, "another secret, or a claim the server needs".to_owned()),
     };
     if tried > 0 {
@@ -368,4 +378,68 @@ pub fn nothing_found(target: &Target, outcome: &Outcome, tried: usize) -> Findin
         );
     }
     Finding { cause, observed: outcome.to_string(), advice }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::Profile;
+
+    fn target(secret: &str) -> Target {
+        Target::new("ws://127.0.0.1:1/ws?token={token}", secret).expect("a target")
+    }
+
+    #[test]
+    fn every_attempt_differs_from_the_profile_and_from_the_others() {
+        for secret in ["00112233445566778899aabbccddeeff", "no base64 at all!", "base64:c2VjcmV0LXNlY3JldA=="] {
+            let target = target(secret);
+            let text = crate::secret::undecoded(secret).expect("a notation");
+            let all = attempts(&target, text.as_ref());
+            assert!((20..=MAX_ATTEMPTS).contains(&all.len()), "{} attempts", all.len());
+            for (place, attempt) in all.iter().enumerate() {
+                assert_ne!(*attempt, Attempt::default());
+                assert!(!all[..place].contains(attempt), "twice: {attempt:?}");
+                assert_ne!(attempt.carrier.as_ref(), target.profile.carriers.first());
+                let declared = attempt.target(&target);
+                let same_key = declared.keys.secret() == target.keys.secret();
+                assert_eq!(same_key, attempt.secret.is_none(), "{attempt:?}");
+                assert!(declared.secrets.len() > target.secrets.len() || same_key, "what is tried is kept secret too");
+            }
+        }
+    }
+
+    #[test]
+    fn a_secret_that_stands_in_the_profile_is_not_repeated() {
+        for notation in ["my-env:secret-text", "secret-text", "hex:736563726574", "base64:c2VjcmV0LXRleHQ="] {
+            let target = Target {
+                profile: Profile { secret: Some(notation.to_owned()), ..Profile::default() },
+                ..target("other")
+            };
+            let told = spelled(Spelling::Base64, &target);
+            assert!(told.ends_with("write `secret: base64:...`"), "{told}");
+        }
+        for (notation, place) in [("env:JWT_SECRET", "env:JWT_SECRET"), ("base64:file:/run/secret", "file:/run/secret")]
+        {
+            let target = Target {
+                profile: Profile { secret: Some(notation.to_owned()), ..Profile::default() },
+                ..target("other")
+            };
+            assert!(spelled(Spelling::Hex, &target).ends_with(&format!("`secret: hex:{place}`")));
+        }
+    }
+
+    #[test]
+    fn who_speaks_tls_is_told_from_who_does_not() {
+        let cause = |tls: bool, peeked: &[u8]| {
+            let mut target = target("other");
+            target.endpoint.tls = tls;
+            answer(&target, &Outcome::Dropped { upgraded: false }, None, peeked).map(|(cause, _)| cause)
+        };
+        assert_eq!(cause(false, &[0x15, 0x03, 0x03, 0, 2]), Some(Cause::Tls));
+        assert_eq!(cause(false, &[0x16, 0x03, 0x03, 0, 90]), Some(Cause::Tls));
+        assert_eq!(cause(true, b"HTTP/1.1 400 Bad"), Some(Cause::Tls));
+        for (tls, peeked) in [(false, &b"HTTP/1.1 400"[..]), (false, b""), (true, &[0x16, 0x03, 0x03]), (true, b"")] {
+            assert_eq!(cause(tls, peeked), None, "{tls} {peeked:?}");
+        }
+    }
 }

@@ -14,10 +14,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::case::{Alike, Alive, Await, Awaited, CaseText, Crowd, Expect, Hear, Lint, Open, Stamp, Step};
-use crate::observation::{Connection, Event, Mark, Message, Observation, Trouble, What};
+use crate::case::{Alive, Await, Awaited, CaseText, Crowd, Expect, Hear, Lint, Open, Stamp, Step};
+use crate::observation::{Connection, Event, Mark, Message, Observation, Proofs, Trouble, What};
 use crate::outcome::{self, Outcome};
-use crate::profile::{Echo, Profile};
+use crate::profile::{Echo, FirstMessage, Profile};
 use crate::report::Failure;
 use crate::target::Target;
 use crate::token::Algorithm;
@@ -109,14 +109,17 @@ pub fn session(
                 break;
             }
         }
-        match step {
-            Step::Crowd(crowd) => checks.extend(crowded(weight, crowd, mark, observation, profile, learned)),
-            Step::Alike(alike) => checks.push(told_alike(weight, alike, mark, steps, observation, learned)),
-            _ => {}
+        if let Step::Crowd(crowd) = step {
+            checks.extend(crowded(weight, crowd, mark, observation, profile, learned));
         }
         let Some(connection) = observation.connections.get(mark.connection) else { continue };
         match step {
-            Step::Open(open) => checks.extend(opened(weight, open, connection, mark, learned)),
+            Step::Open(open) => {
+                checks.extend(opened(weight, open, connection, mark, profile, learned));
+                if let Some(earlier) = &open.told_like {
+                    checks.push(told_like(weight, earlier, connection, observation, learned));
+                }
+            }
             Step::Hear(hear) => checks.extend(heard(weight, hear, mark, observation, profile, learned)),
             Step::Alive(alive) => checks.push(lives(weight, alive, mark, connection, learned)),
             Step::Await(Await { what: what @ (Awaited::Heeded | Awaited::Unheeded), level, .. }) => {
@@ -124,22 +127,38 @@ pub fn session(
                 let weight = weight.at(*level);
                 checks.push(if *what == Awaited::Heeded { early.heeded(weight) } else { early.unheeded(weight) });
             }
+            Step::Await(wait) if matches!(wait.what, Awaited::NotServed) => {
+                checks.push(not_served(weight.at(wait.level), mark, observation, profile, learned));
+            }
             Step::Await(wait) => checks.push(awaited(weight, wait, mark, connection, profile)),
             Step::Http(http) => checks.extend(answer::http(weight, http, observation, mark.connection, profile)),
             Step::Say(_) | Step::Send(_) | Step::Close(_) | Step::Cut(_) | Step::Abort(_) => {}
             // These look at more connections than one, or at none.
-            Step::Wait(_) | Step::Crowd(_) | Step::Alike(_) => {}
+            Step::Wait(_) | Step::Crowd(_) => {}
         }
     }
     checks
 }
 
 /// Grades one opening.
-fn opened(weight: Weight, open: &Open, connection: &Connection, mark: &Mark, learned: &Learned) -> Vec<Check> {
+fn opened(
+    weight: Weight,
+    open: &Open,
+    connection: &Connection,
+    mark: &Mark,
+    profile: &Profile,
+    learned: &Learned,
+) -> Vec<Check> {
     let outcome = outcome::of(mark.until(connection), learned.speaks);
-    let mut checks = vec![expected(weight, open.expect, &outcome)];
+    let mut checks = vec![match (open.expect, connection.head()) {
+        (Expect::Upgraded, Some(head)) if head.status == 101 => weight.holds(true, expectation(open.expect), "101"),
+        _ => expected(weight, open.expect, &outcome),
+    }];
     if let Some(wanted) = &open.answer {
         checks.extend(answer::head(weight, wanted, connection));
+        if let Some(selects) = wanted.selects {
+            checks.extend(answer::selects(weight, selects, connection, profile));
+        }
     }
     checks
 }
@@ -189,45 +208,6 @@ fn crowded(
         });
     }
     checks
-}
-
-/// Refusals that must not differ: status, or close code and reason.
-fn told_alike(
-    weight: Weight,
-    alike: &Alike,
-    mark: &Mark,
-    steps: &[Step],
-    observation: &Observation,
-    learned: &Learned,
-) -> Check {
-    let expected = format!("{} are told in the same way", alike.of.join(" and "));
-    let mut told = Vec::new();
-    for name in &alike.of {
-        let opened = observation.marks.iter().find(|other| {
-            other.step < mark.step && matches!(steps.get(other.step), Some(Step::Open(open)) if open.name == *name)
-        });
-        let Some((opened, connection)) =
-            opened.and_then(|mark| Some((mark, observation.connections.get(mark.connection)?)))
-        else {
-            return weight.check(Grade::Error, expected, format!("no connection is called `{name}`"));
-        };
-        let outcome = outcome::of(opened.until(connection), learned.speaks);
-        if outcome.is_undecided() {
-            return weight.check(Grade::Inconclusive, expected, outcome.to_string());
-        }
-        told.push((name, outcome));
-    }
-    let same = told.windows(2).all(|pair| without_marks(&pair[0].1) == without_marks(&pair[1].1));
-    let observed: Vec<String> = told.iter().map(|(name, outcome)| format!("{name}: {outcome}")).collect();
-    let observed = if same {
-        told.first().map_or_else(String::new, |(_, outcome)| outcome.to_string())
-    } else {
-        observed.join("; ")
-    };
-    if told.is_empty() {
-        return weight.check(Grade::Error, expected, "nothing to compare");
-    }
-    weight.holds(same, expected, observed)
 }
 
 /// A refusal without what may differ each time, such as a number by which it is found in a log.
@@ -302,6 +282,52 @@ impl Early<'_> {
     }
 }
 
+/// Two refusals were told in the same way.
+fn told_like(
+    weight: Weight,
+    earlier: &str,
+    connection: &Connection,
+    observation: &Observation,
+    learned: &Learned,
+) -> Check {
+    let told = |connection: &Connection| outcome::of(&connection.events, learned.speaks);
+    let expected = format!("told in the same way as `{earlier}`");
+    let Some(other) = observation.connections.iter().rfind(|other| other.name == earlier) else {
+        return weight.check(Grade::Error, expected, "no earlier opening is called so");
+    };
+    let (this, other) = (told(connection), told(other));
+    if let Some(undecided) = [&this, &other].into_iter().find(|outcome| outcome.is_undecided()) {
+        return weight.check(Grade::Inconclusive, expected, undecided.to_string());
+    }
+    let same = without_marks(&this) == without_marks(&other);
+    let observed = if same { this.to_string() } else { format!("{this}, and before: {other}") };
+    weight.holds(same, expected, observed)
+}
+
+/// A client that was not admitted heard nothing that only an admitted one hears.
+fn not_served(weight: Weight, mark: &Mark, observation: &Observation, profile: &Profile, learned: &Learned) -> Check {
+    let connection = &observation.connections[mark.connection];
+    let said: Vec<String> = observation.marks.iter().flat_map(|mark| mark.said.clone()).collect();
+    let replies = profile.first_message().and_then(|first| first.reply.clone());
+    let proofs =
+        Proofs { messages: replies.into_iter().chain(profile.welcome.clone()).collect(), echo: learned.echo.clone() };
+    let heard: Vec<String> = connection.messages().iter().map(Message::text).collect();
+    let shown = |text: &String| format!("\"{}\"", text.chars().take(60).collect::<String>().escape_debug());
+    let expected = "nothing that only an admitted client hears";
+    match heard.iter().find(|text| proofs.hold(text, &said)) {
+        Some(text) => weight.holds(false, expected, shown(text)),
+        None if !watched(connection, mark) => weight.check(Grade::Inconclusive, expected, "nothing was observed"),
+        // A greeting of the protocol or an error: nothing says that it is service.
+        None => weight.holds(true, expected, heard.first().map_or_else(|| since(connection, mark), shown)),
+    }
+}
+
+/// How long a server may take to end a connection that shows no token: as declared, or ten seconds, and two more.
+pub fn auth_timeout(first: Option<&FirstMessage>) -> Duration {
+    let declared = first.and_then(|first| first.timeout_ms).unwrap_or(10_000);
+    Duration::from_millis(declared.min(FirstMessage::LONGEST_TIMEOUT_MS)) + Duration::from_secs(2)
+}
+
 /// The check of a case that could not be played.
 pub fn not_run(head: &CaseText, why: Option<&Failure>) -> Vec<Check> {
     let why = match why {
@@ -330,22 +356,32 @@ pub fn expectation(expect: Expect) -> &'static str {
         Expect::NoServerError => "admitted or refused, or the end of the connection, without a server error",
         Expect::RefusedInTime => "refused before the deadline (HTTP 4xx, or 101 and a close frame)",
         Expect::NotUpgraded => "no upgrade (HTTP 4xx preferred)",
+        Expect::Upgraded => "101",
     }
 }
 
 /// Grades the outcome of one opening against what it must be.
 pub fn expected(weight: Weight, expect: Expect, outcome: &Outcome) -> Check {
     let words = expectation(expect);
-    if outcome.is_undecided() {
+    // A target that speaks no WebSocket behind its 101 did not refuse; whether it would have is not to be seen.
+    let unreadable = matches!(outcome, Outcome::NotWebSocket(_)) && expect != Expect::Refused;
+    if outcome.is_undecided() && !unreadable {
         return weight.check(Grade::Inconclusive, words, outcome.to_string());
     }
     let right = match expect {
         Expect::Admitted => matches!(outcome, Outcome::Admitted(_)),
         Expect::Refused => outcome.is_refused(),
+        // The 101 itself is the caller's to see.
+        Expect::Upgraded => false,
         Expect::Either => return weight.check(Grade::Info, words, outcome.to_string()),
         Expect::Survives => !matches!(
             outcome,
-            Outcome::ServerError(_) | Outcome::Dropped { .. } | Outcome::Hang | Outcome::Mute | Outcome::NotHttp(_)
+            Outcome::ServerError(_)
+                | Outcome::Dropped { .. }
+                | Outcome::Hang
+                | Outcome::Mute
+                | Outcome::NotHttp(_)
+                | Outcome::NotWebSocket(_)
         ),
         Expect::NoServerError => !matches!(
             outcome,
@@ -401,6 +437,12 @@ fn heard(
     learned: &Learned,
 ) -> Vec<Check> {
     let weight = weight.at(hear.level.or_else(|| unpromised(learned)));
+    if hear.if_served {
+        let connection = &observation.connections[mark.connection];
+        if connection.head().is_none_or(|head| head.status != 101) || connection.close().is_some() {
+            return Vec::new();
+        }
+    }
     let speaker = hear
         .from
         .as_ref()
@@ -416,7 +458,16 @@ fn heard(
         return vec![weight.check(Grade::Inconclusive, "no answer", "nothing was observed")];
     }
     let expected = format!("{} answer(s), in order, none lost, none doubled, none from elsewhere", said.len());
-    let mut given = answers(connection, 0, learned);
+    // Where any text is an answer, the welcome and the word that the token was accepted look like one.
+    let opened = observation.marks.iter().find(|other| other.connection == mark.connection).map_or(0, |open| open.to);
+    let reply = profile.first_message().and_then(|first| first.reply.as_ref());
+    let greets = |text: &str| reply.iter().copied().chain(&profile.welcome).any(|shape| shape.fits(text));
+    let mut given: Vec<String> = connection
+        .messages()
+        .iter()
+        .filter(|message| message.event >= opened || !greets(&message.text()))
+        .filter_map(|message| answer(message, learned))
+        .collect();
     // The probe that proved the session, and the messages of others where all hear all, are no part of this.
     let heard_probes =
         if echo.broadcast { observation.connections.as_slice() } else { std::slice::from_ref(connection) };
@@ -671,6 +722,14 @@ fn since(connection: &Connection, mark: &Mark) -> String {
     if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
 }
 
+/// The server's first close frame until the step ended, be it the answer to ours.
+fn close_of<'a>(connection: &'a Connection, mark: &Mark) -> Option<&'a frame::Frame> {
+    mark.until(connection).iter().find_map(|event| match &event.what {
+        What::Frame(frame) if frame.opcode == frame::CLOSE => Some(frame),
+        _ => None,
+    })
+}
+
 fn awaited(weight: Weight, wait: &Await, mark: &Mark, connection: &Connection, profile: &Profile) -> Check {
     let weight = weight.at(wait.level);
     let part = mark.part(connection);
@@ -705,15 +764,43 @@ fn awaited(weight: Weight, wait: &Await, mark: &Mark, connection: &Connection, p
             weight.holds(closed || over, "the connection is failed (a close frame, or its end)", observed)
         }
         Awaited::Closed => weight.holds(closed && over, "a close frame, then the end of the connection", observed),
+        Awaited::ClosedCleanly => {
+            let code = close_of(connection, mark).and_then(frame::Frame::close_code);
+            // To repeat our own code is no complaint.
+            let ours = mark.until(connection).iter().find_map(|event| match &event.what {
+                What::Sent { opcode: Some(frame::CLOSE), payload } => payload.first_chunk().copied(),
+                _ => None,
+            });
+            let right = closed && over && (!matches!(code, Some(1002 | 1007)) || code == ours.map(u16::from_be_bytes));
+            weight.holds(
+                right,
+                "a close frame that does not tell of a breach, then the end of the connection",
+                observed,
+            )
+        }
         Awaited::NoAbruptEnd => weight.holds(
             closed || !over,
             "an answer, a close frame or silence, but no end without a close frame",
             observed,
         ),
         Awaited::WellFormedClose => {
-            let flaw = connection.close().and_then(across::malformed_close);
+            let flaw = close_of(connection, mark).and_then(across::malformed_close);
             let observed = flaw.clone().unwrap_or_else(|| "no malformed one".to_owned());
             weight.holds(flaw.is_none(), across::WELL_FORMED_CLOSE, observed)
+        }
+        Awaited::LegalCloseCode => {
+            let close = close_of(connection, mark);
+            if close.is_none() && connection.end().is_none() {
+                return weight.check(
+                    Grade::Inconclusive,
+                    "an observation",
+                    "neither a close frame nor an end was seen",
+                );
+            }
+            let code = close.and_then(frame::Frame::close_code);
+            let right = !matches!(code, Some(0..1000 | 1005 | 1006 | 1015));
+            let observed = code.map_or_else(|| "no close code".to_owned(), |code| format!("close {code}"));
+            weight.holds(right, "no close code that must not be sent", observed)
         }
         Awaited::Nothing => weight.holds(!spoke, "no message", observed),
         Awaited::HungUp => {
@@ -735,6 +822,23 @@ fn awaited(weight: Weight, wait: &Await, mark: &Mark, connection: &Connection, p
         }
         // Graded by `Early`, which knows what was said.
         Awaited::Heeded | Awaited::Unheeded => weight.check(Grade::Error, "what was sent early", "nothing"),
+        Awaited::NotServed => weight.check(Grade::Error, "a look at the whole session", "none"),
+        Awaited::Ended => {
+            let until = mark.until(connection);
+            let ended = until.iter().any(|event| match &event.what {
+                What::End(_) => true,
+                What::Head(head) => head.status >= 200,
+                What::Frame(frame) => frame.opcode == frame::CLOSE,
+                _ => false,
+            });
+            let observed = if ended { "it is ended".to_owned() } else { observed };
+            weight.holds(ended, "the connection is ended (a close frame, or its end)", observed)
+        }
+        Awaited::AuthTimeout { .. } => {
+            let within = auth_timeout(profile.first_message());
+            let expected = format!("the end of the connection within {} ms", within.as_millis());
+            weight.holds(closed || over, expected, observed)
+        }
     }
 }
 

@@ -9,13 +9,13 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use crate::carrier::{self, Placed};
 use crate::case::{
-    Across, Alive, Answer, Await, Awaited, Case, Close, Crowd, Encoding, FrameText, Hear, How, Http, Issued, Lint,
-    Open, Say, Send, Sent, Stamp, Step,
+    Across, Alive, Answer, Await, Awaited, Case, Close, Crowd, Encoding, Expect, FrameText, Given, Hear, How, Http,
+    Issued, Lint, OfLimit, Open, Say, Selects, Send, Sent, Stamp, Step,
 };
 use crate::catalogue::Catalogue;
 use crate::judge;
 use crate::need::Need;
-use crate::profile::{Carrier, Class, HttpEndpoint, Issuer, Profile, Roles, TokenProfile};
+use crate::profile::{Carrier, Class, FirstMessage, HttpEndpoint, Issuer, Profile, Roles, Shape, TokenProfile};
 use crate::run;
 use crate::target::{Endpoint, OtherIssuer, Target, Templates};
 use crate::token::{
@@ -109,6 +109,15 @@ fn carrier_for(case: &Case) -> Carrier {
         Carrier::Cookie("session".to_owned())
     } else if needs(Need::SubprotocolCarrier) && alone {
         Carrier::Subprotocol(vec!["app".to_owned(), "bearer.{token}".to_owned()])
+    } else if needs(Need::EncodedSubprotocolCarrier) && alone {
+        let element = "base64url.bearer.authorization.k8s.io.{token_base64url}";
+        Carrier::Subprotocol(vec!["app".to_owned(), element.to_owned()])
+    } else if needs(Need::FirstMessageCarrier) && alone {
+        Carrier::FirstMessage(FirstMessage {
+            send: r#"{"type":"auth","token":"{token}"}"#.to_owned(),
+            reply: Some(Shape::like(r#"{"type":"auth_ok"}"#)),
+            timeout_ms: None,
+        })
     } else {
         Carrier::Query("token".to_owned())
     }
@@ -142,7 +151,7 @@ fn declare(profile: &mut Profile, need: Need) {
         }
         Need::Subprotocol => profile.subprotocol = Some("app".to_owned()),
         Need::AllowedOrigins | Need::RequireOrigin => {
-            profile.allowed_origins = vec!["https://app.example".to_owned()];
+            profile.allowed_origins = vec!["https://app.server.example".to_owned()];
         }
         Need::MaxMessageBytes => profile.max_message_bytes = Some(65_536),
         _ => {}
@@ -235,6 +244,8 @@ impl<'a> Scene<'a> {
             Carrier::Header(name) => format!("in the header {name}"),
             Carrier::Cookie(name) => format!("in the cookie `{name}`"),
             Carrier::Subprotocol(_) => "in the list of subprotocols".to_owned(),
+            Carrier::FirstMessage(_) => "in the first message".to_owned(),
+            Carrier::Body(name) => format!("in the body, as `{name}`"),
         };
         format!("shown for a server that takes its token {carrier}, for the user {USER}, at the time {NOW}")
     }
@@ -291,11 +302,6 @@ impl<'a> Scene<'a> {
                 silent(format!("{sent}, and cut the connection by a reset"))
             }
             Step::Crowd(crowd) => self.crowd(crowd),
-            Step::Alike(alike) => {
-                let right =
-                    format!("{} were refused in the same way: status, or close code and reason", alike.of.join(", "));
-                Told { what: "compare what was told".to_owned(), sent: Vec::new(), right: vec![right] }
-            }
         }
     }
 
@@ -313,7 +319,9 @@ impl<'a> Scene<'a> {
         let key = open.request.key.as_deref().unwrap_or("<16 random bytes in base64>");
         let carry = crate::case::Carry { encoding: Encoding::Needed, ..open.carry.clone() };
         let place = Placed { on: main_on, token: main.shown("TOKEN") };
-        let opening = carrier::place(&self.target.endpoint, key, place, &carry, &placed, &open.request);
+        let on: Vec<&Carrier> = std::iter::once(&place).chain(&placed).map(|placed| placed.on).collect();
+        let fitted = carrier::fit(&open.request, &self.target.profile, &on).unwrap_or_else(|_| open.request.clone());
+        let opening = carrier::place(&self.target.endpoint, key, place, &carry, &placed, &fitted);
         let mut sent = request(&opening.to_bytes());
         if let Some(earlier) = &open.over {
             let words = format!("the connection of `{earlier}`, if the server has left it open");
@@ -325,6 +333,11 @@ impl<'a> Scene<'a> {
         for line in &mut sent {
             // What stands for a token that rides in another spelling.
             line.words = line.words.replace(&URL_SAFE_NO_PAD.encode("TOKEN"), "BASE64URL(TOKEN)");
+        }
+        if let (Carrier::FirstMessage(first), Some(token)) = (main_on, place.token)
+            && open.expect != Expect::Upgraded
+        {
+            sent.push(Line::labelled("message", readable(&first.compose(token))));
         }
         if let Some(size) = open.request.segment_bytes {
             sent.push(Line::labelled("segments", format!("of {size} byte(s) each")));
@@ -350,9 +363,17 @@ impl<'a> Scene<'a> {
         }
         let mut right = vec![judge::expectation(open.expect).to_owned()];
         right.extend(open.answer.iter().flat_map(answer));
+        if let Some(given) = open.given {
+            let words = match given {
+                Given::Admitted => "the token is admitted",
+                Given::Compression => "the server takes the offer to compress",
+            };
+            right.push(format!("the rest only where {words}"));
+        }
         if let Some(class) = open.class {
             right.push(format!("how it is told is judged as for every client {}", class_words(class)));
         }
+        right.extend(open.told_like.as_ref().map(|earlier| format!("told in the same way as on `{earlier}`")));
         Told { what: format!("open the connection `{}`", open.name), sent, right }
     }
 
@@ -583,6 +604,8 @@ fn say(say: &Say) -> Told {
         How::ByteByByte => "each byte in a segment of its own",
         How::Fragments => "each in three fragments",
         How::ZeroMask => "with a masking key of zeros",
+        How::WithPause => "the head of the frame first, the rest a second later",
+        How::Uncompressed => "not compressed, although that was agreed on",
     };
     let mut sent = Vec::new();
     for text in &say.texts {
@@ -598,6 +621,9 @@ fn say(say: &Say) -> Told {
         let sizes: Vec<String> = say.bytes.iter().map(usize::to_string).collect();
         sent.push(Line::labelled("messages", format!("of {} bytes", sizes.join(", "))));
     }
+    if say.longest {
+        sent.push(Line::labelled("message", "as long as `max_message_bytes` allows"));
+    }
     if !say.with.is_empty() {
         let members = serde_json::Value::Object(say.with.clone()).to_string();
         sent.push(Line::labelled("with", format!("these members, where messages are JSON: {}", shorten(&members))));
@@ -608,9 +634,10 @@ fn say(say: &Say) -> Told {
 
 fn hear(hear: &Hear) -> Told {
     let speaker = hear.from.as_ref().map_or_else(String::new, |name| format!(" on `{name}`"));
+    let served = if hear.if_served { "where it is served, " } else { "" };
     let mut right = vec![graded(
         hear.level,
-        format!("every message said{speaker} is answered once, in order, and nothing else comes"),
+        format!("{served}every message said{speaker} is answered once, in order, and nothing else comes"),
     )];
     right.extend(
         hear.discreet.then(|| "no answer holds the speaker's token, or a claim of it but the identity".to_owned()),
@@ -632,6 +659,9 @@ fn send(send: &Send) -> Told {
         let words = if text.is_empty() { "(empty)".to_owned() } else { shorten(text) };
         sent.push(Line::labelled("text", words));
     }
+    if send.keepalives > 0 {
+        sent.push(Line::labelled("text", format!("the profile's `keepalive_text`, {} times", send.keepalives)));
+    }
     sent.extend(send.frames.iter().flat_map(frame_words));
     Told { what: format!("send on `{}`, as it is", send.on), sent, right: Vec::new() }
 }
@@ -646,10 +676,24 @@ fn frame_words(text: &FrameText) -> Vec<Line> {
         frame::PONG => "pong".to_owned(),
         other => format!("opcode {other}, which is reserved"),
     };
-    let Ok(written) = run::written(text, MASK) else {
-        return vec![Line::labelled("frame", format!("{kind}, which cannot be written"))];
+    // A length that hangs on the target, or that comes of compression, has no head to show.
+    let written = match (text.of_limit, text.deflate) {
+        (None, false) => match run::written(text, MASK, None) {
+            Ok(written) => Some(written),
+            Err(_) => return vec![Line::labelled("frame", format!("{kind}, which cannot be written"))],
+        },
+        _ => None,
     };
-    let mut words = vec![kind, format!("{} bytes", written.payload.len())];
+    let mut words = vec![kind];
+    words.extend(written.as_ref().map(|written| format!("{} bytes", written.payload.len())));
+    if let Some(OfLimit { parts, plus }) = text.of_limit {
+        let share = if parts > 1 { format!(" / {parts}") } else { String::new() };
+        let more = if plus > 0 { format!(" + {plus}") } else { String::new() };
+        words.push(format!("`max_message_bytes`{share}{more} bytes"));
+    }
+    if text.deflate {
+        words.push("compressed, RSV1 set".to_owned());
+    }
     if !text.fin {
         words.push("not the last fragment".to_owned());
     }
@@ -671,10 +715,11 @@ fn frame_words(text: &FrameText) -> Vec<Line> {
         let bytes = written.to_bytes();
         hex(&bytes[..bytes.len() - written.payload.len()])
     };
-    let mut lines = vec![Line::labelled("frame", words.join(", ")), Line::labelled("head", head(&written))];
-    if !written.payload.is_empty() {
+    let mut lines = vec![Line::labelled("frame", words.join(", "))];
+    lines.extend(written.as_ref().map(|written| Line::labelled("head", head(written))));
+    if written.as_ref().is_none_or(|written| !written.payload.is_empty()) {
         let words = match (&text.hex, text.times) {
-            (Some(_), 1) => format!("the bytes {}", shorten(&hex(&written.payload))),
+            (Some(digits), 1) => format!("the bytes {}", shorten(digits)),
             (_, 1) => shorten(&text.text),
             (Some(digits), times) => format!("{times} times the bytes {}", shorten(digits)),
             (None, times) => format!("{times} times {}", shorten(&text.text)),
@@ -693,6 +738,10 @@ fn wait(wait: &Await) -> Told {
             (format!("wait on `{on}`"), "the connection is failed: a close frame, or its end (RFC 6455 §7.1.7)")
         }
         Awaited::Closed => (format!("wait on `{on}`"), "a close frame and the end of the connection"),
+        Awaited::ClosedCleanly => (
+            format!("wait on `{on}`"),
+            "a close frame that does not call ours a breach (1002, 1007), and the end of the connection",
+        ),
         Awaited::NoAbruptEnd => (
             format!("wait on `{on}`"),
             "a close frame, a message or silence; but no end of the connection without a close frame",
@@ -700,6 +749,10 @@ fn wait(wait: &Await) -> Told {
         Awaited::WellFormedClose => {
             (format!("look at what came on `{on}`"), "a close frame, if there is one, is well-formed (RFC 6455 §5.5.1)")
         }
+        Awaited::LegalCloseCode => (
+            format!("look at what came on `{on}`"),
+            "the code of a close frame, if there is one, may be sent (RFC 6455 §7.4)",
+        ),
         Awaited::Nothing => (format!("listen on `{on}`"), "no message comes"),
         Awaited::Heeded => (
             format!("listen on `{on}`"),
@@ -716,6 +769,15 @@ fn wait(wait: &Await) -> Told {
         Awaited::Released => (
             format!("send another request on `{on}`, unless the answer said that the connection ends"),
             "an answer, or the end of the connection, if the refusal was told by HTTP",
+        ),
+        Awaited::NotServed => (
+            format!("listen on `{on}`"),
+            "nothing comes that only an admitted client hears: no welcome, no answer, no message of another client",
+        ),
+        Awaited::Ended => (format!("look at `{on}`"), "the connection is ended, by a close frame or without one"),
+        Awaited::AuthTimeout { pings } => (
+            format!("wait on `{on}`{}", if *pings { ", and send pings all the while" } else { "" }),
+            "the connection is ended within `first_message.timeout_ms` (or ten seconds) and two seconds more",
         ),
     };
     Told { what, sent: Vec::new(), right: vec![graded(wait.level, right.to_owned())] }
@@ -768,7 +830,18 @@ fn answer(answer: &Answer) -> Vec<String> {
         serde_json::Value::Null => format!("a body in JSON with a member {pointer}"),
         value => format!("a body in JSON whose member {pointer} is {value}"),
     }));
+    if answer.extensions {
+        words.push("no extension, or a legal answer to the offer (RFC 7692 §7.1)".to_owned());
+    }
     words.extend(answer.silent_about.iter().map(|text| format!("a body without the word `{text}`")));
+    words.extend(answer.selects.map(|selects| {
+        match selects {
+            Selects::Declared => "the declared subprotocol is selected",
+            Selects::Offered => "a subprotocol is selected that was offered and is not the token",
+            Selects::NoToken => "no subprotocol is selected that holds the token",
+        }
+        .to_owned()
+    }));
     words
 }
 

@@ -16,10 +16,13 @@ use tokio::time::{Instant, sleep};
 use super::connection::{Live, Step as Looked};
 use super::schedule::mix;
 use crate::carrier::{self, Placed};
-use crate::case::{Abort, Awaited, Close, Crowd, Expect, FrameText, How, Http, Label, Open, Say, Send, Sent, Step};
+use crate::case::{
+    Abort, Awaited, Close, Crowd, Expect, FrameText, Given, How, Http, Label, OfLimit, Open, Request, Say, Send, Sent,
+    Step,
+};
 use crate::hex;
 use crate::judge::{self, Learned, WORD_PREFIX};
-use crate::observation::{Assembler, Connection, Mark, Observation, Trouble, What};
+use crate::observation::{Assembler, Connection, Mark, Observation, Proofs, Trouble, What};
 use crate::outcome::{self, Outcome};
 use crate::profile::{Carrier, HttpEndpoint};
 use crate::target::{Target, Templates};
@@ -67,6 +70,10 @@ pub(super) async fn play(context: &Context<'_>, actor: &Actor, steps: &[Step]) -
     let mut session = Session::new(context, actor);
     for (index, step) in steps.iter().enumerate() {
         session.step(index, step).await;
+        // What follows rests on a thing that is not there.
+        if session.marks.last().is_some_and(|mark| matches!(mark.trouble, Some(Trouble::NotApplicable(_)))) {
+            break;
+        }
     }
     let finish = context.deadlines.finish;
     let mut connections = Vec::with_capacity(session.live.len());
@@ -107,11 +114,10 @@ impl<'a> Session<'a> {
             Step::Http(http) => self.http(http).await,
             Step::Abort(abort) => self.abort(*abort).await,
             Step::Crowd(crowd) => self.crowd(crowd).await,
-            Step::Alike(_) => Ok(()),
             _ if connection == usize::MAX && !matches!(step, Step::Wait(_)) => {
                 Err(Trouble::Fault(format!("no connection is called `{}`", step.on())))
             }
-            Step::Say(say) => match too_much(say) {
+            Step::Say(say) => match too_much(say, self.context.target.profile.max_message_bytes) {
                 Some(trouble) => Err(trouble),
                 None => {
                     said = self.compose(say);
@@ -158,8 +164,9 @@ impl<'a> Session<'a> {
         Ok((!token.is_absent()).then_some(token))
     }
 
-    /// The opening request of a token.
-    fn opening(&self, open: &Open, token: Option<&Token>, key: &str) -> Result<Opening, Trouble> {
+    /// The opening request of a token, and the message that tells it where it is told in one.
+    fn opening(&self, open: &Open, token: Option<&Token>, key: &str) -> Result<(Opening, Option<Vec<u8>>), Trouble> {
+        let target = self.context.target;
         let mut also = Vec::new();
         for extra in &open.carry.also {
             also.push((&extra.on, self.mint(&extra.token)?));
@@ -168,7 +175,19 @@ impl<'a> Session<'a> {
             also.iter().map(|(on, token)| Placed { on, token: token.as_ref().and_then(Token::bytes) }).collect();
         let on = open.carry.on.as_ref().unwrap_or(&self.actor.carrier);
         let main = Placed { on, token: token.and_then(Token::bytes) };
-        Ok(carrier::place(&self.context.target.endpoint, key, main, &open.carry, &also, &open.request))
+        let declared = &target.profile.carriers;
+        if open.carry.undeclared && declared.iter().any(|carrier| carrier.is_same_place(main.on)) {
+            return Err(Trouble::NotApplicable("the profile declares this carrier".to_owned()));
+        }
+        let request = self.request(open, std::iter::once(&main).chain(&also).map(|placed| placed.on))?;
+        let opening = carrier::place(&target.endpoint, key, main, &open.carry, &also, &request);
+        let first_message = match (main.on, main.token) {
+            (Carrier::FirstMessage(first), Some(token)) if open.expect != Expect::Upgraded => {
+                Some(first.compose(token))
+            }
+            _ => None,
+        };
+        Ok((opening, first_message))
     }
 
     async fn open(&mut self, open: &Open, said: &mut Vec<String>) -> Result<(), Trouble> {
@@ -186,7 +205,7 @@ impl<'a> Session<'a> {
             (_, false) => self.mint(&open.token)?,
         };
         let key = open.request.key.clone().unwrap_or_else(|| self.websocket_key());
-        let mut opening = self.opening(open, token.as_ref(), &key)?;
+        let (mut opening, first_message) = self.opening(open, token.as_ref(), &key)?;
         let early = self.early(&open.request.early, said);
         if open.request.early_is_body {
             let length: usize =
@@ -197,37 +216,53 @@ impl<'a> Session<'a> {
         let over = over.map_err(|name| Trouble::Fault(format!("no connection is called `{name}`")))?;
 
         let word = self.next_word();
-        let eager = matches!(open.expect, Expect::Admitted | Expect::Either | Expect::Survives | Expect::NoServerError);
+        let on = open.carry.on.as_ref().unwrap_or(&self.actor.carrier);
+        let deferred = target.profile.first_message().is_some() || matches!(on, Carrier::FirstMessage(_));
+        let look = match open.expect {
+            Expect::Upgraded => Look::Upgrade,
+            Expect::Admitted => Look::Eager,
+            // A message that comes before the token was accepted would be answered by a refusal of its own.
+            Expect::Either | Expect::Survives | Expect::NoServerError if !deferred => Look::Eager,
+            _ => Look::Patient,
+        };
+        let plan = Plan { opening: &opening, early: &early, first_message, deferred, word: &word };
         let (endpoint, dial) = (&self.context.target.endpoint, self.context.deadlines.dial);
         let live = match over {
             Some(earlier) => Live::over(&open.name, &mut self.live[earlier]),
             None => Live::dial(&open.name, endpoint, dial).await,
         };
-        let mut live = self.attempt(live, open, &opening, &early, &word, eager).await;
-        if eager && over.is_none() && open.expect != Expect::Admitted && outcome_is_drop(&live.log) {
+        let mut live = self.attempt(live, open, &plan, look).await;
+        if look == Look::Eager && over.is_none() && open.expect != Expect::Admitted && outcome_is_drop(&live.log) {
             // The probe may have met a socket that the server had closed, and its reset swallowed the close frame.
             live = Live::dial(&open.name, endpoint, dial).await;
-            live = self.attempt(live, open, &opening, &early, &word, false).await;
+            live = self.attempt(live, open, &plan, Look::Patient).await;
         }
         live.log.key = Some(key);
         live.log.token = token;
+        let missing = open.given.and_then(|given| missing(given, &live, self.context.learned));
         self.live.push(live);
-        Ok(())
+        missing.map_or(Ok(()), |why| Err(Trouble::NotApplicable(why.to_owned())))
+    }
+
+    /// What the case changes about the request, in the words of this target.
+    fn request<'c>(&self, open: &Open, carriers: impl Iterator<Item = &'c Carrier>) -> Result<Request, Trouble> {
+        let profile = &self.context.target.profile;
+        let carriers: Vec<&Carrier> = carriers.collect();
+        let request = carrier::fit(&open.request, profile, &carriers).map_err(Trouble::NotApplicable)?;
+        // A near miss of one allowed origin may be another one.
+        let allowed = |origin: &str| profile.allowed_origins.iter().any(|one| one == origin);
+        let names_origin = carrier::origins(&open.request).next().is_some();
+        if names_origin && open.expect == Expect::Refused && carrier::origins(&request).all(allowed) {
+            return Err(Trouble::NotApplicable("the origin is one of those that are allowed".to_owned()));
+        }
+        Ok(request)
     }
 
     /// Sends the opening on a connection and observes what comes of it.
-    async fn attempt(
-        &self,
-        mut live: Live,
-        open: &Open,
-        opening: &Opening,
-        early: &[String],
-        word: &str,
-        eager: bool,
-    ) -> Live {
-        let mut bytes = opening.to_bytes();
+    async fn attempt(&self, mut live: Live, open: &Open, plan: &Plan<'_>, look: Look) -> Live {
+        let mut bytes = plan.opening.to_bytes();
         live.log.sent.clone_from(&bytes);
-        for text in early {
+        for text in plan.early {
             let mask = live.mask();
             live.note_sent(Some(frame::TEXT), text.as_bytes());
             bytes.extend_from_slice(&Written::client(frame::TEXT, text.as_bytes(), mask).to_bytes());
@@ -237,7 +272,7 @@ impl<'a> Session<'a> {
             Some(size) => live.write_in_segments(&bytes, size, deadline).await,
             None => live.write(&bytes, deadline).await,
         }
-        observe_opening(&mut live, self.context, eager, word).await;
+        observe_opening(&mut live, self.context, plan, look).await;
         live
     }
 
@@ -261,7 +296,7 @@ impl<'a> Session<'a> {
         let open = Open { name: "aborted".to_owned(), ..Open::default() };
         let token = self.mint(&open.token)?;
         let key = self.websocket_key();
-        let bytes = self.opening(&open, token.as_ref(), &key)?.to_bytes();
+        let bytes = self.opening(&open, token.as_ref(), &key)?.0.to_bytes();
         let line = bytes.iter().position(|byte| *byte == b'\r').unwrap_or(bytes.len());
         let sent = match abort.after {
             Sent::Nothing => 0,
@@ -336,6 +371,10 @@ impl<'a> Session<'a> {
 
     fn compose(&mut self, say: &Say) -> Vec<String> {
         let mut said = Vec::new();
+        let limit = self.context.target.profile.max_message_bytes.and_then(|limit| usize::try_from(limit).ok());
+        // What the target does not take is no message to be answered; whether the limit itself is one, is `longest`'s question.
+        let below = say.bytes.iter().copied().filter(|length| limit.is_none_or(|limit| *length < limit));
+        let lengths: Vec<usize> = below.chain(limit.filter(|_| say.longest)).collect();
         for text in &say.texts {
             if say.verbatim {
                 said.push(text.clone());
@@ -346,7 +385,7 @@ impl<'a> Session<'a> {
         for _ in 0..say.count {
             said.push(self.next_word());
         }
-        for length in &say.bytes {
+        for length in &lengths {
             let word = self.next_word();
             let empty = self.context.learned.echo.as_ref().map_or(0, |echo| echo.compose("").len());
             let padding = length.saturating_sub(empty + word.len());
@@ -363,15 +402,26 @@ impl<'a> Session<'a> {
         for message in said {
             let text = with_members(echo.compose(message), &say.with);
             let mask = if say.how == How::ZeroMask { [0; 4] } else { live.mask() };
+            let mut message = Written::client(frame::TEXT, text.as_bytes(), mask);
+            if say.how != How::Uncompressed {
+                live.compress(&mut message);
+            }
             let bytes = match say.how {
-                How::Fragments => fragments(text.as_bytes(), mask),
-                _ => Written::client(frame::TEXT, text.as_bytes(), mask).to_bytes(),
+                How::Fragments => fragments(&message),
+                _ => message.to_bytes(),
             };
             live.note_sent(Some(frame::TEXT), text.as_bytes());
             match say.how {
                 How::OneSegment => together.extend_from_slice(&bytes),
                 How::ByteByByte => live.write_in_segments(&bytes, 1, deadline).await,
-                How::Rapid | How::Fragments | How::ZeroMask => live.write(&bytes, deadline).await,
+                How::Rapid | How::Fragments | How::ZeroMask | How::Uncompressed => live.write(&bytes, deadline).await,
+                How::WithPause => {
+                    let head = bytes.len() - message.payload.len();
+                    live.write(&bytes[..head], deadline).await;
+                    // Not to wait for something: the pause is what the case is about.
+                    sleep(PAUSE).await;
+                    live.write(&bytes[head..], deadline.max(Instant::now() + PAUSE)).await;
+                }
                 How::InTurn => {
                     let before = live.log.events.len();
                     live.write(&bytes, deadline).await;
@@ -390,14 +440,24 @@ impl<'a> Session<'a> {
 
     async fn send(&mut self, connection: usize, send: &Send) -> Result<(), Trouble> {
         let deadline = self.deadline();
+        let profile = &self.context.target.profile;
+        let limit = profile.max_message_bytes;
         let live = &mut self.live[connection];
-        for text in &send.texts {
+        let keepalive = profile.keepalive_text.as_ref();
+        if send.keepalives > 0 && keepalive.is_none() {
+            return Err(Trouble::NotApplicable("the profile declares no `keepalive_text`".to_owned()));
+        }
+        let keepalives = keepalive.into_iter().cycle().take(send.keepalives.min(MAX_SAID));
+        for text in send.texts.iter().chain(keepalives) {
             live.send(frame::TEXT, text.as_bytes(), deadline).await;
         }
         for frame in &send.frames {
             let mask = live.mask();
-            let written = written(frame, mask)?;
+            let mut written = written(frame, mask, limit)?;
             live.note_sent(Some(written.opcode), &written.payload);
+            if frame.deflate {
+                live.compress(&mut written);
+            }
             live.write(&written.to_bytes(), deadline).await;
         }
         Ok(())
@@ -462,7 +522,7 @@ impl<'a> Session<'a> {
                     live.send(frame::PING, payload.as_bytes(), answer_by).await;
                     read_until(live, answer_by, |log| has_close(log) || has_pong(log, from, payload.as_bytes())).await;
                 }
-                Awaited::Closed => {
+                Awaited::Closed | Awaited::ClosedCleanly => {
                     read_until(live, answer_by, |_| false).await;
                 }
                 Awaited::Failed => {
@@ -476,7 +536,18 @@ impl<'a> Session<'a> {
                         read_until(live, settle_by, has_close).await;
                     }
                 }
-                Awaited::WellFormedClose => {}
+                Awaited::WellFormedClose | Awaited::LegalCloseCode => {}
+                Awaited::Ended => {
+                    read_until(live, Instant::now() + deadlines.refusal, has_close).await;
+                }
+                Awaited::AuthTimeout { pings } => {
+                    let timeout = judge::auth_timeout(self.context.target.profile.first_message());
+                    outwait(live, timeout, *pings).await;
+                }
+                Awaited::NotServed => {
+                    let settle_by = Instant::now() + deadlines.settle;
+                    read_until(live, settle_by, has_close).await;
+                }
                 Awaited::Heeded => {
                     let said = judge::said_on(&self.marks, connection);
                     let mut answers = Answers::to(&said, 0, learned);
@@ -551,7 +622,8 @@ impl<'a> Session<'a> {
 }
 
 /// Reads the answer to an opening, and after a 101 looks for the proof that the session is served.
-async fn observe_opening(live: &mut Live, context: &Context<'_>, eager: bool, word: &str) {
+async fn observe_opening(live: &mut Live, context: &Context<'_>, plan: &Plan<'_>, look: Look) {
+    let word = plan.word;
     let deadlines = context.deadlines;
     let answer_by = Instant::now() + deadlines.answer;
     let begun = Instant::now();
@@ -575,8 +647,15 @@ async fn observe_opening(live: &mut Live, context: &Context<'_>, eager: bool, wo
         while live.next(body_by).await == Looked::Event {}
         return;
     }
+    if plan.deferred {
+        present(live, context, plan, look).await;
+        return;
+    }
+    if look == Look::Upgrade {
+        return;
+    }
     let welcomed = context.target.profile.welcome.is_some();
-    if eager {
+    if look == Look::Eager {
         let speaks = welcomed || context.learned.echo.is_some();
         if welcomed {
             // Whether the welcome comes is for its own case; service is proved by an answer as well.
@@ -607,6 +686,92 @@ async fn observe_opening(live: &mut Live, context: &Context<'_>, eager: bool, wo
         let until = if speaks { Instant::now() + deadlines.answer } else { Instant::now() + deadlines.refusal };
         prove(live, context, until, true).await;
     }
+}
+
+/// Why what a case rests on is not there, if it is not.
+fn missing(given: Given, live: &Live, learned: &Learned) -> Option<&'static str> {
+    match given {
+        Given::Admitted => {
+            let admitted = matches!(outcome::of(&live.log.events, learned.speaks), Outcome::Admitted(_));
+            (!admitted).then_some("the server does not admit such a token, which it need not")
+        }
+        Given::Compression => {
+            (!live.compresses()).then_some("the server does not take the offer to compress, which it need not")
+        }
+    }
+}
+
+/// What an attempt sends.
+struct Plan<'a> {
+    opening: &'a Opening,
+    /// The messages that go with it.
+    early: &'a [String],
+    /// The message that tells the token.
+    first_message: Option<Vec<u8>>,
+    /// Whether this target is told its tokens, or some of them, after the upgrade.
+    deferred: bool,
+    /// The word of the probe.
+    word: &'a str,
+}
+
+/// How an answer is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// Up to the 101.
+    Upgrade,
+    /// As one who expects to be served: the probe goes out at once.
+    Eager,
+    /// As one who may be refused: the probe waits until the server has been silent for the settle time.
+    Patient,
+}
+
+/// Tells the token, if there is one to tell, and looks for the proof that the client is served.
+async fn present(live: &mut Live, context: &Context<'_>, plan: &Plan<'_>, look: Look) {
+    let deadlines = context.deadlines;
+    let profile = &context.target.profile;
+    let replies = profile.first_message().and_then(|first| first.reply.clone());
+    let proofs = Proofs {
+        messages: replies.into_iter().chain(profile.welcome.clone()).collect(),
+        echo: context.learned.echo.clone(),
+    };
+    let awaits_word = plan.first_message.is_some() && !proofs.messages.is_empty();
+    live.note_presented(plan.first_message.is_some(), &Arc::new(proofs));
+    let answer_by = Instant::now() + deadlines.answer;
+    if let Some(text) = &plan.first_message {
+        live.send(frame::TEXT, text, answer_by).await;
+    }
+    if look == Look::Upgrade {
+        return;
+    }
+    // Whoever speaks before the token was accepted is refused for that; so the target's own word is waited for, where
+    // there is one, and silence where there is none.
+    let word_by = if look == Look::Eager && awaits_word { answer_by } else { Instant::now() + deadlines.settle };
+    if read_until(live, word_by, is_decided).await || live.is_over() {
+        return;
+    }
+    let asked = live.log.events.len();
+    send_probe(live, context, plan.word, answer_by).await;
+    let mut deadline = Instant::now() + deadlines.answer;
+    let begun = Instant::now();
+    while !is_decided(&live.log) {
+        if has_pong(&live.log, asked, plan.word.as_bytes()) {
+            // What was asked first was looked at first; its answer may still be on its way.
+            deadline = deadline.min(begun + deadlines.refusal);
+        }
+        match live.next(deadline).await {
+            Looked::Event => {}
+            Looked::Ended => return,
+            Looked::Silence => {
+                live.note_silence(begun.elapsed());
+                return;
+            }
+        }
+    }
+}
+
+/// Whether a target that is told the token in a message has served or refused the client.
+fn is_decided(log: &Connection) -> bool {
+    has_close(log) || outcome::of(&log.events, true).is_served()
 }
 
 /// After a 101 the connection ended without a word.
@@ -656,6 +821,25 @@ async fn send_probe(live: &mut Live, context: &Context<'_>, word: &str, deadline
         live.send(frame::TEXT, text.as_bytes(), deadline).await;
     }
     live.send(frame::PING, word.as_bytes(), deadline).await;
+}
+
+/// Waits for the server to end a connection that shows no token; a promise, so that no hurry shortens it.
+async fn outwait(live: &mut Live, timeout: Duration, pings: bool) {
+    let begun = Instant::now();
+    let deadline = begun + timeout;
+    let every = if pings { (timeout / 8).clamp(Duration::from_millis(50), Duration::from_secs(1)) } else { timeout };
+    let mut ping_at = begun + every;
+    while !has_close(&live.log) && !live.is_over() && Instant::now() < deadline {
+        if live.next(ping_at.min(deadline)).await == Looked::Silence {
+            if pings && Instant::now() < deadline {
+                live.send(frame::PING, b"still here", deadline).await;
+            }
+            ping_at = Instant::now() + every;
+        }
+    }
+    if !has_close(&live.log) && !live.is_over() {
+        live.note_silence(begun.elapsed());
+    }
 }
 
 /// Reads until `done` says so (true), or the deadline passes or nothing more can come (false).
@@ -713,39 +897,60 @@ fn has_pong(log: &Connection, from: usize, payload: &[u8]) -> bool {
 
 /// The most connections of a crowd.
 const MAX_CROWD: usize = 1_000;
+/// How long a frame's head stands alone.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// The most messages of one step, and the most bytes of one message or frame: a case of a stranger must not exhaust us.
 const MAX_SAID: usize = 10_000;
 const MAX_SAID_BYTES: usize = 64 << 20;
 
-fn too_much(say: &Say) -> Option<Trouble> {
+fn too_much(say: &Say, limit: Option<u64>) -> Option<Trouble> {
+    if say.longest && limit.is_none_or(|limit| limit > MAX_SAID_BYTES as u64) {
+        return Some(Trouble::NotApplicable(format!("`max_message_bytes` of at most {MAX_SAID_BYTES} is needed")));
+    }
     let total = say.bytes.iter().try_fold(0_usize, |total, bytes| total.checked_add(*bytes));
     let fits = say.count <= MAX_SAID && total.is_some_and(|total| total <= MAX_SAID_BYTES);
     (!fits).then(|| Trouble::Fault(format!("it says more than {MAX_SAID} messages or {MAX_SAID_BYTES} bytes")))
 }
 
-fn fragments(text: &[u8], mask: [u8; 4]) -> Vec<u8> {
-    let third = text.len().div_ceil(3).max(1);
+/// A message in three fragments.
+fn fragments(message: &Written) -> Vec<u8> {
+    let third = message.payload.len().div_ceil(3).max(1);
     let mut bytes = Vec::new();
     for index in 0..3 {
-        let part = text.get(index * third..).map_or(&[][..], |rest| &rest[..third.min(rest.len())]);
-        let opcode = if index == 0 { frame::TEXT } else { 0 };
-        let written = Written { fin: index == 2, ..Written::client(opcode, part, mask) };
+        let part = message.payload.get(index * third..).map_or(&[][..], |rest| &rest[..third.min(rest.len())]);
+        // The first tells what the message is, and whether it is compressed.
+        let (opcode, rsv) = if index == 0 { (message.opcode, message.rsv) } else { (0, 0) };
+        let written = Written { fin: index == 2, opcode, rsv, payload: part.to_vec(), ..message.clone() };
         bytes.extend_from_slice(&written.to_bytes());
     }
     bytes
 }
 
-/// The frame that a case describes, with this masking key.
-pub(crate) fn written(text: &FrameText, mask: [u8; 4]) -> Result<Written, Trouble> {
+/// The frame that a case describes, with this masking key, before it is compressed; `limit` is the longest message.
+pub(crate) fn written(text: &FrameText, mask: [u8; 4], limit: Option<u64>) -> Result<Written, Trouble> {
     let one = match &text.hex {
         Some(digits) => hex::read(digits)
             .ok_or_else(|| Trouble::Fault(format!("`{digits}` is not an even number of hex digits")))?,
         None => text.text.clone().into_bytes(),
     };
-    if one.len().checked_mul(text.times).is_none_or(|length| length > MAX_SAID_BYTES) {
+    let payload = match (text.of_limit, limit) {
+        (None, _) => {
+            one.len().checked_mul(text.times).filter(|length| *length <= MAX_SAID_BYTES).map(|_| one.repeat(text.times))
+        }
+        (Some(_), None) => {
+            return Err(Trouble::NotApplicable("the profile declares no `max_message_bytes`".to_owned()));
+        }
+        (Some(OfLimit { parts, plus }), Some(limit)) => {
+            let length = usize::try_from((limit / parts.max(1)).saturating_add(plus)).ok();
+            length
+                .filter(|length| *length <= MAX_SAID_BYTES)
+                .map(|length| one.iter().copied().cycle().take(length).collect())
+        }
+    };
+    let Some(payload) = payload else {
         return Err(Trouble::Fault(format!("a frame of more than {MAX_SAID_BYTES} bytes")));
-    }
+    };
     let length = match (text.announce, text.length_bits) {
         (Some(announced), _) => LengthForm::Announce(announced),
         (None, Some(16)) => LengthForm::Bits16,
@@ -758,7 +963,7 @@ pub(crate) fn written(text: &FrameText, mask: [u8; 4]) -> Result<Written, Troubl
         opcode: text.opcode,
         mask: text.masked.then_some(mask),
         length,
-        payload: one.repeat(text.times),
+        payload,
     })
 }
 
