@@ -3,10 +3,11 @@
 
 use std::io;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::Target;
-use crate::profile::{Profile, RefusesBy, Signal};
-use gatecrash_reference_server::{Config, Dialect, Environment, Fault, RefusalStyle, Server};
+use crate::profile::{FirstMessage, Profile, RefusesBy, Shape, Signal};
+use gatecrash_reference_server::{Carrier, Config, Dialect, Environment, Fault, RefusalStyle, Server};
 use tokio::sync::oneshot;
 
 /// A running reference server; it stops when this is dropped.
@@ -65,7 +66,31 @@ pub const SETTINGS: &[Setting] = &[
     Setting::plain(Dialect::Simutrador, RefusalStyle::Http, "simutrador::http"),
     Setting::plain(Dialect::Omni2, RefusalStyle::Http, "omni2::http"),
     Setting::plain(Dialect::Strict, RefusalStyle::Http, "strict::http"),
+    Setting { name: "first-message", dialect: Dialect::Shipvox, refusal: RefusalStyle::Close, change: first_message },
 ];
+
+/// The token is told in the first message, in a dialect where everybody hears everybody; pages only, and a subprotocol
+/// that every client offers.
+fn first_message(config: &mut Config, profile: &mut Profile) {
+    const TIMEOUT_MS: u64 = 1_500;
+    const ORIGIN: &str = "https://app.shipvox.example";
+    const SUBPROTOCOL: &str = "shipvox.v1";
+    config.carriers = vec![Carrier::FirstMessage];
+    config.auth_timeout = Duration::from_millis(TIMEOUT_MS);
+    config.allowed_origins = vec![ORIGIN.to_owned()];
+    config.require_origin = true;
+    config.subprotocol = Some(SUBPROTOCOL.to_owned());
+    profile.carriers = vec![crate::profile::Carrier::FirstMessage(FirstMessage {
+        send: r#"{"type":"auth","token":"{token}"}"#.to_owned(),
+        reply: Some(Shape::like(r#"{"type":"auth_ok"}"#)),
+        timeout_ms: Some(TIMEOUT_MS),
+    })];
+    profile.allowed_origins = config.allowed_origins.clone();
+    profile.require_origin = true;
+    profile.send_origin = true;
+    profile.subprotocol = Some(SUBPROTOCOL.to_owned());
+    profile.offer_subprotocol = true;
+}
 
 impl BundledServer {
     /// Starts it.
