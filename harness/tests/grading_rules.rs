@@ -949,7 +949,3 @@ fn no_case_about_tokens_accuses_a_correct_verifier() {
     assert!(looked > 150, "only {looked}");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
-
-fn code_bytes(code: u16) -> [u8; 2] {
-    code.to_be_bytes()
-}
