@@ -18,7 +18,8 @@
 //! | `http` | everything that is not the WebSocket endpoint |
 //!
 //! A [`Fault`] makes one of these decisions wrong; what takes more than a line lies in `faulty`, what is
-//! wrong about frames in `wire_faults`, on a layer (`stream`) that is there for nothing else but it and compression.
+//! wrong about frames in `wire_faults`, on a layer (`stream`) that is there for nothing else but it and compression,
+//! and what is wrong about the head of a request in `head_faults`, before hyper reads it.
 
 mod admission;
 mod app;
