@@ -122,7 +122,7 @@ pub(crate) fn check(head: &Parts, subprotocol: Option<&str>, fault: Option<Fault
         (Some(first), Some(second)) if fault == Some(Fault::JoinsTwoKeys) => {
             derive_accept_key(&[first.as_bytes(), b", ", second.as_bytes()].concat())
         }
-        _ if fault == Some(Fault::UpgradesWithoutKey) => derive_accept_key(b""),
+        (None, _) if fault == Some(Fault::UpgradesWithoutKey) => derive_accept_key(b""),
         _ => {
             return Err(BadOpening::bad_request("Sec-WebSocket-Key is not one nonce of 16 bytes"));
         }
