@@ -158,7 +158,7 @@ mod tests {
         let app = App::new(config, stopped).unwrap();
         let (server, client) = duplex(4096);
         tokio::spawn(async move {
-            let socket = session::websocket(server, Vec::new(), &app.config.limits).await;
+            let socket = session::websocket(&app, server, Vec::new()).await;
             serve(&app, socket, "127.0.0.1:1".parse().unwrap()).await;
         });
         (WebSocketStream::from_raw_socket(client, Role::Client, None).await, stop)
