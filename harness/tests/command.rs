@@ -573,7 +573,7 @@ fn a_list_of_nothing_says_which_word_is_to_blame() {
     --- stderr
     gatecrash: no case fits: nothing is called `smok`; did you mean `smoke`?
     "###);
-    assert_command!(Gatecrash::new(&["list", "LEAK", "--level", "info"]).run(), @r###"
+    assert_command!(Gatecrash::new(&["list", "RES", "--level", "info"]).run(), @r###"
     exit 4
     --- stdout
     --- stderr

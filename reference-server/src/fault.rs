@@ -157,6 +157,7 @@ faults! {
         EitherCarrierRescues = "either-carrier-rescues",
         OneSpaceAfterScheme = "one-space-after-scheme",
         FoldsParameterCase = "folds-parameter-case",
+        QueryFallback = "query-fallback",
         CrashesOnArrayParameter = "crashes-on-array-parameter",
         DecodesPathBeforeRouting = "decodes-path-before-routing",
         TwoAuthorizationHeaders = "two-authorization-headers",

@@ -119,6 +119,10 @@ pub(crate) fn bend_carried(fault: Option<Fault>, dialect: Dialect, places: Place
         (Some(Fault::CookieFallback), Carried::Absent | Carried::Empty) => {
             session_cookie(places.headers).unwrap_or(Carried::Absent)
         }
+        // A remnant from the time before the token moved out of the URL.
+        (Some(Fault::QueryFallback), Carried::Absent) => {
+            parameter(places.query, "token").map_or(Carried::Absent, |token| carrier::decoded(token, None))
+        }
         (Some(Fault::AnyJwtLookingCookie), Carried::Absent) => carrier::cookies(places.headers)
             .find(|(_, value)| value.split('.').count() == 3)
             .map_or(Carried::Absent, |(_, token)| carrier::token_or_empty(token.as_bytes())),
