@@ -50,6 +50,9 @@ pub struct CaseText {
     /// Over which carriers it runs.
     #[serde(default)]
     pub carriers: Over,
+    /// Over which declared words it runs, once for each.
+    #[serde(default)]
+    pub each: Option<Each>,
     /// Why the refusals of this case happen, for the cases about how a refusal is told.
     #[serde(default)]
     pub class: Option<Class>,
@@ -102,6 +105,27 @@ pub enum Over {
     All,
 }
 
+/// Words of a profile over which a case runs, once for each of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Each {
+    /// `${allowed_role}` is each role that is let in.
+    AllowedRoles,
+    /// `${denied_role}` is each role that is known to be refused.
+    DeniedRoles,
+    /// `${weak_secret}` is each declared word that must not be the secret.
+    WeakSecrets,
+}
+
+/// One of the words over which a case runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bound {
+    /// Which ones.
+    pub each: Each,
+    /// The word.
+    pub word: String,
+}
+
 /// A token's place in the request, where it is not the declared one.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case", default)]
@@ -150,7 +174,7 @@ pub struct Request {
     /// The whole target. `${endpoint}` is the path without the token, `${param}` the query parameter, `${token}` the
     /// token as it would stand in a URL, `${target}` what would be sent otherwise.
     pub target: Option<String>,
-    /// Added to the query of the target.
+    /// Added to the query of the target. Here, in `set` and in `add`, the `${...}` of tokens may stand.
     pub query: Option<String>,
     /// Replaces the header of this name, or adds it.
     pub set: BTreeMap<String, String>,
@@ -258,6 +282,8 @@ pub struct Open {
     pub token: Recipe,
     /// The token an earlier `http` step captured, in the place of `token`.
     pub captured: bool,
+    /// The very token of the opening before, in the place of `token`.
+    pub again: bool,
     /// Its place.
     pub carry: Carry,
     /// What is unusual about the request.
@@ -268,6 +294,8 @@ pub struct Open {
     pub answer: Option<Answer>,
     /// Why it is refused, if it is.
     pub class: Option<Class>,
+    /// What is broken when it comes otherwise, if not the case's own level.
+    pub level: Option<Level>,
 }
 
 impl Default for Open {
@@ -276,11 +304,13 @@ impl Default for Open {
             name: main_name(),
             token: Recipe::default(),
             captured: false,
+            again: false,
             carry: Carry::default(),
             request: Request::default(),
             expect: Expect::Admitted,
             answer: None,
             class: None,
+            level: None,
         }
     }
 }
@@ -349,6 +379,9 @@ pub struct Hear {
     /// What the server must have written into each message.
     #[serde(default)]
     pub stamps: Vec<Stamp>,
+    /// Nothing is asked where the opening was refused, and that was right.
+    #[serde(default)]
+    pub if_admitted: bool,
     /// What is broken when it is not heard, if not the case's own level.
     #[serde(default)]
     pub level: Option<Level>,
@@ -629,6 +662,8 @@ pub struct Variant {
     pub label: String,
     /// What it does.
     pub body: Body,
+    /// The word it runs for, in a case that runs over the words of a profile.
+    pub bound: Option<Bound>,
 }
 
 /// What a variant does.

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::bundled;
 use crate::case::{Body, Case, CaseText, Http, Open, Step, Variant};
 use crate::document::{Code, Diagnostics, Document, Path, closest};
-use crate::token::Recipe;
+use crate::token::{Recipe, check_text};
 
 /// Cases, the weaknesses they hunt and the sentences they rest on.
 #[derive(Debug, Clone, Default)]
@@ -119,7 +119,12 @@ impl Catalogue {
                     found.push(document.diagnostic(Code::BadValue, at, &error.to_string(), None));
                 }
             }
-            variants.push(Variant { label, body });
+            for text in texts(&body) {
+                if let Err(error) = check_text(text) {
+                    found.push(document.diagnostic(Code::BadValue, at, &error.to_string(), None));
+                }
+            }
+            variants.push(Variant { label, body, bound: None });
             first.get_or_insert(head);
         }
         let Some(head) = first else {
@@ -214,6 +219,21 @@ fn split(mut text: CaseText) -> Result<(CaseText, Body), String> {
         }
     };
     Ok((text, body))
+}
+
+/// The texts of the requests in which the `${...}` of tokens may stand.
+fn texts(body: &Body) -> Vec<&str> {
+    let Body::Steps(steps) = body else { return Vec::new() };
+    let opens = steps.iter().filter_map(|step| match step {
+        Step::Open(open) => Some(&open.request),
+        _ => None,
+    });
+    opens
+        .flat_map(|request| {
+            let values = request.set.values().chain(request.add.iter().map(|(_, value)| value));
+            request.query.iter().chain(values).map(String::as_str)
+        })
+        .collect()
 }
 
 fn recipes(body: &Body) -> Vec<&Recipe> {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::document::printable;
 use crate::profile::{Carrier, Issuer, Profile, TokenProfile};
 use crate::secret::{self, SecretBytes, SecretError};
-use crate::token::{Algorithm, Declared, KeyKind, Keyring, Mint, PrivateKey};
+use crate::token::{Algorithm, Declared, KeyKind, Keyring, Mint, OtherIssuer, PrivateKey, Words};
 
 /// A server to be judged.
 #[derive(Debug, Clone)]
@@ -22,19 +22,10 @@ pub struct Target {
     pub algorithm: Algorithm,
     /// The keys of the further issuers it trusts, in the order of the profile.
     pub other_issuers: Vec<OtherIssuer>,
+    /// The fixed token that opens the gate in development only.
+    pub test_token: Option<String>,
     /// Everything that must not be printed: the secret, retired ones, private keys.
     pub secrets: Vec<SecretBytes>,
-}
-
-/// A further issuer that a target trusts.
-#[derive(Debug, Clone)]
-pub struct OtherIssuer {
-    /// What the profile says of it.
-    pub declared: Issuer,
-    /// Its key.
-    pub keys: Keyring,
-    /// The algorithm of its tokens.
-    pub algorithm: Algorithm,
 }
 
 /// Where an endpoint is, taken from a URL with `{token}` in the place of the token.
@@ -110,6 +101,10 @@ impl Target {
             .iter()
             .map(|declared| other_issuer(declared, &mut secrets))
             .collect::<Result<_, _>>()?;
+        let test_token = match &profile.test_token {
+            Some(notation) => Some(String::from_utf8_lossy(read(notation, &mut secrets)?.expose()).into_owned()),
+            None => None,
+        };
         let mut profile = profile;
         if profile.carriers.is_empty() {
             profile.carriers =
@@ -123,7 +118,7 @@ impl Target {
         if profile.name.is_empty() {
             profile.name = format!("{}:{}", endpoint.host, endpoint.port);
         }
-        Ok(Self { profile, endpoint, keys, algorithm, other_issuers, secrets })
+        Ok(Self { profile, endpoint, keys, algorithm, other_issuers, test_token, secrets })
     }
 
     /// The media type that `typ` must name, where that is promised.
@@ -158,6 +153,30 @@ impl Target {
             audience: self.profile.audience.as_deref(),
             issuer: self.profile.issuer.as_deref(),
             declared: self.declared(),
+            words: self.words(),
+            allowed_roles: self.profile.roles.as_ref().map_or(&[], |roles| &roles.allowed),
+            refresh_marker: Some(&self.profile.refresh_marker),
+            other_issuers: &self.other_issuers,
+        }
+    }
+
+    /// The words that the profile declares about tokens.
+    fn words(&self) -> Words<'_> {
+        let profile = &self.profile;
+        let roles = profile.roles.as_ref();
+        let other = self.other_issuers.first();
+        Words {
+            identity_claim: profile.identity_claims.first().map(String::as_str),
+            role_claim: roles.map(|roles| roles.claim.as_str()),
+            allowed_role: roles.and_then(|roles| roles.allowed.first()).map(String::as_str),
+            denied_role: roles.and_then(|roles| roles.refused().next()),
+            default_role: roles.and_then(|roles| roles.default.as_deref()),
+            required_scope: profile.required_scope.as_deref(),
+            kid: profile.kid.as_deref(),
+            other_issuer: other.map(|other| other.issuer.as_str()),
+            other_kid: other.and_then(|other| other.kid.as_deref()),
+            weak_secret: profile.weak_secrets.first().map(String::as_str),
+            test_token: self.test_token.as_deref(),
         }
     }
 }
@@ -254,7 +273,7 @@ fn other_issuer(declared: &Issuer, secrets: &mut Vec<SecretBytes>) -> Result<Oth
         let issuer = printable(&declared.issuer);
         return Err(TargetError::Url(format!("the issuer `{issuer}` in `other_issuers` has no key to sign with")));
     }
-    Ok(OtherIssuer { declared: declared.clone(), keys, algorithm })
+    Ok(OtherIssuer { issuer: declared.issuer.clone(), keys, algorithm, kid: declared.kid.clone() })
 }
 
 impl Endpoint {

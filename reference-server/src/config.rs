@@ -100,7 +100,11 @@ impl Config {
             typ: promised("ws+jwt"),
             limits: Limits::new(dialect),
             users: strict.then(|| {
-                vec![User::new("alice", "correct-horse-battery-staple", json!({"sub": "alice", "role": "admin"}))]
+                vec![User::new(
+                    "alice",
+                    "correct-horse-battery-staple",
+                    json!({"sub": "alice", "groups_role": "owner"}),
+                )]
             }),
             bcrypt_cost: 6,
             token_lifetime: match dialect {
@@ -171,8 +175,13 @@ impl Config {
             identity_claims: dialect.identity_claims().iter().map(|&name| name.to_owned()).collect(),
             identity_fallback: (dialect == Dialect::Omni2).then(|| "unknown".to_owned()),
             roles: match dialect {
-                Dialect::Omni2 => Some(RolePolicy::new("role", &["admin", "developer", "dba"], "read_only")),
-                Dialect::Strict => Some(RolePolicy::new("role", &["admin", "developer", "dba"], "viewer")),
+                Dialect::Omni2 => {
+                    Some(RolePolicy::new("role", &["admin", "developer", "dba"], "read_only").and_denied(&["viewer"]))
+                }
+                // Names that no document of another system has, so that nothing may rest on those.
+                Dialect::Strict => {
+                    Some(RolePolicy::new("groups_role", &["owner", "editor"], "guest").and_denied(&["suspended"]))
+                }
                 _ => None,
             },
             max_token_bytes: self.max_token_bytes,

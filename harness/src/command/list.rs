@@ -10,7 +10,7 @@ use crate::judge;
 use crate::profile::{Carrier, Profile};
 use crate::report::Exit;
 use crate::target::Endpoint;
-use crate::token::{Algorithm, Declared, Keyring, Mint, default_header, forge};
+use crate::token::{Algorithm, Declared, Keyring, Mint, Words, default_header, forge};
 use crate::verdict::{Level, Severity};
 
 use super::{complain, say};
@@ -206,6 +206,17 @@ fn opening(open: &Open) -> Vec<String> {
         audience: None,
         issuer: None,
         declared: Declared { leeway: Some(0.0), ..Declared::default() },
+        words: Words {
+            identity_claim: Some("sub"),
+            role_claim: Some("role"),
+            allowed_role: Some("editor"),
+            denied_role: Some("guest"),
+            default_role: Some("guest"),
+            ..Words::default()
+        },
+        allowed_roles: &[],
+        refresh_marker: None,
+        other_issuers: &[],
     };
     let mut lines = Vec::new();
     let carrier = open.carry.on.clone().unwrap_or(Carrier::Query("token".to_owned()));

@@ -125,6 +125,7 @@ pub fn session(
 /// Grades one opening.
 fn opened(weight: Weight, open: &Open, connection: &Connection, mark: &Mark, learned: &Learned) -> Vec<Check> {
     let outcome = outcome::of(mark.until(connection), learned.speaks);
+    let weight = weight.at(open.level);
     let mut checks = vec![expected(weight, open.expect, &outcome)];
     if let Some(wanted) = &open.answer {
         checks.extend(answer::head(weight, wanted, connection));

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::session::{Actor, Context, Deadlines, control, play};
-use crate::case::{self, Body, Expect, Step};
+use crate::case::{self, Body, Expect, Step, Variant};
 use crate::catalogue::Catalogue;
 use crate::judge::{self, Learned, Run, Seen, Weight};
 use crate::observation::{Mark, Observation, Trouble};
@@ -283,7 +283,7 @@ fn outcomes(played: &[Played<'_>], speaks: bool) -> Vec<Vec<Vec<Outcome>>> {
 fn seen<'a>(played: &'a [Played<'a>], outcomes: &'a [Vec<Vec<Outcome>>]) -> Vec<Seen<'a>> {
     let mut all = Vec::new();
     for (played, outcomes) in played.iter().zip(outcomes).filter(|(played, _)| played.valid) {
-        let case = played.trial.case;
+        let case = &played.trial.case;
         for ((variant, observation), outcomes) in case.variants.iter().zip(&played.observations).zip(outcomes) {
             let Body::Steps(steps) = &variant.body else { continue };
             for (mark, outcome) in observation.marks.iter().zip(outcomes) {
@@ -333,7 +333,7 @@ impl Runner<'_> {
         self.actors += 1;
         let seed = mix(self.options.seed, self.actors);
         let user = self.target.profile.user.clone().unwrap_or_else(|| format!("gatecrash-{:06x}", seed & 0xFF_FFFF));
-        Actor { user, seed, carrier: carrier.clone() }
+        Actor { user, seed, carrier: carrier.clone(), bound: None }
     }
 
     async fn control(&mut self) -> Result<Outcome, String> {
@@ -517,14 +517,15 @@ impl Runner<'_> {
         let target = Arc::clone(&self.target);
         let learned = Arc::clone(&self.learned);
         let deadlines = self.deadlines;
-        let bodies: Vec<Body> = trial.case.variants.iter().map(|variant| variant.body.clone()).collect();
+        let variants: Vec<Variant> = trial.case.variants.clone();
         Box::pin(async move {
             let begun = Instant::now();
             let context = Context { target: &target, learned: &learned, deadlines };
-            let mut observations = Vec::with_capacity(bodies.len());
-            for (number, body) in bodies.iter().enumerate() {
+            let mut observations = Vec::with_capacity(variants.len());
+            for (number, Variant { body, bound, .. }) in variants.iter().enumerate() {
                 let mut actor = actor.clone();
                 actor.seed = mix(actor.seed, number as u64);
+                actor.bound.clone_from(bound);
                 let observation = match body {
                     Body::Steps(steps) => play(&context, &actor, steps).await,
                     Body::Across(_) | Body::Lint(_) => Observation::default(),

@@ -12,13 +12,13 @@ use tokio::time::{Instant, sleep};
 
 use super::connection::{Live, Step as Looked};
 use crate::carrier::{self, Placed};
-use crate::case::{Awaited, Close, Expect, FrameText, How, Http, Open, Say, Send, Step};
+use crate::case::{Awaited, Bound, Close, Each, Expect, FrameText, How, Http, Open, Request, Say, Send, Step};
 use crate::judge::{self, Learned, WORD_PREFIX};
 use crate::observation::{Assembler, Connection, Mark, Observation, Trouble, What};
 use crate::outcome::{self, Outcome};
 use crate::profile::{Carrier, HttpEndpoint};
 use crate::target::{Target, Templates};
-use crate::token::{ForgeError, Recipe, Token, forge};
+use crate::token::{ForgeError, Mint, Recipe, Token, fill, forge};
 use crate::wire::frame::{self, LengthForm, Written};
 use crate::wire::opening::Opening;
 
@@ -54,12 +54,22 @@ pub(super) struct Actor {
     pub(super) seed: u64,
     /// The carrier tokens ride in unless the case says otherwise.
     pub(super) carrier: Carrier,
+    /// The word of the profile that this variant runs for.
+    pub(super) bound: Option<Bound>,
 }
 
 /// Plays `steps` and tells what happened.
 pub(super) async fn play(context: &Context<'_>, actor: &Actor, steps: &[Step]) -> Observation {
-    let mut session =
-        Session { context, actor, now: unix_now(), live: Vec::new(), marks: Vec::new(), said: 0, captured: None };
+    let mut session = Session {
+        context,
+        actor,
+        now: unix_now(),
+        live: Vec::new(),
+        marks: Vec::new(),
+        said: 0,
+        captured: None,
+        sent: None,
+    };
     for (index, step) in steps.iter().enumerate() {
         session.step(index, step).await;
     }
@@ -85,6 +95,8 @@ struct Session<'a> {
     marks: Vec<Mark>,
     said: usize,
     captured: Option<Vec<u8>>,
+    /// The token of the last opening.
+    sent: Option<Token>,
 }
 
 impl Session<'_> {
@@ -134,16 +146,40 @@ impl Session<'_> {
     }
 
     fn mint(&self, recipe: &Recipe) -> Result<Option<Token>, Trouble> {
+        let token = self.minting(|mint| forge(recipe, mint))?;
+        Ok((!token.is_absent()).then_some(token))
+    }
+
+    /// Makes something of what the target's tokens are made of.
+    fn minting<T>(&self, make: impl FnOnce(&Mint<'_>) -> Result<T, ForgeError>) -> Result<T, Trouble> {
         let target = self.context.target;
         let templates = Templates::of(&target.profile);
-        let mint = target.mint(&templates, self.now, &self.actor.user, self.actor.seed);
-        let token = forge(recipe, &mint).map_err(|error| match error {
-            ForgeError::SameKey | ForgeError::Undeclared(_) | ForgeError::NeedsKey(_) | ForgeError::Impossible(_) => {
-                Trouble::NotApplicable(error.to_string())
+        // Where a `jti` is good for one opening, each opening has one of its own.
+        let turn = if target.profile.jti_single_use { self.live.len() as u64 } else { 0 };
+        let mut mint = target.mint(&templates, self.now, &self.actor.user, self.actor.seed.wrapping_add(turn));
+        if let Some(Bound { each, word }) = &self.actor.bound {
+            match each {
+                Each::AllowedRoles => mint.words.allowed_role = Some(word),
+                Each::DeniedRoles => mint.words.denied_role = Some(word),
+                Each::WeakSecrets => mint.words.weak_secret = Some(word),
             }
-            _ => Trouble::Fault(error.to_string()),
-        })?;
-        Ok((!token.is_absent()).then_some(token))
+        }
+        make(&mint).map_err(|error| {
+            let why = error.to_string();
+            if error.is_not_applicable() { Trouble::NotApplicable(why) } else { Trouble::Fault(why) }
+        })
+    }
+
+    /// The request with the words of the target put into its texts.
+    fn request(&self, written: &Request) -> Result<Request, Trouble> {
+        self.minting(|mint| {
+            let mut request = written.clone();
+            let values = request.set.values_mut().chain(request.add.iter_mut().map(|(_, value)| value));
+            for text in request.query.iter_mut().chain(values) {
+                *text = fill(text, mint)?;
+            }
+            Ok(request)
+        })
     }
 
     async fn open(&mut self, open: &Open) -> Result<(), Trouble> {
@@ -151,8 +187,14 @@ impl Session<'_> {
         let token = match (&self.captured, open.captured) {
             (Some(bytes), true) => Some(Token::new(bytes.clone())),
             (None, true) => return Err(Trouble::Fault("no earlier step captured a token".to_owned())),
+            (_, false) if open.again => match &self.sent {
+                Some(token) => Some(token.clone()),
+                None => return Err(Trouble::Fault("no earlier step sent a token".to_owned())),
+            },
             (_, false) => self.mint(&open.token)?,
         };
+        self.sent.clone_from(&token);
+        let request = self.request(&open.request)?;
         let mut also = Vec::new();
         for extra in &open.carry.also {
             also.push((&extra.on, self.mint(&extra.token)?));
@@ -164,7 +206,7 @@ impl Session<'_> {
             on: open.carry.on.as_ref().unwrap_or(&self.actor.carrier),
             token: token.as_ref().and_then(Token::bytes),
         };
-        let opening = carrier::place(&target.endpoint, &key, main, &open.carry, &also, &open.request);
+        let opening = carrier::place(&target.endpoint, &key, main, &open.carry, &also, &request);
 
         let word = self.next_word();
         let eager = matches!(open.expect, Expect::Admitted | Expect::Either | Expect::Survives);

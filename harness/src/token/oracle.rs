@@ -6,6 +6,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::interpolate::UNDECLARED_LEEWAY;
 use super::json::{Json, Number, Object};
 use super::rules::{Rules, TypRule};
 use super::verify::{Acceptable, Parsed, judge_jws, object};
@@ -79,9 +80,6 @@ impl Findings {
         self.reasons.iter().map(|reason| reason.answer).max().unwrap_or(Answer::Accept)
     }
 }
-
-/// The greatest leeway that is "usually no more than a few minutes" (RFC 7519 §4.1.4), when none is declared.
-const UNDECLARED_LEEWAY: f64 = 300.0;
 
 /// 10000-01-01: from here on calendar types fail, so either answer is right.
 const END_OF_CALENDAR: f64 = 253_402_300_800.0;

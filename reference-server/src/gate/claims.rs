@@ -124,7 +124,7 @@ impl Gate {
             None => Ok(&roles.default),
         };
         match role {
-            Ok(role) if roles.allowed.contains(role) && !self.dislikes_role(role, token) => Ok(role.clone()),
+            Ok(role) if roles.allowed.contains(role) && !self.dislikes_role(roles, role, token) => Ok(role.clone()),
             refused => self
                 .role_anyway(roles, claim.as_ref(), &token.claims)
                 .ok_or_else(|| Refusal::RoleNotAllowed(refused.map_or_else(rendered, String::clone))),

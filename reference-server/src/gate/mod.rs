@@ -109,13 +109,22 @@ pub struct RolePolicy {
     pub allowed: Vec<String>,
     /// The role of a token that names none.
     pub default: String,
+    /// Roles that exist and are not let in. A right gate has no use for them: what is not allowed is refused.
+    pub denied: Vec<String>,
 }
 
 impl RolePolicy {
     /// Lets these roles in.
     pub fn new(claim: &str, allowed: &[&str], default: &str) -> Self {
         let allowed = allowed.iter().map(|role| (*role).to_owned()).collect();
-        Self { claim: claim.to_owned(), allowed, default: default.to_owned() }
+        Self { claim: claim.to_owned(), allowed, default: default.to_owned(), denied: vec![default.to_owned()] }
+    }
+
+    /// Knows these roles too.
+    #[must_use]
+    pub fn and_denied(mut self, denied: &[&str]) -> Self {
+        self.denied.extend(denied.iter().map(|role| (*role).to_owned()));
+        self
     }
 }
 

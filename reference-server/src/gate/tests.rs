@@ -107,6 +107,7 @@ fn policy() -> Policy {
             claim: "role".to_owned(),
             allowed: ["admin", "developer", "dba"].map(str::to_owned).to_vec(),
             default: "read_only".to_owned(),
+            denied: vec!["viewer".to_owned(), "read_only".to_owned()],
         }),
         ..Policy::default()
     }

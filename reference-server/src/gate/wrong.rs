@@ -666,9 +666,9 @@ impl Gate {
     }
 
     /// Refuses a role that is let in.
-    pub(super) fn dislikes_role(&self, role: &str, token: &Believed) -> bool {
+    pub(super) fn dislikes_role(&self, roles: &RolePolicy, role: &str, token: &Believed) -> bool {
         if self.has(Fault::OnlyAdminAllowed) {
-            return role != "admin";
+            return roles.allowed.first().is_some_and(|first| role != first);
         }
         if self.has(Fault::ComparesRoleUnescaped) {
             return !lenient::contains(&token.payload, &format!("\"{role}\""));
@@ -690,12 +690,14 @@ impl Gate {
         };
 
         if self.has(Fault::DefaultRoleAdmin) && role.is_none() {
-            return Some("admin".to_owned());
+            return first();
         }
-        if self.has(Fault::ViewerAllowed) && name == Some("viewer") {
+        let is_default = name == Some(roles.default.as_str());
+        let is_denied = name.is_some_and(|name| roles.denied.iter().any(|denied| denied == name));
+        if self.has(Fault::ViewerAllowed) && is_denied && !is_default {
             return name.map(str::to_owned);
         }
-        if self.has(Fault::ReadOnlyAllowed) && name == Some("read_only") {
+        if self.has(Fault::ReadOnlyAllowed) && is_default {
             return name.map(str::to_owned);
         }
         if self.has(Fault::FalsyRoleSkipsCheck) && matches!(role, Some(Value::Null)) {
@@ -704,7 +706,7 @@ impl Gate {
         if self.has(Fault::FalsyRoleSkipsCheck) && name == Some("") {
             return first();
         }
-        if self.has(Fault::DenylistOfRoles) && !matches!(name, None | Some("viewer" | "read_only")) {
+        if self.has(Fault::DenylistOfRoles) && !is_denied {
             return name.map(str::to_owned);
         }
         if self.has(Fault::FoldsRoleCase) {
@@ -735,7 +737,7 @@ impl Gate {
         }
         if self.has(Fault::MergesRoleClaims) {
             if claims.get("is_admin") == Some(&json!(true)) {
-                return Some("admin".to_owned());
+                return first();
             }
             let named = |claim: &str| match claims.get(claim)? {
                 Value::Array(names) if names.contains(&json!("*")) => first(),
