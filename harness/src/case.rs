@@ -550,7 +550,7 @@ pub struct Wait {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case", default)]
 pub struct Http {
-    /// Which one, by its name in the profile's `http`.
+    /// Which one, by its name in the profile's `http`; `jwks` is what `jwks_url` names.
     pub endpoint: String,
     /// Another method.
     pub method: Option<String>,
@@ -566,8 +566,12 @@ pub struct Http {
     pub declared_refusal: bool,
     /// Keep the token of the answer for later steps.
     pub capture: bool,
+    /// Where in the answer that token is, as a JSON Pointer; unset, where the profile says.
+    pub capture_from: Option<String>,
     /// What is asked of the token in the answer.
     pub issued: Option<Issued>,
+    /// What is asked of the key set in the answer (RFC 7517 §5).
+    pub key_set: Option<KeySet>,
     /// The member of the answer, by JSON Pointer, that is a time of now in ISO 8601.
     pub current_time: Option<String>,
 }
@@ -586,6 +590,16 @@ pub enum Issued {
     Differs,
     /// A refresh token comes with it, and is another.
     Refresh,
+}
+
+/// What is asked of a published key set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeySet {
+    /// It holds no private member and no shared secret.
+    Public,
+    /// Its keys are strong and can be told apart.
+    Sound,
 }
 
 /// A question to everything the run saw.

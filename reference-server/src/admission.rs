@@ -68,6 +68,9 @@ async fn verify(app: &App, carried: &Carried, hints: &RequestHints) -> Result<Be
         Carried::Crashed(why) => return Err(Denial::Token(Refusal::Internal(why))),
         Carried::Token(token) => token,
     };
+    if faulty::is_test_token(app, token) {
+        return Ok(faulty::anonymous());
+    }
     if let Some(service) = &app.config.auth_service {
         match auth_service::ask(app, service, token).await {
             auth_service::Word::Unreachable(why) => {

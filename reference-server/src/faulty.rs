@@ -4,13 +4,14 @@
 //! right path can be read without opening this file. What a fault is good for is told in `scenarios/weaknesses.yaml`.
 //! The faults of the gate itself are the gate's.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::http::header::{AUTHORIZATION, COOKIE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
+use base64::Engine as _;
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
 use serde_json::{Value, json};
@@ -44,6 +45,8 @@ pub(crate) struct Memory {
     issued: Mutex<Option<String>>,
     /// validate-caches-caller
     caller: Mutex<Option<Bearer>>,
+    /// secret-per-worker: how many tokens were issued.
+    issues: AtomicUsize,
 }
 
 fn held<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -149,6 +152,30 @@ pub(crate) fn waves_through(fault: Option<Fault>, dialect: Dialect, carried: &Ca
         }
         _ => false,
     }
+}
+
+/// The secret of the worker that issues this token, where workers have each their own: the second of two, in turn.
+pub(crate) fn secret_of_worker(app: &App) -> Option<&[u8]> {
+    let second = app.has(Fault::SecretPerWorker) && app.memory.issues.fetch_add(1, Ordering::Relaxed) % 2 == 1;
+    second.then_some(b"what the other worker made when it started")
+}
+
+/// Keys that do not belong into the published set.
+pub(crate) fn published_by_mistake(app: &App) -> Vec<Value> {
+    let text = |bytes: &[u8]| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes);
+    match app.config.fault {
+        Some(Fault::PublishesSecret) => vec![json!({ "kty": "oct", "k": text(&app.config.secret) })],
+        // 1024 bits, and an exponent under which a signature is the message.
+        Some(Fault::PublishesWeakKey) => {
+            vec![json!({ "kty": "RSA", "kid": "legacy", "n": text(&[0xc5; 128]), "e": "AQ", "use": "sig" })]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Whether the known test token opens the gate before anything is verified.
+pub(crate) fn is_test_token(app: &App, token: &[u8]) -> bool {
+    app.has(Fault::TestTokenBypass) && app.config.test_token.as_ref().is_some_and(|known| known.as_bytes() == token)
 }
 
 /// Tries the other places a token might be in, after the right one was refused.

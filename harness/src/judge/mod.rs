@@ -221,6 +221,11 @@ fn heard(
     learned: &Learned,
 ) -> Vec<Check> {
     let weight = weight.at(hear.level.or_else(|| unpromised(learned)));
+    let opened = observation.marks.iter().find(|other| other.connection == mark.connection).unwrap_or(mark);
+    let opened = outcome::of(opened.until(&observation.connections[mark.connection]), learned.speaks);
+    if hear.if_admitted && !matches!(opened, Outcome::Admitted(_)) {
+        return Vec::new();
+    }
     let speaker = hear
         .from
         .as_ref()

@@ -2,7 +2,7 @@
 //!
 //! Every wait ends by an event; its deadline is only for targets that stay silent.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
@@ -17,7 +17,7 @@ use crate::judge::{self, Learned, WORD_PREFIX};
 use crate::observation::{Assembler, Connection, Mark, Observation, Trouble, What};
 use crate::outcome::{self, Outcome};
 use crate::profile::{Carrier, HttpEndpoint};
-use crate::target::{Target, Templates};
+use crate::target::{Endpoint, Target, Templates};
 use crate::token::{ForgeError, Mint, Recipe, Token, fill, forge};
 use crate::wire::frame::{self, LengthForm, Written};
 use crate::wire::opening::Opening;
@@ -410,16 +410,21 @@ impl Session<'_> {
     }
 
     async fn http(&mut self, http: &Http) -> Result<(), Trouble> {
-        let Some(declared) = self.context.target.profile.http.get(&http.endpoint) else {
-            return Err(Trouble::NotApplicable(format!("the profile declares no endpoint `{}`", http.endpoint)));
+        let target = self.context.target;
+        let (endpoint, declared) = match target.profile.http.get(&http.endpoint) {
+            Some(declared) => (target.endpoint.clone(), declared.clone()),
+            None if http.endpoint == "jwks" => key_set(target)?,
+            None => {
+                return Err(Trouble::NotApplicable(format!("the profile declares no endpoint `{}`", http.endpoint)));
+            }
         };
+        let declared = &declared;
         let bearer = match &http.bearer {
             Some(recipe) => self.mint(recipe)?,
             None => None,
         };
-        let endpoint = &self.context.target.endpoint;
         let opening = request(endpoint.host_header(), declared, http, bearer.as_ref());
-        let mut live = Live::dial("http", endpoint, self.context.deadlines.dial).await;
+        let mut live = Live::dial("http", &endpoint, self.context.deadlines.dial).await;
         let bytes = opening.to_bytes();
         let deadline = self.deadline();
         live.write(&bytes, deadline).await;
@@ -427,14 +432,40 @@ impl Session<'_> {
         live.log.token = bearer;
         while live.next(deadline).await == Looked::Event {}
         if http.capture {
-            self.captured = declared.token.as_ref().and_then(|pointer| {
+            self.captured = http.capture_from.as_ref().or(declared.token.as_ref()).and_then(|pointer| {
                 let body: Value = serde_json::from_slice(live.log.body()).ok()?;
                 body.pointer(pointer)?.as_str().map(|token| token.as_bytes().to_vec())
             });
         }
+        let asked_to_wait = live.log.head().is_some_and(|head| head.status == 429);
         self.live.push(live);
+        if http.capture && asked_to_wait {
+            return Err(Trouble::NotApplicable("the endpoint asks to slow down".to_owned()));
+        }
         Ok(())
     }
+}
+
+/// Where the target publishes its keys.
+fn key_set(target: &Target) -> Result<(Endpoint, HttpEndpoint), Trouble> {
+    let none = |why: String| Trouble::NotApplicable(why);
+    let url = target.profile.jwks_url.as_ref().ok_or_else(|| none("the profile declares no `jwks_url`".to_owned()))?;
+    let endpoint = Endpoint::parse(url).map_err(|error| none(error.to_string()))?;
+    if endpoint.tls {
+        return Err(none("`jwks_url` is encrypted, and only a plain one is asked".to_owned()));
+    }
+    let path =
+        if endpoint.query.is_empty() { endpoint.path.clone() } else { format!("{}?{}", endpoint.path, endpoint.query) };
+    let declared = HttpEndpoint {
+        path,
+        method: "GET".to_owned(),
+        form: BTreeMap::new(),
+        json: None,
+        token: None,
+        answer: BTreeMap::new(),
+        refusal: BTreeMap::new(),
+    };
+    Ok((endpoint, declared))
 }
 
 /// Reads the answer to an opening, and after a 101 looks for the proof that the session is served.
