@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::need::Need;
 use crate::profile::{Carrier, Class};
-use crate::token::Recipe;
+use crate::token::{Recipe, Words};
 use crate::verdict::{Level, Severity};
 
 /// The head of a case and its traffic, as it stands in a file.
@@ -124,6 +124,18 @@ pub struct Bound {
     pub each: Each,
     /// The word.
     pub word: String,
+}
+
+impl Bound {
+    /// Makes the word stand for its name.
+    pub fn put<'a>(&'a self, words: &mut Words<'a>) {
+        let place = match self.each {
+            Each::AllowedRoles => &mut words.allowed_role,
+            Each::DeniedRoles => &mut words.denied_role,
+            Each::WeakSecrets => &mut words.weak_secret,
+        };
+        *place = Some(&self.word);
+    }
 }
 
 /// A token's place in the request, where it is not the declared one.

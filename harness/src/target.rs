@@ -7,7 +7,10 @@ use serde_json::{Map, Value};
 use crate::document::printable;
 use crate::profile::{Carrier, Issuer, Profile, TokenProfile};
 use crate::secret::{self, SecretBytes, SecretError};
-use crate::token::{Algorithm, Declared, KeyKind, Keyring, Mint, OtherIssuer, PrivateKey, Words};
+use crate::token::{
+    Algorithm, Declared, IdentityRule, KeyKind, Keyring, Mint, OtherIssuer, PrivateKey, RoleRule, Rules, TypRule,
+    VerifyKey, Words,
+};
 
 /// A server to be judged.
 #[derive(Debug, Clone)]
@@ -177,6 +180,71 @@ impl Target {
             other_kid: other.and_then(|other| other.kid.as_deref()),
             weak_secret: profile.weak_secrets.first().map(String::as_str),
             test_token: self.test_token.as_deref(),
+        }
+    }
+}
+
+impl Rules {
+    /// What a target promises about tokens.
+    pub fn of(target: &Target) -> Self {
+        let profile = &target.profile;
+        let seconds = |value: Option<u64>| value.map(|seconds| seconds as f64);
+        let declared = profile.algorithms.as_ref();
+        let algorithms: Option<Vec<Algorithm>> =
+            declared.map(|names| names.iter().filter_map(|name| Algorithm::from_name(name)).collect());
+        // A public key may be declared to attack with alone: it is trusted where an algorithm of its kind is.
+        let is_trusted = |kind: KeyKind| {
+            kind == target.algorithm.key_kind()
+                || algorithms.iter().flatten().any(|algorithm| algorithm.key_kind() == kind)
+        };
+        let own =
+            VerifyKey::of_keyring(&target.keys).into_iter().filter(|key| is_trusted(key.kind())).map(|mut key| {
+                if key.kind() == target.algorithm.key_kind() {
+                    key.kid.clone_from(&profile.kid);
+                }
+                key
+            });
+        let others = target.other_issuers.iter().flat_map(|other| {
+            VerifyKey::of_keyring(&other.keys).into_iter().map(|mut key| {
+                key.algorithms = vec![other.algorithm];
+                key.kid.clone_from(&other.kid);
+                key.issuer = Some(other.issuer.clone());
+                key
+            })
+        });
+        let mut keys: Vec<VerifyKey> = own.chain(others).collect();
+        // A key that is declared twice, as its issuer's and to attack with, is its issuer's.
+        let bound: Vec<VerifyKey> = keys.iter().filter(|key| key.issuer.is_some()).cloned().collect();
+        keys.retain(|key| key.issuer.is_some() || !bound.iter().any(|other| other.is_same_as(key)));
+        Self {
+            keys,
+            algorithms,
+            leeway: seconds(profile.leeway),
+            require_exp: profile.require_exp,
+            max_token_age: seconds(profile.max_token_age),
+            max_token_lifetime: seconds(profile.max_token_lifetime),
+            audience: profile.audience.clone(),
+            issuer: profile.issuer.clone(),
+            typ: match (profile.profile, &profile.token_type) {
+                (Some(TokenProfile::Rfc9068), _) => TypRule::Rfc9068,
+                (_, Some(typ)) => TypRule::Exactly(typ.clone()),
+                _ => TypRule::Ignored,
+            },
+            required_claims: profile.required_claims.clone(),
+            identity: IdentityRule {
+                claims: profile.identity_claims.clone(),
+                required: !profile.identity_claims.is_empty() && profile.identity_fallback.is_none(),
+            },
+            roles: profile.roles.as_ref().map(|roles| RoleRule {
+                claim: roles.claim.clone(),
+                allowed: roles.allowed.clone(),
+                default: roles.default.clone(),
+            }),
+            required_scope: profile.required_scope.clone(),
+            refresh_marker: profile.refresh_marker.clone(),
+            single_use: profile.jti_single_use,
+            known_bearer: profile.user.clone().filter(|_| profile.user_directory),
+            ..Self::new(&target.keys, target.algorithm)
         }
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::connection::{Live, Step as Looked};
 use crate::carrier::{self, Placed};
-use crate::case::{Awaited, Bound, Close, Each, Expect, FrameText, How, Http, Open, Request, Say, Send, Step};
+use crate::case::{Awaited, Bound, Close, Expect, FrameText, How, Http, Open, Request, Say, Send, Step};
 use crate::judge::{self, Learned, WORD_PREFIX};
 use crate::observation::{Assembler, Connection, Mark, Observation, Trouble, What};
 use crate::outcome::{self, Outcome};
@@ -157,12 +157,8 @@ impl Session<'_> {
         // Where a `jti` is good for one opening, each opening has one of its own.
         let turn = if target.profile.jti_single_use { self.live.len() as u64 } else { 0 };
         let mut mint = target.mint(&templates, self.now, &self.actor.user, self.actor.seed.wrapping_add(turn));
-        if let Some(Bound { each, word }) = &self.actor.bound {
-            match each {
-                Each::AllowedRoles => mint.words.allowed_role = Some(word),
-                Each::DeniedRoles => mint.words.denied_role = Some(word),
-                Each::WeakSecrets => mint.words.weak_secret = Some(word),
-            }
+        if let Some(bound) = &self.actor.bound {
+            bound.put(&mut mint.words);
         }
         make(&mint).map_err(|error| {
             let why = error.to_string();

@@ -2,6 +2,8 @@
 //! on: duplicate members, the text of numbers, lone surrogates. It is total, bounds its depth, and shares no
 //! code with the writer.
 
+use serde_json::Value;
+
 /// How deep values may be nested. RFC 8259 §9 lets a parser set such a limit, so beyond it nothing is certain.
 pub(crate) const DEPTH_LIMIT: usize = 64;
 
@@ -26,6 +28,26 @@ pub(crate) struct Number {
 /// Members in their order, duplicates included.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Object(Vec<(String, Json)>);
+
+impl Json {
+    /// Whether it is this value. Numbers are compared as doubles, members whatever their order.
+    pub(crate) fn is(&self, value: &Value) -> bool {
+        match (self, value) {
+            (Self::Null, Value::Null) => true,
+            (Self::Bool(own), Value::Bool(other)) => own == other,
+            (Self::Number(own), Value::Number(other)) => other.as_f64() == Some(own.value),
+            (Self::Text(own), Value::String(other)) => own == other,
+            (Self::Array(own), Value::Array(other)) => {
+                own.len() == other.len() && own.iter().zip(other).all(|(own, other)| own.is(other))
+            }
+            (Self::Object(own), Value::Object(other)) => {
+                own.0.len() == other.len()
+                    && other.iter().all(|(name, value)| own.get(name).is_some_and(|own| own.is(value)))
+            }
+            _ => false,
+        }
+    }
+}
 
 impl Object {
     /// The lexically last member of this name (RFC 7515 §4, RFC 7519 §4).
@@ -292,6 +314,8 @@ impl Reader<'_> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
     use proptest::prelude::*;
 

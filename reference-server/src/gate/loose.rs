@@ -55,44 +55,62 @@ pub(super) fn rsa_reduced(key: &[u8], signature: &[u8]) -> Option<Vec<u8>> {
 fn rsa_block(key: &[u8], signature: &[u8]) -> Option<Vec<u8>> {
     let (n, e) = rsa_numbers(key)?;
     let base = padded(signature, n.len()).filter(|base| subtract(base, n).is_none())?;
-    let mut block = padded(&[1], n.len())?;
+    let (modulus, base) = (limbs(n), limbs(&base));
+    let mut block = limbs(&padded(&[1], n.len())?);
     for byte in e {
         for bit in (0..8).rev() {
-            block = multiply(&block, &block, n)?;
+            block = multiply(&block, &block, &modulus);
             if byte >> bit & 1 == 1 {
-                block = multiply(&block, &base, n)?;
+                block = multiply(&block, &base, &modulus);
             }
         }
     }
-    Some(block)
+    let bytes: Vec<u8> = block.iter().rev().flat_map(|limb| limb.to_be_bytes()).collect();
+    padded(&bytes, n.len())
 }
 
-/// `a * b mod n`, by doubling and adding: slow, and short.
-fn multiply(a: &[u8], b: &[u8], n: &[u8]) -> Option<Vec<u8>> {
+/// A number as limbs, the least first, with room for one more bit.
+fn limbs(big_endian: &[u8]) -> Vec<u64> {
+    let limb = |bytes: &[u8]| bytes.iter().fold(0, |limb, &byte| limb << 8 | u64::from(byte));
+    let mut limbs: Vec<u64> = big_endian.rchunks(8).map(limb).collect();
+    limbs.push(0);
+    limbs
+}
+
+/// `a * b mod n` of two numbers below n, by doubling and adding: slow, and short.
+fn multiply(a: &[u64], b: &[u64], n: &[u64]) -> Vec<u64> {
     let mut product = vec![0; n.len()];
-    for byte in b {
-        for bit in (0..8).rev() {
-            product = add(&product, &product, n)?;
-            if byte >> bit & 1 == 1 {
-                product = add(&product, a, n)?;
+    for limb in b.iter().rev() {
+        for bit in (0..64).rev() {
+            let same = product.clone();
+            add(&mut product, &same, n);
+            if limb >> bit & 1 == 1 {
+                add(&mut product, a, n);
             }
         }
     }
-    Some(product)
+    product
 }
 
-/// `a + b mod n` of two numbers below n.
-fn add(a: &[u8], b: &[u8], n: &[u8]) -> Option<Vec<u8>> {
-    let mut sum = vec![0; n.len() + 1];
-    let mut carry = 0;
-    for at in (0..n.len()).rev() {
-        let digit = u16::from(a[at]) + u16::from(b[at]) + carry;
-        sum[at + 1] = digit as u8;
-        carry = digit >> 8;
+/// Adds b to a, modulo n; all have the same number of limbs, and the last of n is zero.
+fn add(a: &mut [u64], b: &[u64], n: &[u64]) {
+    let mut carry = false;
+    for (a, b) in a.iter_mut().zip(b) {
+        let (sum, over) = a.overflowing_add(*b);
+        let (sum, over_again) = sum.overflowing_add(u64::from(carry));
+        *a = sum;
+        carry = over || over_again;
     }
-    sum[0] = carry as u8;
-    let reduced = subtract(&sum, &padded(n, n.len() + 1)?).unwrap_or(sum);
-    padded(&reduced, n.len())
+    if a.iter().rev().lt(n.iter().rev()) {
+        return;
+    }
+    let mut borrow = false;
+    for (a, n) in a.iter_mut().zip(n) {
+        let (rest, under) = a.overflowing_sub(*n);
+        let (rest, under_again) = rest.overflowing_sub(u64::from(borrow));
+        *a = rest;
+        borrow = under || under_again;
+    }
 }
 
 /// Whether the SHA-256 of `signed` stands anywhere in the block, whatever is around it (Bleichenbacher 2006).
