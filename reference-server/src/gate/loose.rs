@@ -54,8 +54,9 @@ pub(super) fn rsa_reduced(key: &[u8], signature: &[u8]) -> Option<Vec<u8>> {
 /// `signature` raised to the public exponent: the block that was signed (RFC 8017 §5.2.2).
 fn rsa_block(key: &[u8], signature: &[u8]) -> Option<Vec<u8>> {
     let (n, e) = rsa_numbers(key)?;
-    let base = padded(signature, n.len()).filter(|base| subtract(base, n).is_none())?;
-    let (modulus, base) = (limbs(n), limbs(&base));
+    // The length and the range are checked here; that they are not is another mistake.
+    let base = Some(signature).filter(|s| s.len() == n.len() && subtract(s, n).is_none())?;
+    let (modulus, base) = (limbs(n), limbs(base));
     let mut block = limbs(&padded(&[1], n.len())?);
     for byte in e {
         for bit in (0..8).rev() {
@@ -151,7 +152,7 @@ pub(super) fn ecdsa_fixed(der: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// A signature in the fixed form as DER.
-fn ecdsa_der(fixed: &[u8]) -> Vec<u8> {
+pub(super) fn ecdsa_der(fixed: &[u8]) -> Vec<u8> {
     let integer = |half: &[u8]| {
         let first = half.iter().position(|&byte| byte != 0).unwrap_or(half.len());
         let sign: &[u8] = if half.get(first).is_none_or(|byte| byte & 0x80 != 0) { &[0] } else { &[] };
@@ -200,7 +201,7 @@ mod tests {
         // 7^3 mod 33 = 13: the key (n 33, e 3) in DER.
         let key = [0x30, 6, 2, 1, 33, 2, 1, 3];
         assert_eq!(rsa_block(&key, &[7]), Some(vec![13]));
-        assert_eq!(rsa_block(&key, &[0, 7]), Some(vec![13]));
+        assert_eq!(rsa_block(&key, &[0, 7]), None, "another length");
         assert_eq!(rsa_block(&key, &[33]), None, "out of range");
         assert_eq!(rsa_reduced(&key, &[40]), Some(vec![7]));
         assert_eq!(subtract(&[1, 0], &[0, 1]), Some(vec![0, 255]));

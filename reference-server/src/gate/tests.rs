@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::*;
 
 mod faults;
+mod keys;
 
 const NOW: f64 = 1_800_000_000.25;
 const SECRET: &[u8] = b"correct horse battery staple, 32+";

@@ -34,8 +34,9 @@ const KNOWN_ALGORITHMS: [&str; 14] = [
     "EdDSA",
 ];
 
-/// Claims the four systems use beside the registered ones.
-const USUAL_CLAIMS: [&str; 7] = ["user_id", "username", "email", "name", "role", "plan", "rate_limits"];
+/// Claims the systems use beside the registered ones.
+const USUAL_CLAIMS: [&str; 9] =
+    ["user_id", "username", "email", "name", "role", "plan", "rate_limits", "scope", "client_id"];
 
 /// How many failures lock a subject out.
 const FAILURES_TO_LOCK: u32 = 10;
