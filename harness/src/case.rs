@@ -38,6 +38,10 @@ pub struct CaseText {
     /// Declarations under which the case does not hold.
     #[serde(default)]
     pub unless: Vec<Need>,
+    /// Declarations that turn what is only recommended into a promise: where the target makes all of them, the level is
+    /// `must`.
+    #[serde(default)]
+    pub must_when: Vec<Need>,
     /// Words to select it by.
     #[serde(default)]
     pub tags: Vec<String>,

@@ -18,6 +18,8 @@ use crate::token::{Recipe, check_text};
 pub struct Catalogue {
     /// Every case, in the order of the files.
     pub cases: Vec<Case>,
+    /// The families, code and title, in the order of the files.
+    pub families: Vec<(String, String)>,
     /// The weaknesses by name.
     pub weaknesses: BTreeMap<String, Weakness>,
     /// The sources by key.
@@ -62,7 +64,6 @@ pub struct Source {
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 struct Family {
     family: String,
-    #[expect(dead_code, reason = "read by people, and by the page of the catalogue")]
     title: String,
     cases: Vec<Value>,
 }
@@ -77,7 +78,7 @@ impl Catalogue {
         let mut found = Diagnostics::new();
         let weaknesses = found.keep(map("weaknesses.yaml", bundled::WEAKNESSES)).unwrap_or_default();
         let sources = found.keep(map("sources.yaml", bundled::SOURCES)).unwrap_or_default();
-        let mut catalogue = Self { cases: Vec::new(), weaknesses, sources };
+        let mut catalogue = Self { weaknesses, sources, ..Self::default() };
         for (name, text) in bundled::CASES {
             let _ = found.keep(catalogue.add(name, text));
         }
@@ -93,6 +94,9 @@ impl Catalogue {
         let document = Document::parse(name, text)?;
         let family: Family = document.decode(document.value(), &Path::root())?;
         let mut found = Diagnostics::new();
+        if !self.families.iter().any(|(code, _)| *code == family.family) {
+            self.families.push((family.family.clone(), family.title.clone()));
+        }
         for (index, item) in family.cases.iter().enumerate() {
             let at = Path::root().key("cases").index(index);
             if let Some(case) = found.keep(self.read_case(&document, &family.family, item, &at)) {

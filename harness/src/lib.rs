@@ -13,13 +13,17 @@ pub mod case;
 pub mod catalogue;
 #[cfg(feature = "command")]
 pub mod command;
+pub mod diagnosis;
 pub mod document;
 #[doc(hidden)]
 pub mod fuzzing;
+mod hex;
 pub mod judge;
+pub mod mutation;
 pub mod need;
 pub mod observation;
 pub mod outcome;
+pub mod pages;
 pub mod plan;
 pub mod profile;
 pub mod redact;

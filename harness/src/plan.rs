@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
-use crate::case::{Body, Bound, Case, Each, Over, Set, Step, Variant};
+use crate::case::{Body, Bound, Case, CaseText, Each, Over, Set, Step, Variant};
 use crate::catalogue::Catalogue;
 use crate::document::printable;
 use crate::profile::{Carrier, Class};
 use crate::target::Target;
+use crate::verdict::Level;
 
 /// Which cases are wanted. Empty means all of the quick set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,11 +27,18 @@ pub struct Trial<'a> {
     pub carrier: Carrier,
     /// Whether it is reported; the others run because a wanted case looks across them.
     pub wanted: bool,
+    /// How strongly its rule binds this target.
+    pub level: Level,
     /// Why it is not run.
     pub skip: Option<String>,
 }
 
 impl Trial<'_> {
+    /// The head of its case, with the level that holds for this target.
+    pub fn head(&self) -> CaseText {
+        CaseText { level: self.level, ..self.case.head.clone() }
+    }
+
     /// The identity in reports: `SIG-008@query`.
     pub fn id(&self) -> String {
         match self.case.variants.first().map(|variant| &variant.body) {
@@ -53,12 +61,9 @@ pub fn trials<'a>(catalogue: &'a Catalogue, target: &Target, selection: &Selecti
             Over::All => carriers,
         };
         for carrier in carriers {
-            let mut trial = Trial {
-                case: over_words(case, target),
-                carrier: carrier.clone(),
-                wanted: false,
-                skip: unmet(case, target),
-            };
+            let (level, skip) = (level(case, target), unmet(case, target));
+            let case = over_words(case, target);
+            let mut trial = Trial { case, carrier: carrier.clone(), wanted: false, level, skip };
             if trial.case.variants.is_empty() && trial.skip.is_none() {
                 trial.skip = Some("the profile declares none of the words it runs over".to_owned());
             }
@@ -133,6 +138,13 @@ fn over_words<'a>(case: &'a Case, target: &Target) -> Cow<'a, Case> {
         }
     }
     Cow::Owned(case)
+}
+
+/// A recommendation binds whoever promises to follow it.
+fn level(case: &Case, target: &Target) -> Level {
+    let head = &case.head;
+    let is_promised = !head.must_when.is_empty() && head.must_when.iter().all(|need| need.is_met_by(target));
+    if is_promised { Level::Must } else { head.level }
 }
 
 /// Why the target cannot have this case, if it cannot.

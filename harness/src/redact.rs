@@ -82,7 +82,7 @@ impl Redactor {
             }
             needles.push(STANDARD.encode(bytes));
             needles.push(URL_SAFE_NO_PAD.encode(bytes));
-            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            let hex = crate::hex::write(bytes);
             needles.push(hex.to_uppercase());
             needles.push(hex);
         }

@@ -8,6 +8,8 @@ use std::io::Read as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
+use crate::hex;
+
 /// Secret bytes. `Debug` does not show them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretBytes(Vec<u8>);
@@ -62,6 +64,18 @@ pub fn read(notation: &str) -> Result<SecretBytes, SecretError> {
     decode(&bytes).map(SecretBytes).map_err(|how| SecretError(format!("the secret is not {how}")))
 }
 
+/// The text of a secret whose notation asks to decode it, before that; none where it does not ask.
+///
+/// # Errors
+///
+/// When the text cannot be had.
+pub fn undecoded(notation: &str) -> Result<Option<SecretBytes>, SecretError> {
+    match notation.split_once(':') {
+        Some(("hex" | "base64" | "base64url", rest)) => read(rest).map(Some),
+        _ => Ok(None),
+    }
+}
+
 type Decode = fn(&[u8]) -> Result<Vec<u8>, &'static str>;
 
 fn from_environment(name: &str) -> Result<Vec<u8>, SecretError> {
@@ -105,15 +119,8 @@ fn from_base64url(text: &[u8]) -> Result<Vec<u8>, &'static str> {
 }
 
 fn from_hex(digits: &[u8]) -> Result<Vec<u8>, &'static str> {
-    let wrong = "an even number of hex digits, as `hex:` promises";
-    let digits = std::str::from_utf8(digits.trim_ascii()).map_err(|_| wrong)?;
-    if !digits.len().is_multiple_of(2) || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(wrong);
-    }
-    (0..digits.len())
-        .step_by(2)
-        .map(|start| u8::from_str_radix(&digits[start..start + 2], 16).map_err(|_| wrong))
-        .collect()
+    let read = std::str::from_utf8(digits).ok().and_then(hex::read);
+    read.ok_or("an even number of hex digits, as `hex:` promises")
 }
 
 #[cfg(test)]

@@ -132,6 +132,12 @@ impl Target {
         }
     }
 
+    /// Whether a token of this algorithm is one of the target's own kind, or declared to be accepted.
+    pub fn takes(&self, algorithm: Algorithm) -> bool {
+        let declared = self.profile.algorithms.iter().flatten();
+        algorithm == self.algorithm || declared.into_iter().any(|name| name == algorithm.name())
+    }
+
     /// The numbers that the profile declares about tokens.
     pub fn declared(&self) -> Declared {
         let seconds = |value: Option<u64>| value.map(|seconds| seconds as f64);

@@ -227,7 +227,7 @@ fn a_preset_that_does_not_exist_is_asked_about() {
     exit 2
     --- stdout
     --- stderr
-    gatecrash: cannot read the profile `omni3`: No such file or directory (os error 2); presets are omni2, personal-assistant, shipvox, simutrador; did you mean `omni2`?
+    gatecrash: cannot read the profile `omni3`: No such file or directory (os error 2); presets are omni2, personal-assistant, shipvox, simutrador, strict; did you mean `omni2`?
     "###);
     let ended = Gatecrash::new(&["run", "--profile", "mine.yaml"]).file("mine.yaml", "extends: shipvx\n").run();
     assert_command!(ended, @r###"
@@ -241,7 +241,7 @@ fn a_preset_that_does_not_exist_is_asked_about() {
     1 | extends: shipvx
       |          ^^^^^^
       |
-      = note: presets: omni2, personal-assistant, shipvox, simutrador
+      = note: presets: omni2, personal-assistant, shipvox, simutrador, strict
       = help: did you mean `shipvox`?
     "###);
 }
@@ -252,7 +252,7 @@ fn a_profile_that_cannot_be_read_is_named() {
     exit 2
     --- stdout
     --- stderr
-    gatecrash: cannot read the profile `profiles/none.yaml`: No such file or directory (os error 2); presets are omni2, personal-assistant, shipvox, simutrador
+    gatecrash: cannot read the profile `profiles/none.yaml`: No such file or directory (os error 2); presets are omni2, personal-assistant, shipvox, simutrador, strict
     "###);
     let ended = Gatecrash::new(&["run", "--profile", "mine.yaml"]).file("mine.yaml", b"name: \xff\n").run();
     assert_command!(ended, @r###"
@@ -436,10 +436,13 @@ fn a_carrier_that_does_not_fit_the_url_is_refused() {
 #[test]
 fn a_profile_that_gives_no_token_is_named_as_the_cause() {
     let server = StandIn::new(|stream, _, head| serve(stream, head));
-    for text in ["algorithm: XS256\n", "claims: { exp: \"${never}\" }\n"] {
+    for (text, why) in [
+        ("algorithm: XS256\n", "no algorithm is called `XS256`"),
+        ("claims: { exp: \"${never}\" }\n", "no valid token can be made"),
+    ] {
         let ended = Gatecrash::against(&server, &["--profile", "mine.yaml"]).file("mine.yaml", text).run();
         assert_eq!(ended.code(), 2, "{}", ended.all());
-        assert!(ended.stderr().contains("no valid token can be made"), "{}", ended.all());
+        assert!(ended.stderr().contains(why), "{}", ended.all());
     }
     assert_eq!(server.connections(), 0);
 }
@@ -450,7 +453,7 @@ fn an_unknown_word_on_the_command_line_is_asked_about() {
     exit 2
     --- stdout
     --- stderr
-    error: invalid value 'omni3' for '--dialect <NAME>': no dialect is called `omni3`; there are personal-assistant, shipvox, simutrador, omni2; did you mean `omni2`?
+    error: invalid value 'omni3' for '--dialect <NAME>': no dialect is called `omni3`; there are personal-assistant, shipvox, simutrador, omni2, strict; did you mean `omni2`?
 
     For more information, try '--help'.
     "###);
@@ -466,7 +469,7 @@ fn an_unknown_word_on_the_command_line_is_asked_about() {
     exit 2
     --- stdout
     --- stderr
-    error: invalid value 'shipvx' for '--dialect <NAME>': no dialect is called `shipvx`; there are personal-assistant, shipvox, simutrador, omni2; did you mean `shipvox`?
+    error: invalid value 'shipvx' for '--dialect <NAME>': no dialect is called `shipvx`; there are personal-assistant, shipvox, simutrador, omni2, strict; did you mean `shipvox`?
 
     For more information, try '--help'.
     "###);
@@ -500,6 +503,118 @@ fn an_unknown_word_on_the_command_line_is_asked_about() {
     --- stderr
     gatecrash: no case is called `AUTH-01`; did you mean AUTH-001?
     "###);
+}
+
+// What the suite asks.
+
+/// The codes that a list names, and how many it counts.
+fn listed(arguments: &[&str]) -> (Vec<String>, String) {
+    let mut all = vec!["list"];
+    all.extend(arguments);
+    let ended = Gatecrash::new(&all).run();
+    assert_eq!(ended.code(), 0, "{}", ended.all());
+    let codes = ended.stdout().lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect();
+    (codes, ended.stderr())
+}
+
+#[test]
+fn a_list_is_narrowed_by_each_filter_and_by_all_of_them() {
+    let json = |arguments: &[&str]| -> Vec<Value> {
+        let mut all = vec!["list", "--format", "json"];
+        all.extend(arguments);
+        let ended = Gatecrash::new(&all).run();
+        assert_eq!(ended.code(), 0, "{}", ended.all());
+        serde_json::from_str(&ended.stdout()).unwrap()
+    };
+    let all = json(&[]);
+    let of = |wanted: &dyn Fn(&Value) -> bool| all.iter().filter(|case| wanted(case)).cloned().collect::<Vec<_>>();
+    let has = |case: &Value, key: &str, word: &str| case[key].as_array().unwrap().contains(&Value::from(word));
+    assert!(all.len() > 300);
+    type Filter<'a> = (&'a [&'a str], &'a dyn Fn(&Value) -> bool);
+    let filters: [Filter<'_>; 8] = [
+        (&["SIG"], &|case| case["family"] == "SIG"),
+        (&["sig-008", "AUTH"], &|case| case["code"] == "SIG-008" || case["family"] == "AUTH"),
+        (&["--tag", "smoke"], &|case| has(case, "tags", "smoke")),
+        (&["--level", "should"], &|case| case["level"] == "should"),
+        (&["--severity", "high", "--severity", "low"], &|case| case["severity"] == "high" || case["severity"] == "low"),
+        (&["--needs", "roles"], &|case| has(case, "needs", "roles")),
+        (&["ROLE", "--level", "must", "--needs", "roles"], &|case| {
+            case["family"] == "ROLE" && case["level"] == "must" && has(case, "needs", "roles")
+        }),
+        (&["AUTH", "--tag", "smoke", "--severity", "critical"], &|case| {
+            case["family"] == "AUTH" && has(case, "tags", "smoke") && case["severity"] == "critical"
+        }),
+    ];
+    for (arguments, wanted) in filters {
+        let wanted = of(wanted);
+        assert!(!wanted.is_empty() && wanted.len() < all.len(), "{arguments:?} must tell cases apart");
+        assert_eq!(json(arguments), wanted, "{arguments:?}");
+        let (codes, counted) = listed(arguments);
+        assert_eq!(codes, wanted.iter().map(|case| case["code"].as_str().unwrap()).collect::<Vec<_>>());
+        assert_eq!(counted, format!("gatecrash: {} of {} cases\n", wanted.len(), all.len()));
+    }
+    let case = all.iter().find(|case| case["code"] == "SIG-008").unwrap();
+    assert_eq!(case["weakness"], "accepts-alg-none");
+    assert_eq!(case["file"], "cases/signature.yaml");
+    assert!(has(case, "source", "RFC 7518 §3.6"), "{case}");
+}
+
+#[test]
+fn a_list_of_nothing_says_which_word_is_to_blame() {
+    assert_command!(Gatecrash::new(&["list", "SIGG"]).run(), @r###"
+    exit 4
+    --- stdout
+    --- stderr
+    gatecrash: no case fits: nothing is called `SIGG`; did you mean `SIG`?
+    "###);
+    assert_command!(Gatecrash::new(&["list", "SIG", "--tag", "smok"]).run(), @r###"
+    exit 4
+    --- stdout
+    --- stderr
+    gatecrash: no case fits: nothing is called `smok`; did you mean `smoke`?
+    "###);
+    assert_command!(Gatecrash::new(&["list", "LEAK", "--level", "info"]).run(), @r###"
+    exit 4
+    --- stdout
+    --- stderr
+    gatecrash: no case fits
+    "###);
+    assert_command!(Gatecrash::new(&["list", "--level", "musst"]).run(), @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    error: invalid value 'musst' for '--level <LEVEL>': it is one of info, may, should, must; did you mean `must`?
+
+    For more information, try '--help'.
+    "###);
+}
+
+#[test]
+fn a_case_is_explained_by_its_code_its_name_and_its_trial() {
+    let by_code = Gatecrash::new(&["explain", "SIG-008"]).run();
+    assert_eq!((by_code.code(), by_code.stderr().as_str()), (0, ""));
+    let stdout = by_code.stdout();
+    let (before, after) = stdout.split_once("signature.yaml:").unwrap();
+    let after = after.trim_start_matches(|character: char| character.is_ascii_digit());
+    insta::assert_snapshot!("explain", format!("{before}signature.yaml:[LINE]{after}"));
+    for word in ["sig-008", "alg-none", "SIG-008@query"] {
+        assert_eq!(Gatecrash::new(&["explain", word]).run().stdout(), by_code.stdout(), "{word}");
+    }
+}
+
+#[test]
+fn the_command_at_the_end_of_an_explanation_shows_the_failure() {
+    for code in ["SIG-008", "AUTH-009", "REJ-003", "REJ-010", "HTTP-007"] {
+        let explained = Gatecrash::new(&["explain", code]).run().stdout();
+        let last = explained.lines().last().unwrap().trim();
+        let words: Vec<&str> = last.strip_prefix("gatecrash ").unwrap().split(' ').collect();
+        let ended = Gatecrash::new(&words).run();
+        let found = ended.stdout().lines().any(|line| {
+            let mut words = line.split_whitespace();
+            matches!(words.next(), Some("FAIL" | "WARN")) && words.next() == Some(code)
+        });
+        assert!(found, "{last}\n{}", ended.all());
+    }
 }
 
 // Nothing selected.
@@ -589,6 +704,38 @@ fn a_server_that_is_hostile_to_everyone_ends_the_run_with_its_reason() {
 }
 
 #[test]
+fn a_secret_in_another_spelling_is_found_and_not_told() {
+    // The same bytes in base64 and as they are.
+    let (encoded, secret) =
+        ("a1g5LXJlY29nbmlzYWJsZS1ieXRlcy1vZi1hLXNlY3JldC0/Pg==", "kX9-recognisable-bytes-of-a-secret-?>");
+    let mut server = Gatecrash::new(&["serve", "--dialect", "shipvox", "--port", "0"]).env("JWT_SECRET_KEY", secret);
+    let mut child = server.command.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let url = line.trim().trim_start_matches("listening on ").to_owned();
+    let arguments = ["run", &url, "--secret-env", "JWT_SECRET", "--report", "json=r.json"];
+    let ended = Gatecrash::new(&arguments).env("JWT_SECRET", encoded).run();
+    assert_eq!(ended.code(), 3, "{}", ended.all());
+    let found = "the server takes the secret as base64: write `secret: base64:env:JWT_SECRET`";
+    assert!(ended.stdout().contains(&format!("  found     {found}\n")), "{}", ended.all());
+    let failure = &ended.json("r.json")["runs"][0]["failure"];
+    assert_eq!(
+        (&failure["kind"], &failure["cause"], &failure["advice"]),
+        (&"first-control".into(), &"profile".into(), &found.into())
+    );
+    for text in [ended.stdout(), ended.stderr(), ended.text("r.json")] {
+        assert!(!text.contains(encoded) && !text.contains(secret), "{text}");
+    }
+    // What it says is what helps.
+    let mut given = arguments.to_vec();
+    given.splice(2..4, ["--secret", "base64:env:JWT_SECRET"]);
+    let ended = Gatecrash::new(&given).env("JWT_SECRET", encoded).run();
+    signal(&child, "TERM");
+    wait(child);
+    assert_ne!(ended.code(), 3, "{}", ended.all());
+}
+
+#[test]
 fn a_server_that_admits_everyone_fails_the_run() {
     let server = StandIn::new(|stream, _, head| serve(stream, head));
     let ended = Gatecrash::against(&server, &["--case", "AUTH", "--report", "json=r.json"]).run();
@@ -630,14 +777,16 @@ fn a_server_that_dies_in_the_middle_leaves_the_rest_open() {
 fn an_interrupt_tells_what_is_known() {
     // The valid token is served; whoever shows none or a bad one waits for ever.
     let server = StandIn::new(|stream, _, head| if is_unsigned(head) { swallow(stream) } else { serve(stream, head) });
-    interrupt(&server, 4);
+    interrupt(&server, 4, "INT");
     // A server that does not even answer the first control.
     let server = hostile_to_all("hangs after accept");
-    interrupt(&server, 1);
+    interrupt(&server, 1, "INT");
+    // A supervisor that ends the job gets the reports too.
+    interrupt(&server, 2, "TERM");
 }
 
-/// Interrupts a run after so many connections.
-fn interrupt(server: &StandIn, connections: usize) {
+/// Interrupts a run after so many connections, by this signal.
+fn interrupt(server: &StandIn, connections: usize, name: &str) {
     let url = server.url();
     let arguments = ["run", &url, "--profile", "mine.yaml", "--timeout-scale", "100", "--report", "json=r.json"];
     // With a declared echo nothing is waited for but what hangs.
@@ -645,7 +794,7 @@ fn interrupt(server: &StandIn, connections: usize) {
     let mut gatecrash = Gatecrash::new(&arguments).env("JWT", SECRET).file("mine.yaml", profile);
     let child = gatecrash.command.spawn().unwrap();
     server.wait_for(connections);
-    signal(&child, "INT");
+    signal(&child, name);
     let ended = Ended { output: wait(child), folder: gatecrash.folder };
     assert_eq!(ended.code(), 130, "{}", ended.all());
     assert!(ended.stdout().starts_with("interrupted; what was known by then follows"), "{}", ended.all());
@@ -917,7 +1066,7 @@ fn the_bundled_server_holds() {
     let report = ended.json("r.json");
     assert_eq!((ended.code(), ended.stderr().as_str()), (0, ""), "{}", ended.all());
     let runs = report["runs"].as_array().unwrap();
-    assert_eq!(runs.len(), 4);
+    assert_eq!(runs.len(), 5);
     let total: u64 = runs.iter().map(|run| run["summary"]["total"].as_u64().unwrap()).sum();
     assert_eq!(report["summary"]["total"], total);
     assert!(ended.stdout().lines().last().unwrap().starts_with(&format!("all: {total} trials")), "{}", ended.all());
@@ -962,7 +1111,7 @@ fn a_port_in_use_is_named() {
 
 #[test]
 fn help_is_as_it_was() {
-    for words in [&["--help"][..], &["run", "--help"], &["serve", "--help"]] {
+    for words in [&["--help"][..], &["run", "--help"], &["serve", "--help"], &["list", "--help"]] {
         let ended = Gatecrash::new(words).run();
         assert_eq!((ended.code(), ended.stderr().as_str()), (0, ""));
         insta::assert_snapshot!(words.join(" ").replace("--", ""), ended.stdout());

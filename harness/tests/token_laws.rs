@@ -169,6 +169,19 @@ fn foreign_keys_are_refused_and_equivalent_ones_are_not() {
 }
 
 #[test]
+fn what_anyone_can_encrypt_to_a_public_key_is_refused() {
+    assert_eq!(answer(&Bench::of(Algorithm::RS256), json!([{"jwe": "rsa-oaep-256"}])), Answer::Refuse);
+}
+
+#[test]
+fn a_bomb_is_small_until_it_is_inflated() {
+    let token = Bench::new().forge(&json!({"forge": [{"jwe": {"zip": 100_000_000}}]}));
+    assert!((500_000..1_000_000).contains(&token.bytes().expect("present").len()), "{token:?}");
+    let endless = Recipe::Forge(vec![Op::Jwe(gatecrash::token::Jwe::Zip(usize::MAX))]);
+    assert!(endless.check().is_err(), "a stranger's scenario must not exhaust the machine that runs it");
+}
+
+#[test]
 fn verdicts_that_the_table_calls_open() {
     let bench = Bench::new();
     let cases = [

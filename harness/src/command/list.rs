@@ -1,243 +1,146 @@
-//! `gatecrash list` and `gatecrash explain`: what the suite asks, and why.
+//! `gatecrash list`: what the suite asks.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
 
-use crate::carrier::{self, Placed};
-use crate::case::{Across, Body, Case, Expect, Http, Open, Set, Step};
+use crate::case::{Case, Set};
 use crate::catalogue::Catalogue;
 use crate::document::closest;
-use crate::judge;
-use crate::profile::{Carrier, Profile};
+use crate::need::Need;
+use crate::pages::{needs, word};
 use crate::report::Exit;
-use crate::target::Endpoint;
-use crate::token::{Algorithm, Declared, Keyring, Mint, Words, default_header, forge};
 use crate::verdict::{Level, Severity};
 
-use super::{complain, say};
+use super::{bundled, complain, did_you_mean, say};
 
-/// What `gatecrash list` is told.
+/// What `gatecrash list` is told. A case must fit each kind of filter, and of each kind one that is given.
 #[derive(Debug, Args)]
 pub(super) struct List {
     /// Only these: a family, a code, a name or a tag; may be given again
     words: Vec<String>,
-    /// Only cases of this level: must, should, may or info
-    #[arg(long, value_parser = word::<Level>)]
-    level: Option<Level>,
-    /// Only cases of this severity: critical, high, medium, low or info
-    #[arg(long, value_parser = word::<Severity>)]
-    severity: Option<Severity>,
-    /// Only cases that need this of the profile, such as `roles`
-    #[arg(long)]
-    needs: Option<String>,
+    /// Only cases with this tag; may be given again
+    #[arg(long, value_name = "TAG")]
+    tag: Vec<String>,
+    /// Only cases of this level; may be given again
+    #[arg(long, value_parser = one_of::<Level>)]
+    level: Vec<Level>,
+    /// Only cases of this severity; may be given again
+    #[arg(long, value_parser = one_of::<Severity>)]
+    severity: Vec<Severity>,
+    /// Only cases that need this of the profile, such as `roles`; may be given again
+    #[arg(long, value_name = "NEED", value_parser = one_of::<Need>)]
+    needs: Vec<Need>,
+    /// How it is written: one case a line, or an array of objects for machines
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
 }
 
-/// What `gatecrash explain` is told.
-#[derive(Debug, Args)]
-pub(super) struct Explain {
-    /// The code or the name of a case
-    case: String,
+/// How a list is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum Format {
+    #[default]
+    Text,
+    Json,
 }
 
-/// Reads a word by the names that serde gives to an enum.
-fn word<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
-    serde_json::from_value(serde_json::Value::from(text)).map_err(|error| error.to_string())
-}
-
-/// The word serde gives to a unit variant.
-fn named<T: serde::Serialize>(value: &T) -> String {
-    match serde_json::to_value(value) {
-        Ok(serde_json::Value::String(name)) => name,
-        Ok(other) => other.to_string(),
-        Err(_) => String::new(),
-    }
-}
-
-fn catalogue() -> Result<Catalogue, Exit> {
-    Catalogue::bundled().map_err(|found| {
-        complain(&format!("the bundled cases are wrong, which is a bug:\n{found}"));
-        Exit::OurFault
+/// Reads one of the words that a file may say, and names them all when it is none.
+fn one_of<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_value(Value::from(text)).map_err(|error| {
+        let words = error.to_string();
+        let known: Vec<&str> = words.split('`').skip(3).step_by(2).collect();
+        format!("it is one of {}{}", known.join(", "), did_you_mean(text, known.iter().copied()))
     })
 }
 
-/// Lists cases, one a line.
+/// Lists cases.
 pub(super) fn list(arguments: &List) -> Exit {
-    let catalogue = match catalogue() {
+    let catalogue = match bundled() {
         Ok(catalogue) => catalogue,
         Err(exit) => return exit,
     };
-    let fits = |case: &&Case| {
-        let head = &case.head;
-        let by_word = arguments.words.is_empty()
-            || arguments.words.iter().any(|word| {
-                word.eq_ignore_ascii_case(&case.family)
-                    || word.eq_ignore_ascii_case(&head.code)
-                    || *word == head.name
-                    || head.tags.contains(word)
-            });
-        by_word
-            && arguments.level.is_none_or(|level| head.level == level)
-            && arguments.severity.is_none_or(|severity| head.severity == severity)
-            && arguments.needs.as_ref().is_none_or(|need| head.needs.iter().any(|other| named(other) == *need))
-    };
-    let cases: Vec<&Case> = catalogue.cases.iter().filter(fits).collect();
+    let cases: Vec<&Case> = catalogue.cases.iter().filter(|case| fits(arguments, case)).collect();
     if cases.is_empty() {
-        complain("no case fits");
+        complain(&format!("no case fits{}", unknown(arguments, &catalogue)));
         return Exit::NothingSelected;
     }
-    let width = cases.iter().map(|case| case.head.name.len()).max().unwrap_or_default();
-    for case in &cases {
-        let head = &case.head;
-        let set = if head.set == Set::All { " (with --all)" } else { "" };
-        say(&format!(
-            "{}  {:width$}  {:6}  {:8}  {}{set}\n",
-            head.code,
-            head.name,
-            named(&head.level),
-            named(&head.severity),
-            head.title
-        ));
+    match arguments.format {
+        Format::Text => say(&lines(&cases)),
+        Format::Json => say(&format!("{:#}\n", Value::from_iter(cases.iter().map(|case| object(&catalogue, case))))),
     }
     complain(&format!("{} of {} cases", cases.len(), catalogue.cases.len()));
     Exit::Good
 }
 
-/// Says all about one case.
-pub(super) fn explain(arguments: &Explain) -> Exit {
-    let catalogue = match catalogue() {
-        Ok(catalogue) => catalogue,
-        Err(exit) => return exit,
-    };
-    let wanted = arguments.case.split('@').next().unwrap_or_default();
-    let found =
-        catalogue.cases.iter().find(|case| wanted.eq_ignore_ascii_case(&case.head.code) || wanted == case.head.name);
-    let Some(case) = found else {
-        let known = catalogue.cases.iter().flat_map(|case| [case.head.code.as_str(), case.head.name.as_str()]);
-        let hint = closest(&wanted.to_ascii_uppercase(), known.clone())
-            .or_else(|| closest(wanted, known))
-            .map(|close| format!("; did you mean {close}?"))
-            .unwrap_or_default();
-        complain(&format!("no case is called `{}`{hint}", arguments.case));
-        return Exit::NothingSelected;
-    };
-    say(&explanation(&catalogue, case));
-    Exit::Good
-}
-
-/// All about one case, as text.
-fn explanation(catalogue: &Catalogue, case: &Case) -> String {
+/// Whether the case has one of each kind that was asked for.
+fn fits(arguments: &List, case: &Case) -> bool {
     let head = &case.head;
-    let mut text = format!("{} {}\n  {}\n", head.code, head.name, head.title);
-    let mut add = |line: String| {
-        text.push_str(&line);
-        text.push('\n');
+    let named = |word: &String| {
+        word.eq_ignore_ascii_case(&case.family)
+            || word.eq_ignore_ascii_case(&head.code)
+            || *word == head.name
+            || head.tags.contains(word)
     };
-    add(format!(
-        "  {}, {} severity, {}:{}",
-        named(&head.level).to_uppercase(),
-        named(&head.severity),
-        case.file,
-        case.line
-    ));
-    add("\nrule".to_owned());
-    for key in &head.source {
-        if let Some(source) = catalogue.sources.get(key) {
-            add(format!("  {}: {}", source.r#where, source.says));
-        }
-    }
-    if !head.needs.is_empty() {
-        let needs: Vec<String> = head.needs.iter().map(named).collect();
-        add(format!("\nneeds, declared in the profile\n  {}", needs.join(", ")));
-    }
-    add("\non the wire".to_owned());
-    for variant in &case.variants {
-        let lines = match &variant.body {
-            Body::Steps(steps) => steps.iter().flat_map(step).collect(),
-            Body::Across(question) => vec![across(*question)],
-            Body::Lint(_) => vec!["nothing is sent; the profile is looked at".to_owned()],
-        };
-        let label = if variant.label.is_empty() { String::new() } else { format!("[{}] ", variant.label) };
-        for line in lines {
-            add(format!("  {label}{line}"));
-        }
-    }
-    if let Some((name, weakness)) =
-        head.weakness.as_ref().and_then(|name| catalogue.weaknesses.get(name).map(|weakness| (name, weakness)))
-    {
-        add(format!("\nthe weakness it hunts: {name}\n  {}\n  {}", weakness.what, weakness.gives));
-        add(format!("\nmend\n  {}", weakness.mend));
-        if !weakness.refs.is_empty() {
-            add(format!("\nsee also\n  {}", weakness.refs.join(", ")));
-        }
-        add(format!("\nsee it fail\n  gatecrash run --fault {name} --case {}", head.code));
-    }
-    text
+    let any = |list: &[String], fits: &dyn Fn(&String) -> bool| list.is_empty() || list.iter().any(fits);
+    any(&arguments.words, &named)
+        && any(&arguments.tag, &|tag| head.tags.contains(tag))
+        && (arguments.level.is_empty() || arguments.level.contains(&head.level))
+        && (arguments.severity.is_empty() || arguments.severity.contains(&head.severity))
+        && (arguments.needs.is_empty() || arguments.needs.iter().any(|need| head.needs.contains(need)))
 }
 
-fn across(question: Across) -> String {
-    format!("nothing is sent; every answer of the run is looked at ({})", named(&question))
+/// The word that nothing is called by, if one is to blame.
+fn unknown(arguments: &List, catalogue: &Catalogue) -> String {
+    let known: Vec<&str> = catalogue
+        .cases
+        .iter()
+        .flat_map(|case| {
+            let head = &case.head;
+            [case.family.as_str(), &head.code, &head.name].into_iter().chain(head.tags.iter().map(String::as_str))
+        })
+        .collect();
+    let lost = arguments.words.iter().chain(&arguments.tag).find(|word| {
+        !known.iter().any(|known| known == word || (known.eq_ignore_ascii_case(word) && !arguments.tag.contains(word)))
+    });
+    let Some(word) = lost else { return String::new() };
+    let close = closest(word, known.iter().copied()).or_else(|| closest(&word.to_ascii_uppercase(), known));
+    let hint = close.map(|close| format!("; did you mean `{close}`?")).unwrap_or_default();
+    format!(": nothing is called `{word}`{hint}")
 }
 
-fn step(step: &Step) -> Vec<String> {
-    match step {
-        Step::Open(open) => opening(open),
-        Step::Http(http) => vec![http_line(http)],
-        other => vec![serde_json::to_string(other).unwrap_or_default()],
+fn lines(cases: &[&Case]) -> String {
+    let width = cases.iter().map(|case| case.head.name.len()).max().unwrap_or_default();
+    let mut lines = String::new();
+    for case in cases {
+        let head = &case.head;
+        let set = if head.set == Set::All { " (with --all)" } else { "" };
+        lines.push_str(&format!(
+            "{}  {:width$}  {:6}  {:8}  {}{set}\n",
+            head.code,
+            head.name,
+            word(&head.level),
+            word(&head.severity),
+            head.title
+        ));
     }
-}
-
-fn http_line(http: &Http) -> String {
-    format!("a request to the declared endpoint `{}`", http.endpoint)
-}
-
-/// What an opening looks like for a target with a query carrier and a made-up secret.
-fn opening(open: &Open) -> Vec<String> {
-    let profile = Profile::default();
-    let claims = profile.claims_template();
-    let keys = Keyring::new().with_secret(b"a secret that is used for this explanation only".as_slice());
-    let header = default_header();
-    let mint = Mint {
-        claims: &claims,
-        header: &header,
-        keys: &keys,
-        algorithm: Algorithm::HS256,
-        now: 1_750_000_000.0,
-        user: "alice",
-        seed: 1,
-        audience: None,
-        issuer: None,
-        declared: Declared { leeway: Some(0.0), ..Declared::default() },
-        words: Words {
-            identity_claim: Some("sub"),
-            role_claim: Some("role"),
-            allowed_role: Some("editor"),
-            denied_role: Some("guest"),
-            default_role: Some("guest"),
-            ..Words::default()
-        },
-        allowed_roles: &[],
-        refresh_marker: None,
-        other_issuers: &[],
-    };
-    let mut lines = Vec::new();
-    let carrier = open.carry.on.clone().unwrap_or(Carrier::Query("token".to_owned()));
-    match (forge(&open.token, &mint), Endpoint::parse("ws://server/ws")) {
-        (Ok(token), Ok(endpoint)) => {
-            let shown = Placed { on: &carrier, token: (!token.is_absent()).then_some(b"TOKEN".as_slice()) };
-            let request = carrier::place(&endpoint, "KEY", shown, &open.carry, &[], &open.request);
-            let bytes = request.to_bytes();
-            let first = bytes.split(|byte| *byte == b'\r').next().unwrap_or_default();
-            lines.push(String::from_utf8_lossy(first).into_owned());
-            if !token.is_absent() {
-                lines.push(format!("TOKEN = {}", token.describe()));
-            }
-        }
-        (Err(error), _) => lines.push(format!("a token that needs more than a secret: {error}")),
-        (_, Err(error)) => lines.push(error.to_string()),
-    }
-    lines.push(format!("right: {}", expectation(open.expect)));
     lines
 }
 
-fn expectation(expect: Expect) -> &'static str {
-    judge::expectation(expect)
+fn object(catalogue: &Catalogue, case: &Case) -> Value {
+    let head = &case.head;
+    json!({
+        "code": head.code,
+        "name": head.name,
+        "family": case.family,
+        "title": head.title,
+        "level": head.level,
+        "severity": head.severity,
+        "set": head.set,
+        "source": catalogue.places(head),
+        "needs": needs(case),
+        "unless": head.unless,
+        "tags": head.tags,
+        "weakness": head.weakness,
+        "file": case.file,
+        "line": case.line,
+    })
 }

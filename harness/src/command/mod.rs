@@ -3,6 +3,7 @@
 //! The only room that knows the reference server: the library and the server meet on the wire.
 
 pub mod bundled_server;
+mod explain;
 mod file;
 mod list;
 pub mod matrix;
@@ -16,6 +17,7 @@ use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
+use crate::catalogue::Catalogue;
 use crate::document::closest;
 use crate::redact::Redactor;
 use crate::report::Exit;
@@ -38,7 +40,7 @@ enum Command {
     /// List the cases
     List(list::List),
     /// Say all about one case: the rule, what is sent, what is right, and how to mend it
-    Explain(list::Explain),
+    Explain(explain::Explain),
     /// Prove that every case can fail: seed each fault in the bundled server and see which cases find it
     Selftest(selftest::Selftest),
     /// Start the reference server
@@ -74,7 +76,7 @@ fn execute(arguments: Arguments) -> Exit {
         Command::Run(arguments) => runtime.block_on(run::run(*arguments)),
         Command::Selftest(arguments) => selftest::selftest(&arguments),
         Command::List(arguments) => list::list(&arguments),
-        Command::Explain(arguments) => list::explain(&arguments),
+        Command::Explain(arguments) => explain::explain(&arguments),
         Command::Serve(arguments) => runtime.block_on(serve::serve(*arguments)),
     };
     // A name that is still being looked up must not hold up the end.
@@ -105,6 +107,14 @@ fn say(text: &str) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => complain(&format!("cannot write to stdout: {error}")),
         _ => {}
     }
+}
+
+/// The catalogue that was built in.
+fn bundled() -> Result<Catalogue, Exit> {
+    Catalogue::bundled().map_err(|found| {
+        complain(&format!("the bundled cases are wrong, which is a bug:\n{found}"));
+        Exit::OurFault
+    })
 }
 
 /// A dialect by its name.

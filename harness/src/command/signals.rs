@@ -1,49 +1,54 @@
-//! Being asked to stop. Each listens from the moment it is made: who knows that we run may ask at once.
+//! Being asked to stop. It listens from the moment it is made: who knows that we run may ask at once.
 
-/// Ctrl-C, as often as it is pressed.
+/// Ctrl-C, or the word of a supervisor that ends the process (SIGTERM), as often as it comes.
 #[derive(Debug)]
 pub(super) struct Interrupts {
     #[cfg(unix)]
-    stream: Option<tokio::signal::unix::Signal>,
+    interrupt: Option<tokio::signal::unix::Signal>,
+    #[cfg(unix)]
+    terminate: Option<tokio::signal::unix::Signal>,
 }
 
 impl Interrupts {
     /// Listens from now on.
+    #[cfg(unix)]
     pub(super) fn new() -> Self {
-        Self {
-            #[cfg(unix)]
-            stream: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt()).ok(),
+        use tokio::signal::unix::{SignalKind, signal};
+        Self { interrupt: signal(SignalKind::interrupt()).ok(), terminate: signal(SignalKind::terminate()).ok() }
+    }
+
+    /// Listens from now on.
+    #[cfg(not(unix))]
+    pub(super) fn new() -> Self {
+        Self {}
+    }
+
+    /// Waits for the next one. Where nobody can ask, it waits for ever.
+    #[cfg(unix)]
+    pub(super) async fn next(&mut self) {
+        tokio::select! {
+            Some(()) = hear(&mut self.interrupt) => {}
+            Some(()) = hear(&mut self.terminate) => {}
+            else => std::future::pending().await,
         }
     }
 
-    /// Waits for the next one.
+    /// Waits for the next one. Where nobody can ask, it waits for ever.
+    #[cfg(not(unix))]
     pub(super) async fn next(&mut self) {
-        #[cfg(unix)]
-        if let Some(stream) = &mut self.stream {
-            stream.recv().await;
-            return;
-        }
         if tokio::signal::ctrl_c().await.is_err() {
-            // Nobody can ask.
             std::future::pending::<()>().await;
         }
     }
 }
 
-/// Ends when the process is asked to stop, by Ctrl-C or by a supervisor.
+#[cfg(unix)]
+async fn hear(signal: &mut Option<tokio::signal::unix::Signal>) -> Option<()> {
+    signal.as_mut()?.recv().await
+}
+
+/// Ends when the process is asked to stop.
 pub(super) fn stop() -> impl Future<Output = ()> {
     let mut interrupts = Interrupts::new();
-    #[cfg(unix)]
-    let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
-    async move {
-        #[cfg(unix)]
-        if let Ok(mut terminate) = terminate {
-            tokio::select! {
-                () = interrupts.next() => {}
-                _ = terminate.recv() => {}
-            }
-            return;
-        }
-        interrupts.next().await;
-    }
+    async move { interrupts.next().await }
 }

@@ -58,7 +58,6 @@ impl<'a> Run<'a> {
 pub fn across(head: &CaseText, question: Across, run: &Run<'_>) -> Vec<Check> {
     let weight = Weight::of(head);
     let refusals: Vec<_> = run.refused().collect();
-    let none = |what: &str| vec![weight.check(Grade::Inconclusive, what, "no refusal was seen in this run")];
     match question {
         Across::Signal(class) => vec![signal(weight, class, run)],
         Across::AllSignals => {
@@ -75,11 +74,13 @@ pub fn across(head: &CaseText, question: Across, run: &Run<'_>) -> Vec<Check> {
                 .filter(|class| !run.refused_as(*class).is_empty())
                 .map(|class| Check { label: class.word().to_owned(), ..signal(weight, class, run) })
                 .collect();
-            if checks.is_empty() { none("a refusal of a class with a promised signal") } else { checks }
+            if checks.is_empty() { vec![unseen(weight, "a refusal of a class with a promised signal")] } else { checks }
         }
         Across::Reasons => reasons(weight, run),
         Across::CloseReachesWire => vec![close_reaches_wire(weight, run)],
-        _ if refusals.is_empty() && asks_refusals(question) => none("refusals to look at"),
+        _ if refusals.is_empty() && asks_refusals(question) => {
+            vec![unseen(weight, "refusals to look at")]
+        }
         Across::NoDataBeforeClose => {
             vec![all(weight, &refusals, "no application message before the close frame", |seen| match seen.outcome {
                 Outcome::RefusedClose { data_before: 1.., .. } => Some(seen.outcome.to_string()),
@@ -212,12 +213,17 @@ fn asks_refusals(question: Across) -> bool {
     )
 }
 
+/// The one end of every question for which this run gives too little to look at.
+fn unseen(weight: Weight, expected: &str) -> Check {
+    weight.check(Grade::Inconclusive, expected, "no such attempt was seen in this run, or too few")
+}
+
 /// No attempt shows the flaw; the first ones that do are named.
 fn all(weight: Weight, attempts: &[&Seen<'_>], expected: &str, flaw: impl Fn(&Seen<'_>) -> Option<String>) -> Check {
     let flaws: Vec<(&str, String)> =
         attempts.iter().filter_map(|seen| flaw(seen).map(|observed| (seen.code, observed))).collect();
     match flaws.as_slice() {
-        [] if attempts.is_empty() => weight.check(Grade::Inconclusive, expected, "nothing was sent in this run"),
+        [] if attempts.is_empty() => unseen(weight, expected),
         [] => weight.holds(true, expected, format!("{} attempt(s), all so", attempts.len())),
         [(code, first), ..] => {
             let codes: BTreeSet<&str> = flaws.iter().map(|(code, _)| *code).collect();
@@ -268,9 +274,8 @@ fn signal(weight: Weight, class: Class, run: &Run<'_>) -> Check {
         }
         _ => "HTTP 4xx, or close 1008, 1002, 1003, 1007, 3000, 3003 or 4000 to 4999".to_owned(),
     };
-    if attempts.is_empty() {
-        return weight.check(Grade::Inconclusive, expected, "no refusal of this class was seen in this run");
-    }
+    // A refusal that was not told is for `Deliberate` and `Prompt`; here it shows nothing.
+    let attempts: Vec<_> = attempts.into_iter().filter(|seen| told(seen.outcome).is_some()).collect();
     all(weight, &attempts, &expected, |seen| {
         let (by, number) = told(seen.outcome)?;
         let right = match (by, declared) {
@@ -278,6 +283,8 @@ fn signal(weight: Weight, class: Class, run: &Run<'_>) -> Check {
             (RefusesBy::Http, Some(Signal { http: Some(status), .. })) => number == *status,
             // The promised close code cannot be seen before an upgrade; `CloseReachesWire` says so once (R2).
             (RefusesBy::Http, _) => true,
+            // Nothing hides a status, so that a close frame breaks the promise of one.
+            (RefusesBy::Close, Some(Signal { http: Some(_), .. })) => false,
             (RefusesBy::Close, _) => {
                 matches!(number, 1008 | 1002 | 1003 | 1007 | 1000 | 1001 | 3000 | 3003 | 4000..=4999)
             }
@@ -336,7 +343,7 @@ fn close_reaches_wire(weight: Weight, run: &Run<'_>) -> Check {
         }
     }
     if http.is_empty() {
-        return weight.check(Grade::Inconclusive, expected, "no refusal was seen that could carry a code");
+        return unseen(weight, &expected);
     }
     let statuses: Vec<String> = http.iter().map(|(status, count)| format!("HTTP {status} ({count} times)")).collect();
     let observed = format!(
@@ -400,11 +407,7 @@ fn one_signal_per_class(weight: Weight, refusals: &[&Seen<'_>]) -> Vec<Check> {
         checks.push(Check { label: class.word().to_owned(), ..check });
     }
     if checks.is_empty() {
-        checks.push(weight.check(
-            Grade::Inconclusive,
-            "one signal for one class of refusal",
-            "too few refusals in this run",
-        ));
+        checks.push(unseen(weight, "one signal for one class of refusal"));
     }
     checks
 }

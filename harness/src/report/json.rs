@@ -6,6 +6,7 @@
 use serde::Serialize;
 
 use super::{Failure, Report, Summary, TrialReport};
+use crate::diagnosis::Finding;
 use crate::verdict::Check;
 
 /// The version of the shape.
@@ -35,6 +36,19 @@ struct Run<'a> {
 struct Reason<'a> {
     kind: &'static str,
     detail: &'a str,
+    /// Why a control failed, as far as it was found out.
+    cause: Option<&'static str>,
+    advice: Option<&'a str>,
+}
+
+impl<'a> Reason<'a> {
+    fn plain(kind: &'static str, detail: &'a str) -> Self {
+        Self { kind, detail, cause: None, advice: None }
+    }
+
+    fn found(kind: &'static str, finding: &'a Finding) -> Self {
+        Self { kind, detail: &finding.observed, cause: Some(finding.cause.word()), advice: Some(&finding.advice) }
+    }
 }
 
 #[derive(Serialize)]
@@ -108,11 +122,11 @@ impl<'a> From<&'a TrialReport> for Case<'a> {
 impl<'a> From<&'a Report> for Run<'a> {
     fn from(report: &'a Report) -> Self {
         let failure = report.failure.as_ref().map(|failure| match failure {
-            Failure::Unreachable(why) => Reason { kind: "unreachable", detail: why },
-            Failure::FirstControl(what) => Reason { kind: "first-control", detail: what },
-            Failure::NoToken(why) => Reason { kind: "no-token", detail: why },
-            Failure::ControlLost(what) => Reason { kind: "control-lost", detail: what },
-            Failure::Interrupted => Reason { kind: "interrupted", detail: "" },
+            Failure::Unreachable(why) => Reason::plain("unreachable", why),
+            Failure::FirstControl(finding) => Reason::found("first-control", finding),
+            Failure::NoToken(why) => Reason::plain("no-token", why),
+            Failure::ControlLost(finding) => Reason::found("control-lost", finding),
+            Failure::Interrupted => Reason::plain("interrupted", ""),
         });
         Self {
             target: &report.target,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::case::Case;
 use crate::catalogue::Catalogue;
+use crate::diagnosis::Finding;
 use crate::document::printable;
 use crate::plan::Trial;
 use crate::redact::Redactor;
@@ -44,10 +45,10 @@ pub enum Failure {
     Unreachable(String),
     /// The profile gives no valid token to try; the text says why.
     NoToken(String),
-    /// The valid token was not admitted; the text says what came instead.
-    FirstControl(String),
-    /// The valid token was admitted at first, and later no more; the text says what came instead, and after what.
-    ControlLost(String),
+    /// The valid token was not admitted.
+    FirstControl(Finding),
+    /// The valid token was admitted at first, and later no more; what was observed names the cases played since.
+    ControlLost(Finding),
     /// It was asked to stop.
     Interrupted,
 }
@@ -116,8 +117,8 @@ impl TrialReport {
             code: head.code.clone(),
             name: head.name.clone(),
             title: printable(&head.title),
-            level: head.level,
-            basis: head.level.into(),
+            level: trial.level,
+            basis: trial.level.into(),
             severity: head.severity,
             source: catalogue.places(head).iter().map(|place| printable(place)).collect(),
             weakness: head.weakness.clone(),

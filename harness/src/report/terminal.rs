@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 
 use super::{Failure, Report, Summary, TrialReport};
+use crate::diagnosis::{Cause, Finding};
 use crate::verdict::{Basis, Level, Severity, Verdict};
 
 /// How much is said, and how.
@@ -24,26 +25,22 @@ pub fn write(report: &Report, style: Style, again: &str) -> String {
             let _ = writeln!(text, "{} cannot be reached: {why}", report.url);
             let _ = writeln!(text, "  is the server running, and is this its address?");
         }
-        Some(Failure::FirstControl(what)) => {
+        Some(Failure::FirstControl(Finding { cause, observed, advice })) => {
             let _ = writeln!(text, "the valid token was not admitted, so no refusal can be believed");
             let _ = writeln!(text, "  target    {}", report.url);
             let _ = writeln!(text, "  expected  101, then a message, or a pong and no close");
-            let _ = writeln!(text, "  observed  {what}");
-            let _ = writeln!(
-                text,
-                "  likely    another secret or algorithm, another place for the token, or a claim it needs"
-            );
+            let _ = writeln!(text, "  observed  {observed}");
+            let _ = writeln!(text, "  {}    {advice}", if *cause == Cause::Unknown { "likely" } else { "found " });
         }
         Some(Failure::NoToken(why)) => {
             let _ = writeln!(text, "no valid token can be made for {}: {why}", report.url);
         }
-        Some(Failure::ControlLost(what)) => {
+        Some(Failure::ControlLost(Finding { observed, advice, .. })) => {
             let _ = writeln!(text, "the valid token is no longer admitted, so what followed cannot be judged");
             let _ = writeln!(text, "  target    {}", report.url);
             let _ = writeln!(text, "  expected  the valid token is admitted before, between and after the cases");
-            let _ = writeln!(text, "  observed  {what}");
-            let _ =
-                writeln!(text, "  likely    one of these cases stopped the server, or a limit or a lock-out was met\n");
+            let _ = writeln!(text, "  observed  {observed}");
+            let _ = writeln!(text, "  likely    {advice}\n");
         }
         Some(Failure::Interrupted) => {
             let _ = writeln!(text, "interrupted; what was known by then follows");

@@ -3,7 +3,10 @@
 //! It collects what happened and leaves every verdict to `judge`.
 
 mod connection;
+mod diagnose;
 mod schedule;
 mod session;
 
 pub use schedule::{Interrupt, Options, run};
+// What a step sends is a function of the step; the pages show it.
+pub(crate) use session::{request, written};

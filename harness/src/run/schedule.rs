@@ -3,7 +3,7 @@
 //! A refusal counts only beside a control: a batch whose closing control fails is inconclusive, whatever it saw.
 
 use std::any::Any;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::hash::{BuildHasher as _, RandomState};
 use std::panic::AssertUnwindSafe;
@@ -19,11 +19,12 @@ use tokio::time::{Instant, sleep};
 use super::session::{Actor, Context, Deadlines, control, play};
 use crate::case::{self, Body, Expect, Step, Variant};
 use crate::catalogue::Catalogue;
+use crate::diagnosis::{Cause, Finding, Lost};
 use crate::judge::{self, Learned, Run, Seen, Weight};
-use crate::observation::{Mark, Observation, Trouble};
+use crate::observation::{Connection, Mark, Observation, Trouble};
 use crate::outcome::{self, Outcome};
 use crate::plan::{self, Selection, Trial, class_of};
-use crate::profile::{Echo, Profile, Shape};
+use crate::profile::{Class, Echo, Profile, Shape};
 use crate::redact::Redactor;
 use crate::report::{Failure, Report, RunEvent, TrialReport};
 use crate::target::Target;
@@ -33,6 +34,11 @@ use crate::verdict::{Check, Grade};
 const CONTROL_TAG: &str = "control";
 /// Trials between two controls (rule R17).
 const BATCH: usize = 25;
+/// The longest single wait that a `Retry-After` may ask for, and the longest of a whole run.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(5);
+const MAX_PATIENCE: Duration = Duration::from_secs(15);
+/// Why nothing that a trial saw is believed.
+const NOT_ADMITTED: &str = "the control after it was not admitted";
 
 /// How a run is made.
 #[derive(Debug, Clone)]
@@ -96,7 +102,8 @@ struct Played<'a> {
     trial: &'a Trial<'a>,
     observations: Vec<Observation>,
     took: Duration,
-    valid: bool,
+    /// Why no control speaks for it, if none does: then nothing that it saw is believed.
+    doubt: Option<String>,
     /// What the harness panicked with while it played this, if it did.
     panicked: Option<String>,
 }
@@ -138,6 +145,7 @@ pub async fn run(
         options,
         controls: Vec::new(),
         actors: 0,
+        patience: MAX_PATIENCE,
     };
 
     let first = options.interrupt.unless(runner.first_control()).await;
@@ -151,19 +159,24 @@ pub async fn run(
     match first {
         None => {}
         Some(Err(why)) => report.failure = Some(Failure::NoToken(redactor.clean(&why))),
-        Some(Ok(Outcome::Admitted(_))) => {
+        Some(Ok(Tried { outcome: Outcome::Admitted(_), .. })) => {
             (played, lost) =
                 runner.play_all(trials, &mut |trial| events(RunEvent::TrialEnded { id: &trial.id() })).await;
         }
-        Some(Ok(Outcome::Unreachable(why))) => report.failure = Some(Failure::Unreachable(redactor.clean(&why))),
-        Some(Ok(outcome)) => report.failure = Some(Failure::FirstControl(redactor.clean(&outcome.to_string()))),
+        Some(Ok(Tried { outcome: Outcome::Unreachable(why), .. })) => {
+            report.failure = Some(Failure::Unreachable(redactor.clean(&why)));
+        }
+        Some(Ok(tried)) => {
+            let finding = options.interrupt.unless(runner.diagnose_first(&tried, &redactor)).await;
+            report.failure = finding.map(Failure::FirstControl);
+        }
     }
     if options.interrupt.is_requested() {
         report.failure = Some(Failure::Interrupted);
     }
 
     let outcomes = outcomes(&played, runner.learned.speaks);
-    let seen = seen(&played, &outcomes);
+    let seen = seen(&played, &outcomes, |played| played.doubt.is_none());
     let view = Run {
         seen,
         controls: &runner.controls,
@@ -186,7 +199,7 @@ pub async fn run(
                     || grade(trial, played, &view, target, &runner.learned, report.failure.as_ref(), lost.is_some());
                 // A mistake of ours in one case must not lose what the others came to.
                 let checks = std::panic::catch_unwind(AssertUnwindSafe(graded))
-                    .unwrap_or_else(|payload| judge::panicked(&trial.case.head, &panic_text(payload.as_ref())));
+                    .unwrap_or_else(|payload| judge::panicked(&trial.head(), &panic_text(payload.as_ref())));
                 match played.and_then(Played::not_applicable) {
                     Some(reason) if checks.is_empty() => entry.not_applicable(&redactor.clean(&reason)),
                     _ => entry.checks(checks, &cleaner),
@@ -197,7 +210,10 @@ pub async fn run(
         report.trials.push(entry);
     }
     if report.failure.is_none() {
-        report.failure = lost.map(|lost| Failure::ControlLost(redactor.clean(&lost)));
+        report.failure = lost.map(|lost| {
+            let clean = |text: &str| cleaner.clean(text);
+            Failure::ControlLost(Finding { observed: clean(&lost.observed), advice: clean(&lost.advice), ..lost })
+        });
     }
     report.controls = runner.controls.len();
     report.took = begun.elapsed();
@@ -215,7 +231,7 @@ fn grade(
     failure: Option<&Failure>,
     lost: bool,
 ) -> Vec<Check> {
-    let head = &trial.case.head;
+    let head = &trial.head();
     let mut checks = Vec::new();
     let several = trial.case.variants.len() > 1;
     for (index, variant) in trial.case.variants.iter().enumerate() {
@@ -244,13 +260,11 @@ fn grade(
                 Some(played) => {
                     let observation = &played.observations[index];
                     let mut graded = judge::session(head, steps, observation, &target.profile, learned);
-                    let why = match failure {
-                        Some(Failure::Interrupted) => "; but the run was interrupted before the control after it",
-                        _ => "; but the control after it was not admitted",
-                    };
-                    for check in graded.iter_mut().filter(|check| !played.valid && check.grade != Grade::Error) {
-                        check.grade = Grade::Inconclusive;
-                        check.observed.push_str(why);
+                    if let Some(why) = &played.doubt {
+                        for check in graded.iter_mut().filter(|check| check.grade != Grade::Error) {
+                            check.grade = Grade::Inconclusive;
+                            check.observed.push_str(&format!("; but {why}"));
+                        }
                     }
                     graded
                 }
@@ -279,10 +293,14 @@ fn outcomes(played: &[Played<'_>], speaks: bool) -> Vec<Vec<Vec<Outcome>>> {
     played.iter().map(|played| played.observations.iter().map(of).collect()).collect()
 }
 
-/// The openings of every valid trial, for the cases that look across the run.
-fn seen<'a>(played: &'a [Played<'a>], outcomes: &'a [Vec<Vec<Outcome>>]) -> Vec<Seen<'a>> {
+/// The openings of the trials that are `believed`.
+fn seen<'a>(
+    played: &'a [Played<'a>],
+    outcomes: &'a [Vec<Vec<Outcome>>],
+    believed: impl Fn(&Played<'_>) -> bool,
+) -> Vec<Seen<'a>> {
     let mut all = Vec::new();
-    for (played, outcomes) in played.iter().zip(outcomes).filter(|(played, _)| played.valid) {
+    for (played, outcomes) in played.iter().zip(outcomes).filter(|(played, _)| believed(played)) {
         let case = &played.trial.case;
         for ((variant, observation), outcomes) in case.variants.iter().zip(&played.observations).zip(outcomes) {
             let Body::Steps(steps) = &variant.body else { continue };
@@ -313,30 +331,62 @@ fn deadlines(target: &Target, options: &Options, control: Duration) -> Deadlines
     }
 }
 
-struct Runner<'a> {
-    target: Arc<Target>,
-    learned: Arc<Learned>,
-    deadlines: Deadlines,
+pub(super) struct Runner<'a> {
+    pub(super) target: Arc<Target>,
+    pub(super) learned: Arc<Learned>,
+    pub(super) deadlines: Deadlines,
     options: &'a Options,
     controls: Vec<Outcome>,
     actors: u64,
+    /// How much longer this run may wait for limiters to be over.
+    patience: Duration,
+}
+
+/// What came of a control.
+pub(super) struct Tried {
+    pub(super) outcome: Outcome,
+    pub(super) connection: Connection,
+}
+
+impl Tried {
+    /// How long its answer asks to wait, in seconds (RFC 9110 §10.2.3); a date is not waited for.
+    fn retry_after(&self) -> Option<Duration> {
+        let seconds = self.connection.head()?.header("retry-after")?;
+        seconds.trim().parse().ok().map(Duration::from_secs)
+    }
+}
+
+/// What the controls after some trials came to.
+enum Vouched {
+    /// The first was admitted: it speaks for the trials before it.
+    For,
+    /// The first was not, and this came instead; a later one was.
+    Again(Outcome),
+    /// None was.
+    Never(Finding),
 }
 
 type Session = Pin<Box<dyn Future<Output = (usize, Vec<Observation>, Duration)> + Send>>;
 
 impl Runner<'_> {
-    fn scaled(&self, time: Duration) -> Duration {
+    pub(super) fn scaled(&self, time: Duration) -> Duration {
         time.mul_f64(self.options.timeout_scale.clamp(0.01, 1_000.0))
     }
 
-    fn actor(&mut self, carrier: &crate::profile::Carrier) -> Actor {
+    pub(super) fn actor(&mut self, carrier: &crate::profile::Carrier) -> Actor {
+        let pinned = self.target.profile.user.clone();
+        self.actor_of(carrier, pinned)
+    }
+
+    /// An actor of this user, or of one that the target has not seen.
+    pub(super) fn actor_of(&mut self, carrier: &crate::profile::Carrier, user: Option<String>) -> Actor {
         self.actors += 1;
         let seed = mix(self.options.seed, self.actors);
-        let user = self.target.profile.user.clone().unwrap_or_else(|| format!("gatecrash-{:06x}", seed & 0xFF_FFFF));
+        let user = user.unwrap_or_else(|| format!("gatecrash-{:06x}", seed & 0xFF_FFFF));
         Actor { user, seed, carrier: carrier.clone(), bound: None }
     }
 
-    async fn control(&mut self) -> Result<Outcome, String> {
+    async fn control(&mut self) -> Result<Tried, String> {
         let carrier = self.target.profile.carriers[0].clone();
         let actor = self.actor(&carrier);
         let context = Context { target: &self.target, learned: &self.learned, deadlines: self.deadlines };
@@ -349,16 +399,16 @@ impl Runner<'_> {
             self.deadlines = deadlines(&self.target, self.options, control);
         }
         self.controls.push(outcome.clone());
-        Ok(outcome)
+        Ok(Tried { outcome, connection })
     }
 
     /// The control that everything rests on; it also teaches how this target answers.
-    async fn first_control(&mut self) -> Result<Outcome, String> {
-        let outcome = self.control().await?;
-        if matches!(outcome, Outcome::Admitted(_)) && self.learned.echo.is_none() {
+    async fn first_control(&mut self) -> Result<Tried, String> {
+        let tried = self.control().await?;
+        if matches!(tried.outcome, Outcome::Admitted(_)) && self.learned.echo.is_none() {
             self.learn_echo().await;
         }
-        Ok(outcome)
+        Ok(tried)
     }
 
     /// Looks whether a target that declares no echo repeats a text, so that the cases about messages can be judged.
@@ -396,7 +446,7 @@ impl Runner<'_> {
         &mut self,
         trials: &'t [Trial<'t>],
         ended: &mut (dyn FnMut(&Trial<'_>) + Send),
-    ) -> (Vec<Played<'t>>, Option<String>) {
+    ) -> (Vec<Played<'t>>, Option<Finding>) {
         let runnable = |trial: &&Trial<'_>| {
             trial.skip.is_none() && trial.case.variants.iter().any(|variant| matches!(variant.body, Body::Steps(_)))
         };
@@ -412,30 +462,52 @@ impl Runner<'_> {
         (played, lost)
     }
 
-    /// A control after some trials. One that fails is tried again, because a limiter or a restart may be over soon.
-    async fn closing_control(&mut self) -> Result<Outcome, String> {
-        let mut outcome = self.control().await;
-        for pause in [50, 200, 750] {
-            if matches!(outcome, Ok(Outcome::Admitted(_))) {
-                break;
+    /// Controls after some trials. One that fails is tried again, because a limiter or a restart may be over soon.
+    ///
+    /// `forged` tells how forged tokens were refused in these trials.
+    async fn vouch(&mut self, forged: impl FnOnce() -> Vec<Outcome>) -> Result<Vouched, String> {
+        let mut seen = Lost::default();
+        for pause in [0, 50, 200, 750].map(Duration::from_millis) {
+            if !pause.is_zero() {
+                sleep(self.scaled(pause)).await;
             }
-            sleep(self.scaled(Duration::from_millis(pause))).await;
-            outcome = self.control().await;
+            let tried = self.control().await?;
+            if matches!(tried.outcome, Outcome::Admitted(_)) {
+                return Ok(seen.tries.into_iter().next().map_or(Vouched::For, Vouched::Again));
+            }
+            seen.retry_after = tried.retry_after();
+            seen.tries.push(tried.outcome);
         }
-        outcome
+        // Whoever says how long is believed, for a while.
+        if let Some(wait) = seen.retry_after.filter(|wait| *wait <= self.patience.min(MAX_RETRY_AFTER))
+            && let Some(Outcome::Throttled(first)) = seen.tries.last().cloned()
+        {
+            self.patience -= wait;
+            sleep(wait).await;
+            let tried = self.control().await?;
+            if matches!(tried.outcome, Outcome::Admitted(_)) {
+                return Ok(Vouched::Again(Outcome::Throttled(first)));
+            }
+            seen.tries.push(tried.outcome);
+        }
+        seen.forged = forged();
+        Ok(Vouched::Never(self.diagnose_lost(seen).await))
     }
 
     /// Plays trials side by side, with a control after every [`BATCH`] that ended and after the last.
     ///
     /// A control speaks for the trials that ended before it began; those that are still in flight wait for the next.
-    /// When one fails nothing more is begun, and what was observed instead is given back.
+    /// One that is admitted only when it is repeated speaks for nothing: while the target refused everybody, a refusal
+    /// proved nothing. The trials before it are then played once more, because most limits and restarts are over by
+    /// then; if it happens to them again they stay inconclusive, and the run goes on. When none is admitted nothing
+    /// more is begun, and the likely cause is given back.
     async fn play_group<'t>(
         &mut self,
         group: &[&'t Trial<'t>],
         jobs: usize,
         played: &mut Vec<Played<'t>>,
         ended: &mut (dyn FnMut(&Trial<'_>) + Send),
-    ) -> Option<String> {
+    ) -> Option<Finding> {
         let mut waiting: Vec<(usize, Session)> = Vec::new();
         for (index, trial) in group.iter().enumerate().rev() {
             let actor = self.actor(&trial.carrier);
@@ -444,8 +516,12 @@ impl Runner<'_> {
         let mut flying = JoinSet::new();
         let mut tasks = HashMap::new();
         let mut fresh: Vec<Played<'t>> = Vec::new();
+        let mut replayed = HashSet::new();
         let mut lost = None;
         loop {
+            if self.options.interrupt.is_requested() {
+                waiting.clear();
+            }
             while flying.len() < jobs
                 && !self.options.interrupt.is_requested()
                 && let Some((index, session)) = waiting.pop()
@@ -461,56 +537,73 @@ impl Runner<'_> {
                 }
             };
             match next {
-                None => break,
+                None if fresh.is_empty() || lost.is_some() => break,
+                None => {}
                 Some(Ok((index, observations, took))) => {
-                    ended(group[index]);
-                    fresh.push(Played { trial: group[index], observations, took, valid: false, panicked: None });
+                    if !replayed.contains(&index) {
+                        ended(group[index]);
+                    }
+                    fresh.push(Played { trial: group[index], observations, took, doubt: None, panicked: None });
                 }
                 // A panic is ours: it is reported where it happened, and the other cases keep their verdicts.
                 Some(Err(error)) => {
                     let index = tasks.get(&error.id()).copied();
                     if let (Ok(payload), Some(index)) = (error.try_into_panic(), index) {
                         let panicked = Some(panic_text(payload.as_ref()));
-                        let took = Duration::ZERO;
-                        fresh.push(Played {
-                            trial: group[index],
-                            observations: Vec::new(),
-                            took,
-                            valid: false,
-                            panicked,
-                        });
+                        let (trial, took) = (group[index], Duration::ZERO);
+                        fresh.push(Played { trial, observations: Vec::new(), took, doubt: None, panicked });
                     }
                 }
             }
-            if fresh.len() >= BATCH && lost.is_none() {
-                lost = self.vouch(&mut fresh, played).await;
-                if lost.is_some() {
-                    // Nothing will vouch for what is still in flight.
-                    waiting.clear();
-                    flying.abort_all();
+            let is_due = fresh.len() >= BATCH || flying.is_empty() && waiting.is_empty() && !fresh.is_empty();
+            if !is_due || lost.is_some() {
+                continue;
+            }
+            let speaks = self.learned.speaks;
+            let vouched = self.options.interrupt.clone().unless(self.vouch(|| forged(&fresh, speaks))).await;
+            let doubt = match vouched {
+                Some(Ok(Vouched::For)) => None,
+                Some(Ok(Vouched::Again(outcome))) => {
+                    let place = |played: &Played<'_>| group.iter().position(|trial| std::ptr::eq(*trial, played.trial));
+                    let (known, new): (Vec<_>, Vec<_>) = std::mem::take(&mut fresh)
+                        .into_iter()
+                        .partition(|played| place(played).is_none_or(|index| replayed.contains(&index)));
+                    fresh = known;
+                    for index in new.iter().filter_map(place) {
+                        replayed.insert(index);
+                        let actor = self.actor(&group[index].carrier);
+                        waiting.push((index, self.session(index, group[index], actor)));
+                    }
+                    Some(format!("the control after it was not admitted at once ({outcome}), twice"))
                 }
+                Some(Ok(Vouched::Never(finding))) => {
+                    let since: Vec<String> = fresh.iter().map(|played| played.trial.id()).collect();
+                    let observed =
+                        format!("{}; played since the last good control: {}", finding.observed, since.join(", "));
+                    lost = Some(Finding { observed, ..finding });
+                    Some(NOT_ADMITTED.to_owned())
+                }
+                Some(Err(why)) => {
+                    lost = Some(Finding {
+                        cause: Cause::Unknown,
+                        observed: why,
+                        advice: "no token can be made".to_owned(),
+                    });
+                    Some(NOT_ADMITTED.to_owned())
+                }
+                None => Some("the run was interrupted before the control after it".to_owned()),
+            };
+            fresh.iter_mut().for_each(|played| played.doubt.clone_from(&doubt));
+            played.append(&mut fresh);
+            if lost.is_some() {
+                // Nothing will vouch for what is still in flight.
+                waiting.clear();
+                flying.abort_all();
             }
         }
-        if !fresh.is_empty() && lost.is_none() {
-            lost = self.vouch(&mut fresh, played).await;
-        }
+        fresh.iter_mut().for_each(|played| played.doubt = Some(NOT_ADMITTED.to_owned()));
         played.extend(fresh);
         lost
-    }
-
-    /// Makes a control; when it is admitted the `fresh` trials are valid. Otherwise says what came instead.
-    async fn vouch<'t>(&mut self, fresh: &mut Vec<Played<'t>>, played: &mut Vec<Played<'t>>) -> Option<String> {
-        let outcome = self.options.interrupt.unless(self.closing_control()).await;
-        let valid = matches!(outcome, Some(Ok(Outcome::Admitted(_))));
-        fresh.iter_mut().for_each(|played| played.valid = valid);
-        let since: Vec<String> = fresh.iter().map(|played| played.trial.id()).collect();
-        played.append(fresh);
-        let observed = match outcome {
-            None | Some(Ok(Outcome::Admitted(_))) => return None,
-            Some(Ok(outcome)) => outcome.to_string(),
-            Some(Err(why)) => why,
-        };
-        Some(format!("{observed}; played since the last good control: {}", since.join(", ")))
     }
 
     fn session(&self, index: usize, trial: &Trial<'_>, actor: Actor) -> Session {
@@ -535,6 +628,14 @@ impl Runner<'_> {
             (index, observations, begun.elapsed())
         })
     }
+}
+
+/// How the forged tokens of these trials were refused.
+fn forged(played: &[Played<'_>], speaks: bool) -> Vec<Outcome> {
+    let outcomes = outcomes(played, speaks);
+    let seen = seen(played, &outcomes, |_| true);
+    let forged = seen.into_iter().filter(|seen| seen.class == Some(Class::BadSignature) && seen.outcome.is_refused());
+    forged.map(|seen| seen.outcome.clone()).collect()
 }
 
 /// The words of a panic.

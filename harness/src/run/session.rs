@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::connection::{Live, Step as Looked};
 use crate::carrier::{self, Placed};
 use crate::case::{Awaited, Bound, Close, Expect, FrameText, How, Http, Open, Request, Say, Send, Step};
+use crate::hex;
 use crate::judge::{self, Learned, WORD_PREFIX};
 use crate::observation::{Assembler, Connection, Mark, Observation, Trouble, What};
 use crate::outcome::{self, Outcome};
@@ -180,6 +181,13 @@ impl Session<'_> {
 
     async fn open(&mut self, open: &Open) -> Result<(), Trouble> {
         let target = self.context.target;
+        if let Some(algorithm) = open.token.genuine_algorithm()
+            && open.expect == Expect::Refused
+            && target.takes(algorithm)
+        {
+            let name = algorithm.name();
+            return Err(Trouble::NotApplicable(format!("the target takes tokens of {name}, and this is one")));
+        }
         let token = match (&self.captured, open.captured) {
             (Some(bytes), true) => Some(Token::new(bytes.clone())),
             (None, true) => return Err(Trouble::Fault("no earlier step captured a token".to_owned())),
@@ -647,11 +655,11 @@ fn fragments(text: &[u8], mask: [u8; 4]) -> Vec<u8> {
     bytes
 }
 
-fn written(text: &FrameText, mask: [u8; 4]) -> Result<Written, Trouble> {
+/// The frame that a case describes, with this masking key.
+pub(crate) fn written(text: &FrameText, mask: [u8; 4]) -> Result<Written, Trouble> {
     let one = match &text.hex {
-        Some(digits) => {
-            hex(digits).ok_or_else(|| Trouble::Fault(format!("`{digits}` is not an even number of hex digits")))?
-        }
+        Some(digits) => hex::read(digits)
+            .ok_or_else(|| Trouble::Fault(format!("`{digits}` is not an even number of hex digits")))?,
         None => text.text.clone().into_bytes(),
     };
     if one.len().checked_mul(text.times).is_none_or(|length| length > MAX_SAID_BYTES) {
@@ -673,16 +681,8 @@ fn written(text: &FrameText, mask: [u8; 4]) -> Result<Written, Trouble> {
     })
 }
 
-fn hex(digits: &str) -> Option<Vec<u8>> {
-    let digits: String = digits.split_whitespace().collect();
-    if !digits.len().is_multiple_of(2) || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    (0..digits.len()).step_by(2).map(|start| u8::from_str_radix(&digits[start..start + 2], 16).ok()).collect()
-}
-
 /// The request to a declared endpoint, with what the case changes about it.
-fn request(host: String, declared: &HttpEndpoint, http: &Http, bearer: Option<&Token>) -> Opening {
+pub(crate) fn request(host: String, declared: &HttpEndpoint, http: &Http, bearer: Option<&Token>) -> Opening {
     let method = http.method.as_ref().unwrap_or(&declared.method);
     let mut opening = Opening::http(method, &host, declared.path.clone());
     opening.add("Connection", "close");

@@ -11,7 +11,7 @@ use super::algorithm::{Algorithm, KeyKind};
 use super::document::Document;
 use super::interpolate::{ForgeError, Scope, words};
 use super::jwe;
-use super::keyring::{self, Keyring, Secret, noise};
+use super::keyring::{self, Keyring, noise};
 use super::keys::{PrivateKey, PublicKey};
 use super::mint::Mint;
 use super::minted::Token;
@@ -21,6 +21,7 @@ use super::segment;
 use super::sign::{self, Method, SigningKey};
 use super::signature;
 use super::x509;
+use crate::secret::SecretBytes;
 
 /// Makes the token that a recipe describes.
 ///
@@ -305,7 +306,7 @@ fn choose_signing(ops: &[Op], mint: &Mint<'_>, scope: &Scope) -> Result<Signing,
                 algorithm.name()
             )));
         }
-        keys.foreign(Secret::new(bytes), algorithm).map(SigningKey::Secret)
+        keys.foreign(SecretBytes::new(bytes), algorithm).map(SigningKey::Secret)
     };
     let key = match choice {
         KeyChoice::Empty => secret(Vec::new())?,
@@ -676,6 +677,15 @@ fn change_parts(parts: &mut Vec<(Part, Vec<u8>)>, op: &Op) -> Result<(), ForgeEr
             let place = find(parts, character.part)?;
             let text = &mut parts[place].1;
             text.remove(segment::position(text.len(), character.at)?);
+        }
+        Op::InsertChar(character) => {
+            let place = find(parts, character.part)?;
+            let text = &mut parts[place].1;
+            let position = match character.at {
+                At::Last => text.len(),
+                at => segment::position(text.len(), at)?,
+            };
+            text.insert(position, b'A');
         }
         Op::ChangeChar(character) => {
             let place = find(parts, character.part)?;

@@ -2,42 +2,19 @@
 //! nothing here prints key material. Wrong secrets are derived from the seed; wrong key pairs cost time and are
 //! generated once per process, when first needed.
 
-use std::fmt;
-
 use aws_lc_rs::{digest, hmac};
 
 use super::algorithm::{Algorithm, KeyKind};
 use super::interpolate::ForgeError;
 use super::keys::{KeyError, PrivateKey, PublicKey};
+use crate::secret::SecretBytes;
 
-/// Bytes that must not be printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Vec<u8>);
-
-impl Secret {
-    /// Wraps the bytes of a secret.
-    #[must_use]
-    pub fn new(bytes: impl Into<Vec<u8>>) -> Self {
-        Self(bytes.into())
-    }
-
-    /// The bytes, for those who must sign or redact.
-    #[must_use]
-    pub fn expose(&self) -> &[u8] {
-        &self.0
-    }
-
+impl SecretBytes {
     /// Whether both are the same HMAC key under this algorithm. HMAC hashes keys longer than a block and pads
     /// shorter ones with zero bytes (RFC 2104 §2), so different texts can be one key.
     #[must_use]
     pub fn is_equivalent(&self, other: &Self, algorithm: Algorithm) -> bool {
-        block_key(&self.0, algorithm) == block_key(&other.0, algorithm)
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Secret({} bytes)", self.0.len())
+        block_key(self.expose(), algorithm) == block_key(other.expose(), algorithm)
     }
 }
 
@@ -68,8 +45,8 @@ fn block_key(key: &[u8], algorithm: Algorithm) -> Vec<u8> {
 /// The keys of one target.
 #[derive(Debug, Clone, Default)]
 pub struct Keyring {
-    secret: Option<Secret>,
-    retired: Vec<Secret>,
+    secret: Option<SecretBytes>,
+    retired: Vec<SecretBytes>,
     private: Vec<PrivateKey>,
     public: Vec<PublicKey>,
     certificate: Option<Vec<u8>>,
@@ -85,14 +62,14 @@ impl Keyring {
     /// With the target's HMAC secret.
     #[must_use]
     pub fn with_secret(mut self, secret: impl Into<Vec<u8>>) -> Self {
-        self.secret = Some(Secret::new(secret));
+        self.secret = Some(SecretBytes::new(secret));
         self
     }
 
     /// With one more secret that the target no longer accepts.
     #[must_use]
     pub fn with_retired_secret(mut self, secret: impl Into<Vec<u8>>) -> Self {
-        self.retired.push(Secret::new(secret));
+        self.retired.push(SecretBytes::new(secret));
         self
     }
 
@@ -160,39 +137,39 @@ impl Keyring {
 
     /// The target's HMAC secret.
     #[must_use]
-    pub fn secret(&self) -> Option<&Secret> {
+    pub fn secret(&self) -> Option<&SecretBytes> {
         self.secret.as_ref()
     }
 
     /// The secrets that the target no longer accepts.
     #[must_use]
-    pub fn retired_secrets(&self) -> &[Secret] {
+    pub fn retired_secrets(&self) -> &[SecretBytes] {
         &self.retired
     }
 
     /// A secret that the target has never seen, the same for the same seed.
     #[must_use]
-    pub fn wrong_secret(seed: u64) -> Secret {
-        Secret::new(derive("wrong secret", seed).to_vec())
+    pub fn wrong_secret(seed: u64) -> SecretBytes {
+        SecretBytes::new(derive("wrong secret", seed).to_vec())
     }
 
-    pub(crate) fn require_secret(&self) -> Result<&Secret, ForgeError> {
+    pub(crate) fn require_secret(&self) -> Result<&SecretBytes, ForgeError> {
         self.secret.as_ref().ok_or_else(|| ForgeError::NeedsKey(KeyKind::Secret.noun().into()))
     }
 
     /// The target's secret spelled otherwise, but the same HMAC key.
-    pub(crate) fn equivalent_secret(&self, algorithm: Algorithm) -> Result<Secret, ForgeError> {
+    pub(crate) fn equivalent_secret(&self, algorithm: Algorithm) -> Result<SecretBytes, ForgeError> {
         let secret = self.require_secret()?;
         let block = block_len(algorithm);
-        match secret.0.len() {
-            len if len < block => Ok(Secret::new([secret.expose(), &[0]].concat())),
-            len if len > block => Ok(Secret::new(block_key(&secret.0, algorithm))),
+        match secret.expose().len() {
+            len if len < block => Ok(SecretBytes::new([secret.expose(), &[0]].concat())),
+            len if len > block => Ok(SecretBytes::new(block_key(secret.expose(), algorithm))),
             _ => Err(ForgeError::Impossible("a secret of exactly one block has no other spelling".into())),
         }
     }
 
     /// A secret that must be wrong; an error when it is in truth the target's own.
-    pub(crate) fn foreign(&self, secret: Secret, algorithm: Algorithm) -> Result<Secret, ForgeError> {
+    pub(crate) fn foreign(&self, secret: SecretBytes, algorithm: Algorithm) -> Result<SecretBytes, ForgeError> {
         match &self.secret {
             Some(own) if own.is_equivalent(&secret, algorithm) => Err(ForgeError::SameKey),
             _ => Ok(secret),
@@ -237,7 +214,7 @@ mod tests {
         assert_ne!(other.expose(), b"secret");
         assert_eq!(own.foreign(other, Algorithm::HS256), Err(ForgeError::SameKey));
         let empty = Keyring::new().with_secret("");
-        assert_eq!(empty.foreign(Secret::new(vec![0; 64]), Algorithm::HS256), Err(ForgeError::SameKey));
+        assert_eq!(empty.foreign(SecretBytes::new(vec![0; 64]), Algorithm::HS256), Err(ForgeError::SameKey));
         let long = Keyring::new().with_secret(vec![7; 100]);
         let hashed = long.equivalent_secret(Algorithm::HS256).expect("longer than a block");
         assert!(long.secret().expect("set").is_equivalent(&hashed, Algorithm::HS256));

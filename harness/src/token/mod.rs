@@ -29,7 +29,7 @@ mod x509;
 pub use algorithm::{Algorithm, KeyKind};
 pub use forge::{fill, forge};
 pub use interpolate::{ForgeError, KNOWN_NAMES, check_text};
-pub use keyring::{Keyring, Secret};
+pub use keyring::Keyring;
 pub use keys::{KeyError, PrivateKey, PublicKey};
 pub use mint::{DEFAULT_USER, Declared, Mint, OtherIssuer, Words, default_claims, default_header};
 pub use minted::{Description, SegmentShape, Token};

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use super::algorithm::Algorithm;
 use super::interpolate::{ForgeError, check_map, check_text, check_value};
 use super::recipe::Recipe;
+use crate::hex;
 
 /// The part of the token on which an operator acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -396,6 +397,8 @@ pub enum Jwe {
     RsaOaep256,
     /// PBES2-HS256+A128KW whose header asks for this many iterations; the rest is noise of the right length.
     Pbes2(u64),
+    /// As `dir`, with `zip: DEF`: claims that grow to this many bytes when they are inflated (RFC 7516 §4.1.3).
+    Zip(usize),
 }
 
 macro_rules! ops {
@@ -664,6 +667,10 @@ ops! {
         r#"{"swap_segments":["header","claims"]}"#, r#"{"swap_segments":["claims","signature"]}"#];
     /// Removes one character of a segment.
     DeleteChar(Character), "delete_char", Text, Breaking, Any, [r#"{"delete_char":{"part":"claims","at":"middle"}}"#];
+    /// Puts one more character of the alphabet into a segment.
+    InsertChar(Character), "insert_char", Text, Breaking, Any, [
+        r#"{"insert_char":{"part":"header","at":"last"}}"#, r#"{"insert_char":{"part":"claims","at":"middle"}}"#,
+        r#"{"insert_char":{"part":"signature","at":"first"}}"#];
     /// Replaces one character of a segment by another of the alphabet.
     ChangeChar(Character), "change_char", Text, Breaking, Any, [
         r#"{"change_char":{"part":"header","at":"middle"}}"#, r#"{"change_char":{"part":"signature","at":"first"}}"#];
@@ -691,7 +698,8 @@ ops! {
     JsonSerialization(JsonSerialization), "json_serialization", Structure, Breaking, Any, [
         r#"{"json_serialization":"flattened"}"#, r#"{"json_serialization":"general"}"#, r#"{"json_serialization":"polyglot"}"#];
     /// Encrypts the claims instead of signing them.
-    Jwe(Jwe), "jwe", Structure, Breaking, Any, [r#"{"jwe":"dir"}"#, r#"{"jwe":{"pbes2":2000000}}"#];
+    Jwe(Jwe), "jwe", Structure, Breaking, Any, [
+        r#"{"jwe":"dir"}"#, r#"{"jwe":{"pbes2":2000000}}"#, r#"{"jwe":{"zip":10000000}}"#];
 }
 
 impl Op {
@@ -740,6 +748,7 @@ impl Op {
             Self::HeaderFiller(size) | Self::ClaimsFiller(size) => limit("filler", *size, 16 << 20),
             Self::ExtraClaims(count) => limit("extra claims", *count, 100_000),
             Self::ClaimsDepth(depth) => limit("depth", *depth, 1_000_000),
+            Self::Jwe(Jwe::Zip(size)) => limit("inflated size", *size, 128 << 20),
             Self::OversizedJwk(bits) => limit("key size", *bits, 1 << 20),
             Self::EmbedX5c(AttackerKey::Oct) => {
                 Err(ForgeError::Contradiction("a certificate cannot carry a symmetric key".into()))
@@ -759,11 +768,7 @@ fn limit(what: &str, value: usize, most: usize) -> Result<(), ForgeError> {
 
 /// Bytes from hexadecimal digits.
 pub(crate) fn parse_hex(text: &str) -> Result<Vec<u8>, ForgeError> {
-    let bad = || ForgeError::BadHex(text.to_owned());
-    if !text.len().is_multiple_of(2) || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(bad());
-    }
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).map_err(|_| bad())).collect()
+    hex::read(text).ok_or_else(|| ForgeError::BadHex(text.to_owned()))
 }
 
 #[cfg(test)]

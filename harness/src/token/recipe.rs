@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::algorithm::Algorithm;
 use super::interpolate::{self, ForgeError};
 use super::ops::Op;
 
@@ -34,6 +35,17 @@ pub enum Recipe {
 }
 
 impl Recipe {
+    /// The algorithm that a token states beside the target's own, where the target's own key signs with it.
+    #[must_use]
+    pub fn genuine_algorithm(&self) -> Option<Algorithm> {
+        let Self::Forge(ops) = self else { return None };
+        let states = ops.iter().rev().find_map(|op| match op {
+            Op::Alg(algorithm) => Some(*algorithm),
+            _ => None,
+        });
+        states.filter(|_| !ops.iter().any(|op| matches!(op, Op::Sign(_))))
+    }
+
     /// Finds what can be wrong with a recipe before any key is known: unknown names in `${...}`, expressions
     /// that cannot be read, bad hex, and combinations that contradict each other.
     ///

@@ -14,15 +14,16 @@ use super::algorithm::{Algorithm, KeyKind};
 use super::bignum;
 use super::der;
 use super::interpolate::ForgeError;
-use super::keyring::{Secret, hmac_algorithm};
+use super::keyring::hmac_algorithm;
 use super::keys::{Pair, PrivateKey};
 use super::ops::{Pkcs1Shape, PssSalt};
 use super::signature;
+use crate::secret::SecretBytes;
 
 /// A key that can sign.
 #[derive(Debug, Clone)]
 pub(crate) enum SigningKey {
-    Secret(Secret),
+    Secret(SecretBytes),
     Private(PrivateKey),
 }
 

@@ -17,10 +17,11 @@ use serde_json::Value;
 use super::algorithm::{Algorithm, KeyKind};
 use super::base64url;
 use super::json::{self, FaultKind, Json, Object};
-use super::keyring::{Keyring, Secret, hmac_algorithm};
+use super::keyring::{Keyring, hmac_algorithm};
 use super::keys::{KeyError, PublicKey};
 use super::oracle::{Answer, Findings};
 use super::signature::is_high_s;
+use crate::secret::SecretBytes;
 
 /// A key that signatures are checked with.
 #[derive(Clone, PartialEq, Eq)]
@@ -36,7 +37,7 @@ pub struct VerifyKey {
 
 #[derive(Clone, PartialEq, Eq)]
 enum Material {
-    Secret(Secret),
+    Secret(SecretBytes),
     Public(PublicKey),
 }
 
@@ -54,7 +55,7 @@ fn fitting(kind: KeyKind) -> Vec<Algorithm> {
 impl VerifyKey {
     /// A shared secret.
     #[must_use]
-    pub fn secret(secret: Secret) -> Self {
+    pub fn secret(secret: SecretBytes) -> Self {
         Self { kid: None, issuer: None, algorithms: fitting(KeyKind::Secret), material: Material::Secret(secret) }
     }
 
@@ -74,7 +75,7 @@ impl VerifyKey {
         let mut key = if jwk["kty"] == "oct" {
             let text = jwk["k"].as_str().unwrap_or_default();
             let bytes = URL_SAFE_NO_PAD.decode(text);
-            Self::secret(Secret::new(bytes.map_err(|_| KeyError::new("the JWK has no readable member `k`"))?))
+            Self::secret(SecretBytes::new(bytes.map_err(|_| KeyError::new("the JWK has no readable member `k`"))?))
         } else {
             Self::public(PublicKey::from_jwk(jwk)?)
         };

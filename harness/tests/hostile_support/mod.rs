@@ -97,7 +97,8 @@ fn peek_head(stream: &TcpStream) -> String {
             Ok(0) | Err(_) => break,
             Ok(now) => {
                 length = now;
-                if bytes[..now].windows(4).any(|end| end == b"\r\n\r\n") {
+                // A TLS handshake is no head, and none will follow.
+                if bytes[0] == 0x16 || bytes[..now].windows(4).any(|end| end == b"\r\n\r\n") {
                     break;
                 }
                 thread::sleep(Duration::from_millis(5));
@@ -181,6 +182,21 @@ pub(crate) fn serve(mut stream: TcpStream, head: &str) {
         match stream.read(&mut bytes) {
             Ok(length @ 1..) => unread.extend_from_slice(&bytes[..length]),
             _ => return,
+        }
+    }
+}
+
+/// Answers pings and nothing else, until the other side ends.
+pub(crate) fn pong(mut stream: TcpStream) {
+    let mut unread = Vec::new();
+    let mut bytes = [0; 4096];
+    while let Ok(length @ 1..) = stream.read(&mut bytes) {
+        unread.extend_from_slice(&bytes[..length]);
+        while let frame::Read::Frame(frame, used) = frame::read(&unread, 1 << 20) {
+            unread.drain(..used);
+            if frame.opcode == PING {
+                let _ = stream.write_all(&frame_bytes(PONG, &frame.payload));
+            }
         }
     }
 }

@@ -1,0 +1,73 @@
+//! Why a control failed: what is worth trying to find out, and how it is told to a person. Pure.
+//!
+//! `run/diagnose.rs` makes the connections. Nothing here is a verdict: a diagnosis tells how to get one.
+
+mod first;
+mod lost;
+
+pub use first::{Attempt, Spelling, answer, attempts, confirmed, nothing_found};
+pub use lost::{Lost, lost};
+
+/// Why a control failed, as far as it could be found out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The kind of cause.
+    pub cause: Cause,
+    /// What came in the place of the proof of service.
+    pub observed: String,
+    /// The cause in words, and what to do about it.
+    pub advice: String,
+}
+
+/// The kinds of causes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// The server takes tokens in another way than the profile says: another spelling of the secret, another place,
+    /// another algorithm, other claims.
+    Profile,
+    /// In the way that was found the server admits whoever asks.
+    Anybody,
+    /// Nothing is served at this path, or it is no WebSocket endpoint.
+    Endpoint,
+    /// One side speaks TLS, the other does not.
+    Tls,
+    /// What listens does not speak HTTP.
+    NotHttp,
+    /// A limit was met: 429, 503 or close 1013.
+    RateLimit,
+    /// Forged tokens made the server refuse good ones too.
+    LockOut,
+    /// The server ended, or takes connections and answers none.
+    Dead,
+    /// It is going down or coming up again.
+    Restarting,
+    /// Its clock, or ours, has jumped.
+    Clock,
+    /// It verifies with another secret than before.
+    SecretRotated,
+    /// A valid token makes it fail.
+    ServerError,
+    /// Nothing that was tried tells.
+    Unknown,
+}
+
+impl Cause {
+    /// The word in reports.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Profile => "profile",
+            Self::Anybody => "admits-anybody",
+            Self::Endpoint => "endpoint",
+            Self::Tls => "tls",
+            Self::NotHttp => "not-http",
+            Self::RateLimit => "rate-limit",
+            Self::LockOut => "lock-out",
+            Self::Dead => "dead",
+            Self::Restarting => "restarting",
+            Self::Clock => "clock",
+            Self::SecretRotated => "secret-rotated",
+            Self::ServerError => "server-error",
+            Self::Unknown => "unknown",
+        }
+    }
+}

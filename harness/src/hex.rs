@@ -1,0 +1,29 @@
+//! Hexadecimal digits, read and written in one place.
+
+/// The bytes that an even number of hexadecimal digits stands for; white space may stand between them.
+pub(crate) fn read(text: &str) -> Option<Vec<u8>> {
+    let digits: Option<Vec<u32>> =
+        text.chars().filter(|character| !character.is_whitespace()).map(|character| character.to_digit(16)).collect();
+    let digits = digits.filter(|digits| digits.len().is_multiple_of(2))?;
+    digits.chunks(2).map(|pair| u8::try_from(pair.iter().fold(0, |byte, digit| byte * 16 + digit)).ok()).collect()
+}
+
+/// The bytes as digits in lower case.
+pub(crate) fn write(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_of_digits_are_bytes_and_nothing_else_is() {
+        assert_eq!(read("00fF 80\n"), Some(vec![0, 255, 128]));
+        assert_eq!(read(""), Some(Vec::new()));
+        for text in ["0", "+1", "0x", "g0", "00f", "٣٣"] {
+            assert_eq!(read(text), None, "{text}");
+        }
+        assert_eq!(write(&[0, 255, 16]), "00ff10");
+    }
+}
