@@ -250,6 +250,8 @@ faults! {
         RoleCachedPerUser = "role-cached-per-user",
         LongRoleBreaksClose = "long-role-breaks-close",
         ReasonCutInsideCharacter = "reason-cut-inside-character",
+        CrashesOnUnknownPlan = "crashes-on-unknown-plan",
+        CrashesOnOddLimits = "crashes-on-odd-limits",
     }
     "USR" {
         UserFromMessage = "user-from-message",
@@ -258,6 +260,7 @@ faults! {
         MillisecondTimestamp = "millisecond-timestamp",
         SharedUserState = "shared-user-state",
         BroadcastSkipsSender = "broadcast-skips-sender",
+        ContextSurvives = "context-survives",
     }
     "MSG" {
         NoEcho = "no-echo",

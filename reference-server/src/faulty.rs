@@ -4,6 +4,7 @@
 //! right path can be read without opening this file. What a fault is good for is told in `scenarios/weaknesses.yaml`.
 //! The faults of the gate itself are the gate's.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -45,6 +46,8 @@ pub(crate) struct Memory {
     issued: Mutex<Option<String>>,
     /// validate-caches-caller
     caller: Mutex<Option<Bearer>>,
+    /// context-survives: who had the place of a connection first.
+    contexts: Mutex<HashMap<usize, String>>,
     /// secret-per-worker: how many tokens were issued.
     issues: AtomicUsize,
 }
@@ -170,6 +173,30 @@ pub(crate) fn published_by_mistake(app: &App) -> Vec<Value> {
             vec![json!({ "kty": "RSA", "kid": "legacy", "n": text(&[0xc5; 128]), "e": "AQ", "use": "sig" })]
         }
         _ => Vec::new(),
+    }
+}
+
+/// Breaks on what a token says of its bearer's plan.
+pub(crate) fn chokes_on_plan(app: &App, bearer: &Bearer) -> bool {
+    let plans = &app.config.limits.plans;
+    if plans.is_empty() {
+        return false;
+    }
+    if app.has(Fault::CrashesOnUnknownPlan) {
+        let name = bearer.claims.get("plan").and_then(Value::as_str);
+        return !plans.iter().any(|plan| Some(plan.name.as_str()) == name);
+    }
+    let sane =
+        |limits: &Value| limits.as_object().is_some_and(|limits| limits.values().all(|limit| limit.as_u64().is_some()));
+    app.has(Fault::CrashesOnOddLimits) && !bearer.claims.get("rate_limits").is_none_or(sane)
+}
+
+/// Who speaks on a connection: under context-survives, whoever had its place first.
+pub(crate) fn keep_context(app: &App, bearer: &mut Bearer) {
+    // As many places as there may be connections, so that this does not grow without end.
+    if app.has(Fault::ContextSurvives) {
+        let mut contexts = held(&app.memory.contexts);
+        bearer.identity.clone_from(contexts.entry(app.hub.len()).or_insert_with(|| bearer.identity.clone()));
     }
 }
 

@@ -314,7 +314,6 @@ impl Reader<'_> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
 
     use super::*;
     use proptest::prelude::*;
@@ -385,13 +384,13 @@ mod tests {
         #[test]
         fn it_never_panics_and_agrees_with_another_reader(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
             let ours = read(&bytes).is_ok();
-            let theirs = serde_json::from_slice::<serde_json::Value>(&bytes).is_ok();
+            let theirs = serde_json::from_slice::<Value>(&bytes).is_ok();
             prop_assert_eq!(ours, theirs);
         }
 
         #[test]
         fn it_agrees_on_texts_that_are_nearly_json(text in r#"[\[\]{},:"0-9eE+.\\untrfals -]{0,24}"#) {
-            let theirs = match serde_json::from_str::<serde_json::Value>(&text) {
+            let theirs = match serde_json::from_str::<Value>(&text) {
                 Ok(_) => true,
                 // The two limits of serde_json that are no rules of JSON.
                 Err(error) if error.to_string().contains("number out of range") => return Ok(()),

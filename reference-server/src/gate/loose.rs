@@ -214,6 +214,6 @@ mod tests {
         fixed[1] = 0x80;
         fixed[63] = 1;
         assert_eq!(ecdsa_fixed(&ecdsa_der(&fixed)), Some(fixed));
-        assert_eq!(ecdsa_fixed(&[0x30, 6, 2, 1, 0, 2, 1, 0]).is_some_and(|fixed| ecdsa_is_zero(&fixed)), true);
+        assert!(ecdsa_fixed(&[0x30, 6, 2, 1, 0, 2, 1, 0]).is_some_and(|fixed| ecdsa_is_zero(&fixed)));
     }
 }

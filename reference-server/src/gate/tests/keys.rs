@@ -145,7 +145,7 @@ fn faults_of_keys_admit_what_they_are_named_for() {
         (Fault::PublicKeyAsSecret, as_secret(ec_pem().as_bytes())),
         (Fault::PublicKeyAsSecretUnlessPem, as_secret(der.as_ref())),
         (Fault::AnyKeyForAnyIssuer, by_partner("partner", OWN)),
-        (Fault::AcceptsDerSignature, with(&|fixed| super::super::loose::ecdsa_der(&fixed))),
+        (Fault::AcceptsDerSignature, with(&|fixed| loose::ecdsa_der(&fixed))),
         (Fault::ZeroEcdsaSignature, with(&|_| vec![0; 64])),
         (Fault::PadsShortEcdsa, short.expect("one in 256")),
         (Fault::CutsLongEcdsa, with(&|fixed| [fixed, vec![0]].concat())),
