@@ -242,6 +242,8 @@ pub struct Answer {
     pub json: BTreeMap<String, Value>,
     /// Text the body must not contain, compared without case.
     pub silent_about: Vec<String>,
+    /// `Sec-WebSocket-Extensions` is not there, or may be answered to the offer (RFC 6455 §9.1, RFC 7692 §7.1).
+    pub extensions: bool,
 }
 
 /// One step of a session.
@@ -312,6 +314,18 @@ pub struct Open {
     pub class: Option<Class>,
     /// What is broken when it comes otherwise, if not the case's own level.
     pub level: Option<Level>,
+    /// What the rest of the case rests on. Where it does not come about the case is not applicable.
+    pub given: Option<Given>,
+}
+
+/// What a server may do or leave, and a case needs it to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Given {
+    /// It admits the token.
+    Admitted,
+    /// It takes the offer of permessage-deflate (RFC 7692).
+    Compression,
 }
 
 impl Default for Open {
@@ -327,6 +341,7 @@ impl Default for Open {
             answer: None,
             class: None,
             level: None,
+            given: None,
         }
     }
 }
@@ -352,6 +367,9 @@ pub struct Say {
     /// A message of this many bytes.
     #[serde(default)]
     pub bytes: Vec<usize>,
+    /// A message as long as `max_message_bytes` allows.
+    #[serde(default)]
+    pub longest: bool,
     /// Members that are added to a message in JSON.
     #[serde(default)]
     pub with: Map<String, Value>,
@@ -380,6 +398,10 @@ pub enum How {
     Fragments,
     /// With a masking key of zeros.
     ZeroMask,
+    /// The head of the frame, a second later the rest.
+    WithPause,
+    /// Not compressed, although compression was agreed on; elsewhere like `rapid`.
+    Uncompressed,
 }
 
 /// Waits for the echo of what was said.
@@ -395,9 +417,6 @@ pub struct Hear {
     /// What the server must have written into each message.
     #[serde(default)]
     pub stamps: Vec<Stamp>,
-    /// Nothing is asked where the opening was refused, and that was right.
-    #[serde(default)]
-    pub if_admitted: bool,
     /// What is broken when it is not heard, if not the case's own level.
     #[serde(default)]
     pub level: Option<Level>,
@@ -428,12 +447,15 @@ pub struct Send {
     /// Frames in any shape.
     #[serde(default)]
     pub frames: Vec<FrameText>,
+    /// The declared `keepalive_text`, this many times.
+    #[serde(default)]
+    pub keepalives: usize,
 }
 
 impl Send {
     /// One text on the connection that is meant when none is named.
     pub fn text(text: impl Into<String>) -> Self {
-        Self { on: main_name(), texts: vec![text.into()], frames: Vec::new() }
+        Self { on: main_name(), texts: vec![text.into()], frames: Vec::new(), keepalives: 0 }
     }
 }
 
@@ -460,12 +482,32 @@ pub struct FrameText {
     pub hex: Option<String>,
     /// The payload is this many copies of it.
     pub times: usize,
+    /// The payload is as many copies of it, the last one cut, as make this length.
+    pub of_limit: Option<OfLimit>,
+    /// Whether the payload is compressed as a whole message and marked so (RFC 7692 §6.1); only where that was agreed.
+    pub deflate: bool,
     /// Whether it is masked.
     pub masked: bool,
     /// The length that is announced, in the place of the true one.
     pub announce: Option<u64>,
     /// Spell the length in this many bits: 16 or 64.
     pub length_bits: Option<u8>,
+}
+
+/// A length by the target's `max_message_bytes`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case", default)]
+pub struct OfLimit {
+    /// The limit is divided by this, rounded down.
+    pub parts: u64,
+    /// Bytes more.
+    pub plus: u64,
+}
+
+impl Default for OfLimit {
+    fn default() -> Self {
+        Self { parts: 1, plus: 0 }
+    }
 }
 
 impl Default for FrameText {
@@ -477,6 +519,8 @@ impl Default for FrameText {
             text: String::new(),
             hex: None,
             times: 1,
+            of_limit: None,
+            deflate: false,
             masked: true,
             announce: None,
             length_bits: None,
@@ -510,10 +554,14 @@ pub enum Awaited {
     Failed,
     /// A close frame and the end of the connection.
     Closed,
+    /// The same, and the close frame does not call ours a breach (1002 or 1007, RFC 6455 §7.4.1), unless to repeat it.
+    ClosedCleanly,
     /// A close frame with one of these codes, an application message, or silence; but no end without a close frame.
     NoAbruptEnd,
     /// If the server has sent a close frame, it is well-formed (RFC 6455 §5.5.1).
     WellFormedClose,
+    /// If the server has sent a close frame, its code may stand in one (RFC 6455 §7.4).
+    LegalCloseCode,
     /// No application message within the settle time.
     Nothing,
 }

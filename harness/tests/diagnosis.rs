@@ -136,6 +136,10 @@ fn the_spelling_of_the_secret_is_found() {
         let finding = first(profile(format!("ws://{address}/ws?token={{token}}"), given));
         assert_eq!(finding.cause, Cause::Profile, "{given}: {finding:?}");
         assert!(finding.advice.contains(found), "{found}: {finding:?}");
+        let told = format!("{} {}", finding.observed, finding.advice);
+        for text in [String::from_utf8_lossy(secret).as_ref(), given.trim_start_matches("hex:"), AMBIGUOUS] {
+            assert!(text.starts_with("file:") || !told.contains(text.trim()), "{told}");
+        }
     }
 }
 

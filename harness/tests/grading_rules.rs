@@ -7,6 +7,7 @@
 mod hostile_support;
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -117,7 +118,12 @@ fn promises(signal: Signal) -> Profile {
 // ---- the bundled cases ----
 
 fn catalogue() -> Catalogue {
-    Catalogue::bundled().unwrap_or_else(|found| panic!("{found}"))
+    static READ: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::bundled().unwrap_or_else(|found| panic!("{found}")));
+    READ.clone()
+}
+
+fn bundled() -> Suite {
+    Suite::new(Ok(catalogue()))
 }
 
 /// A target that declares nothing but where it is and its secret.
@@ -213,7 +219,7 @@ fn r1_refusal_before_or_after_the_upgrade() {
     }
     // A bare end tells nothing, neither well nor badly.
     let bare = events([head(101, &[]), What::End(End::Fin)]);
-    assert_eq!(verdict(signal, &undeclared, &[bare.clone()]), Verdict::Inconclusive);
+    assert_eq!(verdict(signal, &undeclared, std::slice::from_ref(&bare)), Verdict::Inconclusive);
     assert_eq!(verdict(Across::Deliberate, &undeclared, &[bare]), Verdict::Warn);
 
     // What is declared is taken literally.
@@ -306,7 +312,7 @@ fn r4_missing_exp() {
             secret: Some(SECRET.to_owned()),
             ..Profile::default()
         });
-        let report = run(&Suite::bundled().seed(7).select("CLM-007"), &target.unwrap());
+        let report = run(&bundled().seed(7).select("CLM-007"), &target.unwrap());
         report.trials[0].verdict
     };
     assert_eq!(verdict_of(None), Verdict::Warn);
@@ -372,7 +378,7 @@ fn r6_algorithm_family_with_the_same_key() {
         let (url, secret, algorithm) = (Some(server.url()), Some(SECRET.to_owned()), Some(algorithm.to_owned()));
         let target =
             Target::from_profile(Profile { url, secret, algorithm, algorithms, ..Profile::default() }).unwrap();
-        let report = run(&Suite::bundled().seed(7).select("SIG-018").select("SIG-019"), &target);
+        let report = run(&bundled().seed(7).select("SIG-018").select("SIG-019"), &target);
         report.trials.iter().map(|trial| trial.verdict).collect::<Vec<_>>()
     };
     assert_eq!(verdicts("HS256", None), [Verdict::Warn, Verdict::Warn]);
@@ -610,8 +616,8 @@ fn r15_origin() {
 }
 
 /// What a step that waits on an open socket comes to.
-fn waited(wait: Await, head: &CaseText, after: &[What]) -> Verdict {
-    let opened = [head_of_101(), frame(TEXT, b"welcome")];
+fn waited(wait: Await, rule: &CaseText, after: &[What]) -> Verdict {
+    let opened = [head(101, &[]), frame(TEXT, b"welcome")];
     let all: Vec<What> = opened.iter().cloned().chain(after.iter().cloned()).collect();
     let marks = vec![
         Mark { step: 0, connection: 0, from: 0, to: 2, said: Vec::new(), trouble: None },
@@ -621,11 +627,7 @@ fn waited(wait: Await, head: &CaseText, after: &[What]) -> Verdict {
         Connection { name: "main".to_owned(), sent: Vec::new(), key: None, token: None, events: events(all) };
     let observation = Observation { began: 0.0, connections: vec![connection], marks };
     let steps = [Step::Open(Box::default()), Step::Await(wait)];
-    Verdict::of(&judge::session(head, &steps, &observation, &Profile::default(), &Learned::default()))
-}
-
-fn head_of_101() -> What {
-    head(101, &[])
+    Verdict::of(&judge::session(rule, &steps, &observation, &Profile::default(), &Learned::default()))
 }
 
 #[test]
@@ -705,7 +707,7 @@ fn r18_over_length_answers() {
     let ended = events([What::End(End::Fin)]);
     for answer in [http(414), http(431), http(400), http(413), ended.clone()] {
         assert_eq!(opening(Expect::Refused, Level::Must, &answer).grade, Grade::Pass, "{answer:?}");
-        assert_eq!(verdict(Across::Prompt, &budget, &[answer.clone()]), Verdict::Pass, "{answer:?}");
+        assert_eq!(verdict(Across::Prompt, &budget, std::slice::from_ref(&answer)), Verdict::Pass, "{answer:?}");
     }
     // Silence will not, nor does a server error survive.
     assert_eq!(verdict(Across::Prompt, &budget, &[silence()]), Verdict::Warn);
@@ -745,9 +747,9 @@ fn r19_oversize_messages_without_a_declared_limit() {
 fn r20_closing() {
     let must = head_of_a_case(Level::Must, Severity::Low);
     let failed = || Await { on: "main".to_owned(), what: Awaited::Failed, level: None };
-    for code in [1002, 1003, 1007, 1008, 1009, 1011, 1000, 4000] {
+    for code in [1002_u16, 1003, 1007, 1008, 1009, 1011, 1000, 4000] {
         assert_eq!(
-            waited(failed(), &must, &[frame(CLOSE, &code_bytes(code)), What::End(End::Fin)]),
+            waited(failed(), &must, &[frame(CLOSE, &code.to_be_bytes()), What::End(End::Fin)]),
             Verdict::Pass,
             "{code}"
         );
@@ -763,8 +765,105 @@ fn r20_closing() {
     );
 }
 
-fn code_bytes(code: u16) -> [u8; 2] {
-    code.to_be_bytes()
+#[test]
+fn a_close_frame_is_judged_by_what_it_says_also_where_it_answers_ours() {
+    let must = head_of_a_case(Level::Must, Severity::Low);
+    let ours = |code| What::Sent { opcode: Some(CLOSE), payload: code_bytes(code).to_vec() };
+    let closing = |what: Awaited, sent: u16, answer: &[u8]| {
+        let wait = Await { on: "main".to_owned(), what, level: None };
+        waited(wait, &must, &[ours(sent), frame(CLOSE, answer), What::End(End::Fin)])
+    };
+    // A complaint about a legal code is none of an illegal one, and to repeat a code is no complaint.
+    for (sent, answer, verdict) in [
+        (4000, 4000, Verdict::Pass),
+        (4000, 1000, Verdict::Pass),
+        (4000, 1002, Verdict::Fail),
+        (4000, 1007, Verdict::Fail),
+        (1002, 1002, Verdict::Pass),
+        (1007, 1002, Verdict::Fail),
+    ] {
+        assert_eq!(closing(Awaited::ClosedCleanly, sent, &code_bytes(answer)), verdict, "{sent} {answer}");
+        assert_eq!(closing(Awaited::Closed, sent, &code_bytes(answer)), Verdict::Pass, "{sent} {answer}");
+    }
+    assert_eq!(closing(Awaited::ClosedCleanly, 4000, b""), Verdict::Pass);
+    let end = Await { on: "main".to_owned(), what: Awaited::ClosedCleanly, level: None };
+    assert_eq!(waited(end, &must, &[ours(4000), What::End(End::Fin)]), Verdict::Fail, "no close frame");
+
+    for (code, verdict) in [
+        (0, Verdict::Fail),
+        (999, Verdict::Fail),
+        (1000, Verdict::Pass),
+        (1005, Verdict::Fail),
+        (1006, Verdict::Fail),
+        (1015, Verdict::Fail),
+        (1004, Verdict::Pass),
+        (4999, Verdict::Pass),
+    ] {
+        assert_eq!(closing(Awaited::LegalCloseCode, code, &code_bytes(code)), verdict, "{code}");
+    }
+    assert_eq!(closing(Awaited::LegalCloseCode, 1006, b""), Verdict::Pass);
+    assert_eq!(closing(Awaited::WellFormedClose, 1000, &[3; 126]), Verdict::Fail);
+    assert_eq!(closing(Awaited::WellFormedClose, 1000, b"\x03\xe8\xff"), Verdict::Fail, "no UTF-8");
+    assert_eq!(closing(Awaited::WellFormedClose, 1000, &code_bytes(1000)), Verdict::Pass);
+}
+
+#[test]
+fn what_a_server_need_not_do_is_not_asked_of_it() {
+    let cases = r#"
+  - code: TST-001
+    name: compression
+    title: none
+    level: must
+    severity: high
+    source: [x]
+    steps:
+      - open: { request: { set: { Sec-WebSocket-Extensions: permessage-deflate } }, given: compression }
+      - await: { what: { pong: never } }
+  - code: TST-002
+    name: admission
+    title: none
+    level: must
+    severity: high
+    source: [x]
+    steps:
+      - open: { token: absent, given: admitted }
+      - alive: {}
+"#;
+    let server = StandIn::new(|stream, _, head| match token(head) {
+        Some(_) => serve(stream, head),
+        None => answer(stream, "401 Unauthorized"),
+    });
+    let report = run(&own_cases(cases), &Target::new(&server.url(), SECRET).unwrap());
+    for trial in &report.trials {
+        assert_eq!(trial.verdict, Verdict::NotApplicable, "{report}");
+    }
+    assert_eq!(report.trials.len(), 2);
+}
+
+#[test]
+fn an_extension_is_judged_by_the_offer_that_was_sent() {
+    let must = head_of_a_case(Level::Must, Severity::Low);
+    let answered = |offer: &str, answer: &[(&str, &str)]| {
+        let all = vec![head(101, answer), frame(TEXT, b"welcome")];
+        let marks = vec![Mark { step: 0, connection: 0, from: 0, to: 2, said: Vec::new(), trouble: None }];
+        let sent = format!("GET / HTTP/1.1\r\nSec-WebSocket-Extensions: {offer}\r\n\r\nSec-WebSocket-Extensions: x");
+        let connection = Connection {
+            name: "main".to_owned(),
+            sent: sent.into_bytes(),
+            key: None,
+            token: None,
+            events: events(all),
+        };
+        let observation = Observation { began: 0.0, connections: vec![connection], marks };
+        let wanted = gatecrash::case::Answer { extensions: true, ..Default::default() };
+        let steps = [Step::Open(Box::new(Open { answer: Some(wanted), ..Open::default() }))];
+        Verdict::of(&judge::session(&must, &steps, &observation, &Profile::default(), &Learned::default()))
+    };
+    let extensions = |value| [("Sec-WebSocket-Extensions", value)];
+    assert_eq!(answered("permessage-deflate", &[]), Verdict::Pass, "declined");
+    assert_eq!(answered("permessage-deflate", &extensions("permessage-deflate")), Verdict::Pass);
+    assert_eq!(answered("permessage-deflate; foo", &extensions("permessage-deflate")), Verdict::Fail);
+    assert_eq!(answered("permessage-deflate", &extensions("x")), Verdict::Fail);
 }
 
 #[test]

@@ -140,8 +140,9 @@ fn a_server_that_is_hostile_to_everyone_fails_the_first_control() {
     upgrades and falls silent: 101, then silence: no message, no close, no pong [unknown]
     upgrades and resets: 101, then the connection ended without a close frame [unknown]
     closes 1013: throttled (close 1013) [rate-limit]
-    announces a huge frame: an answer that cannot be read (a frame that announces 4611686018427387904 bytes) [not-http]
-    streams pings without end: an answer that cannot be read (a flood: [N] events and [N] bytes) [not-http]
+    announces a huge frame: 101, then what is no session (a frame that announces 4611686018427387904 bytes) [not-http]
+    upgrades and sends an SSH banner: 101, then what is no session (part of a frame: "SSH-2.0-OpenSSH_9.6\r\n") [not-http]
+    streams pings without end: 101, then what is no session (a flood: [N] events and [N] bytes) [not-http]
     closes with a reason of a megabyte: refused (101, then close 4001 "\u{1b}[2J\u{1b}[2J\u{1b}[2J\u{1b}[2J\u{1b}[2J\u{1b}[2J\u{1b [unknown]
     "###);
 }
@@ -175,9 +176,10 @@ fn a_refusal_in_any_of_these_ways_gets_the_verdict_it_has_earned() {
     upgrades and falls silent: pass (101, then silence: no message, no close, no pong)
     upgrades and resets: pass (101, then the connection ended without a close frame)
     closes 1013: inconclusive (throttled (close 1013))
-    announces a huge frame: pass (an answer that cannot be read (a frame that announces 4611686018427387)
+    announces a huge frame: inconclusive (101, then what is no session (a frame that announces 46116860184273879)
+    upgrades and sends an SSH banner: inconclusive (101, then what is no session (part of a frame: "SSH-2.0-OpenSSH_9.6\r\)
     streams text without end: fail (admitted (101, then a message))
-    streams pings without end: pass (an answer that cannot be read (a flood: [N] events and [N] bytes))
+    streams pings without end: inconclusive (101, then what is no session (a flood: [N] events and [N] bytes))
     streams one message without end: fail (admitted (101, then a message))
     closes with a reason of a megabyte: pass (refused (101, then close 4001 "\u{1b}[2J\u{1b}[2J\u{1b}[2J\u{1b}[2J\u{)
     "###);

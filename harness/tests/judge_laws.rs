@@ -209,6 +209,8 @@ fn steps() -> Vec<Step> {
         Awaited::Pong("hello".to_owned()),
         Awaited::Failed,
         Awaited::Closed,
+        Awaited::ClosedCleanly,
+        Awaited::LegalCloseCode,
         Awaited::NoAbruptEnd,
         Awaited::Nothing,
     ] {
@@ -328,7 +330,12 @@ proptest! {
         // To survive asks for more than to refuse: a refusal by a crash keeps the client out and is no survival.
         let crash = matches!(
             outcome,
-            Outcome::ServerError(_) | Outcome::Dropped { .. } | Outcome::Hang | Outcome::Mute | Outcome::NotHttp(_)
+            Outcome::ServerError(_)
+                | Outcome::Dropped { .. }
+                | Outcome::Hang
+                | Outcome::Mute
+                | Outcome::NotHttp(_)
+                | Outcome::NotWebSocket(_)
         );
         if grade(Expect::Refused, &outcome) == Grade::Pass && !crash {
             prop_assert_eq!(grade(Expect::Survives, &outcome), Grade::Pass, "{}", outcome);

@@ -95,6 +95,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The one subprotocol spoken when the client offers it.
     pub subprotocol: Option<String>,
+    /// Compress messages (permessage-deflate, RFC 7692) for clients that offer it.
+    pub deflate: bool,
     /// Close a connection when the token that opened it expires.
     pub close_at_expiry: bool,
     /// How often omni2 broadcasts a status change and a health event; `None` is never.
@@ -153,6 +155,7 @@ impl Config {
             environment: if strict { Environment::Production } else { Environment::Development },
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             subprotocol: promised("strict.v1"),
+            deflate: false,
             close_at_expiry: true,
             status_every: None,
             clock: Clock::system(),

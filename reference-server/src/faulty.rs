@@ -16,8 +16,7 @@ use base64::Engine as _;
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
@@ -562,103 +561,6 @@ pub(crate) fn previous_caller(app: &App, bearer: Bearer) -> Bearer {
     held(&app.memory.caller).replace(bearer.clone()).unwrap_or(bearer)
 }
 
-// --- bytes ---------------------------------------------------------------------------------------------------------
-
-/// Does this fault mistreat the bytes between the socket and the WebSocket?
-pub(crate) fn bends_stream(fault: Option<Fault>) -> bool {
-    matches!(fault, Some(Fault::OneFramePerRead | Fault::ProcessesAfterClose))
-}
-
-/// Puts a pump between the socket and the WebSocket that mistreats what comes in.
-pub(crate) fn pumped(fault: Option<Fault>, stream: TcpStream, early: Vec<u8>) -> DuplexStream {
-    let (ours, theirs) = tokio::io::duplex(64 * 1024);
-    tokio::spawn(async move {
-        let (mut from_client, mut to_client) = stream.into_split();
-        let (mut from_server, mut to_server) = tokio::io::split(ours);
-        let inbound = async {
-            if fault == Some(Fault::OneFramePerRead) {
-                first_frames(&mut from_client, &mut to_server, early).await
-            } else {
-                close_last(&mut from_client, &mut to_server, early).await
-            }
-        };
-        tokio::select! {
-            _ = tokio::io::copy(&mut from_server, &mut to_client) => {}
-            // The client is gone: what was answered still goes out.
-            _ = inbound => {
-                let _ = to_server.shutdown().await;
-                let _ = tokio::time::timeout(Duration::from_secs(2), tokio::io::copy(&mut from_server, &mut to_client)).await;
-            }
-        }
-        let _ = to_client.shutdown().await;
-    });
-    theirs
-}
-
-/// one-frame-per-read: whatever came with a frame is thrown away.
-async fn first_frames(
-    from: &mut (impl AsyncRead + Unpin),
-    to: &mut (impl AsyncWrite + Unpin),
-    mut buffer: Vec<u8>,
-) -> std::io::Result<()> {
-    loop {
-        if let Some(length) = frame_length(&buffer).filter(|length| *length <= buffer.len()) {
-            to.write_all(&buffer[..length]).await?;
-            buffer.clear();
-        }
-        if from.read_buf(&mut buffer).await? == 0 {
-            return Ok(());
-        }
-    }
-}
-
-/// processes-after-close: a Close is passed on only after the frame that follows it, if one does.
-async fn close_last(
-    from: &mut (impl AsyncRead + Unpin),
-    to: &mut (impl AsyncWrite + Unpin),
-    mut buffer: Vec<u8>,
-) -> std::io::Result<()> {
-    let mut close: Option<Vec<u8>> = None;
-    loop {
-        while let Some(length) = frame_length(&buffer).filter(|length| *length <= buffer.len()) {
-            let frame: Vec<u8> = buffer.drain(..length).collect();
-            if frame[0] & 0x0f == 8 && close.is_none() {
-                close = Some(frame);
-                continue;
-            }
-            to.write_all(&frame).await?;
-            if let Some(close) = close.take() {
-                // The answer goes out first.
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                to.write_all(&close).await?;
-            }
-        }
-        let read = if close.is_some() {
-            tokio::time::timeout(Duration::from_millis(100), from.read_buf(&mut buffer)).await
-        } else {
-            Ok(from.read_buf(&mut buffer).await)
-        };
-        match (read, close.take()) {
-            (Ok(Ok(n)), still_held) if n > 0 => close = still_held,
-            (_, Some(close)) => to.write_all(&close).await?,
-            (Ok(Err(error)), None) => return Err(error),
-            _ => return Ok(()),
-        }
-    }
-}
-
-/// The length of the frame at the start of `bytes`, once its header is there (RFC 6455 §5.2).
-fn frame_length(bytes: &[u8]) -> Option<usize> {
-    let second = *bytes.get(1)?;
-    let mask = if second & 0x80 == 0 { 0 } else { 4 };
-    let (extended, payload) = match second & 0x7f {
-        126 => (2, usize::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?))),
-        127 => (8, usize::try_from(u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)).ok()?),
-        short => (0, usize::from(short)),
-    };
-    payload.checked_add(2 + extended + mask)
-}
-
 // --- refused, and yet ----------------------------------------------------------------------------------------------
 
 /// What a fault says on a socket that is about to be refused.
@@ -703,13 +605,5 @@ mod tests {
         for other in ["/", "/health", "/wsx", "/ws/x"] {
             assert!(!folds_to_endpoint(Dialect::Shipvox, other), "{other}");
         }
-    }
-
-    #[test]
-    fn frames_are_measured() {
-        assert_eq!(frame_length(&[0x81]), None);
-        assert_eq!(frame_length(&[0x81, 0x85]), Some(11));
-        assert_eq!(frame_length(&[0x81, 0xfe, 1]), None);
-        assert_eq!(frame_length(&[0x81, 0xfe, 1, 0]), Some(264));
     }
 }

@@ -13,10 +13,12 @@
 //! | `hub` | is there room for one more connection of this user? |
 //! | `refusal` | how is a refusal told in this dialect and style? |
 //! | `talk` | what is answered to a message? |
+//! | `deflate` | is compression agreed on, and what does it make of a message? |
 //! | `session` | the socket after the upgrade: reading, writing, closing |
 //! | `http` | everything that is not the WebSocket endpoint |
 //!
-//! A [`Fault`] makes one of these decisions wrong; what takes more than a line lies in `faulty`.
+//! A [`Fault`] makes one of these decisions wrong; what takes more than a line lies in `faulty`, what is
+//! wrong about frames in `wire_faults`, on a layer (`stream`) that is there for nothing else but it and compression.
 
 mod admission;
 mod app;
@@ -24,9 +26,11 @@ mod auth_service;
 mod carrier;
 mod clock;
 mod config;
+mod deflate;
 mod dialect;
 pub mod fault;
 mod faulty;
+mod frames;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gate;
@@ -36,7 +40,9 @@ mod opening;
 mod refusal;
 mod server;
 mod session;
+mod stream;
 mod talk;
+mod wire_faults;
 
 pub use clock::Clock;
 pub use config::{Config, ConfigError, Environment, Limits, PlanLimit, RefusalStyle, UnknownRefusalStyle, User};

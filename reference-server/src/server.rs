@@ -17,7 +17,7 @@ use axum::http::header::{
     CACHE_CONTROL, CONNECTION, HeaderName, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
     SEC_WEBSOCKET_PROTOCOL, UPGRADE, WWW_AUTHENTICATE,
 };
-use axum::http::{HeaderValue, Request, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
 use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -32,6 +32,7 @@ use tokio::task::JoinSet;
 use crate::admission::{self, Verdict};
 use crate::app::App;
 use crate::config::{Config, RefusalStyle};
+use crate::deflate::{self, Agreed, Codec};
 use crate::dialect::{Dialect, Route};
 use crate::fault::Fault;
 use crate::faulty::{self, Reroute};
@@ -40,6 +41,8 @@ use crate::http::{self, Peer, detail};
 use crate::opening::{self, BadOpening, Opening};
 use crate::refusal::Denial;
 use crate::session;
+use crate::stream::{self, Layering};
+use crate::wire_faults::Bent;
 
 /// Connections the kernel may hold for us.
 const BACKLOG: u32 = 1024;
@@ -185,6 +188,7 @@ async fn status_broadcasts(app: Arc<App>, every: Duration) {
 struct Upgrade {
     on: OnUpgrade,
     verdict: Verdict,
+    compression: Option<Agreed>,
 }
 
 /// One TCP connection, from the first byte to the last.
@@ -231,22 +235,26 @@ async fn connection(app: Arc<App>, router: Router, stream: TcpStream, peer: Sock
 }
 
 /// The WebSocket of a connection that was upgraded.
-async fn upgraded(app: &App, Upgrade { on, verdict }: Upgrade, peer: SocketAddr) {
+async fn upgraded(app: &App, Upgrade { on, verdict, compression }: Upgrade, peer: SocketAddr) {
     let Some((stream, early)) = on.await.ok().and_then(|upgraded| {
         let UpgradeParts { io, read_buf, .. } = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
         Some((io.into_inner(), Vec::from(read_buf)))
     }) else {
         return;
     };
-    let limits = &app.config.limits;
+    let fault = app.config.fault;
     match verdict.outcome {
-        Ok(admitted) if faulty::bends_stream(app.config.fault) => {
-            let stream = faulty::pumped(app.config.fault, stream, early);
-            session::serve(app, session::websocket(stream, Vec::new(), limits).await, admitted, peer).await;
+        Ok(admitted) if compression.is_some() || Bent::applies(fault) => {
+            let limits = session::message_limits(&app.config.limits, fault);
+            let codec = compression.map(|agreed| Codec::new(agreed, fault, limits.message));
+            let bent = Bent::new(fault, codec.is_some());
+            let layering = Layering { bent, codec, max_frame: limits.frame };
+            let stream = stream::layered(layering, stream, early);
+            session::serve(app, session::websocket(app, stream, Vec::new()).await, admitted, peer).await;
         }
-        Ok(admitted) => session::serve(app, session::websocket(stream, early, limits).await, admitted, peer).await,
+        Ok(admitted) => session::serve(app, session::websocket(app, stream, early).await, admitted, peer).await,
         Err(denial) => {
-            let socket = session::websocket(stream, early, limits).await;
+            let socket = session::websocket(app, stream, early).await;
             session::refuse(app, socket, &denial, &verdict.token).await;
         }
     }
@@ -298,13 +306,18 @@ async fn answer(
             return refused(app, denial, &verdict.token);
         }
     }
-    let response = switching(&opening, fault);
-    made(Upgrade { on, verdict });
+    // A refusal is one close frame, which is never compressed.
+    let compression = match &verdict.outcome {
+        Ok(_) if app.config.deflate => deflate::negotiate(&head.headers, fault),
+        _ => None,
+    };
+    let response = switching(&head.headers, &opening, compression.as_ref(), fault);
+    made(Upgrade { on, verdict, compression });
     response
 }
 
 /// 101, with nothing the client did not ask for (RFC 6455 §4.2.2).
-fn switching(opening: &Opening, fault: Option<Fault>) -> Response {
+fn switching(asked: &HeaderMap, opening: &Opening, compression: Option<&Agreed>, fault: Option<Fault>) -> Response {
     let mut response = http::empty(StatusCode::SWITCHING_PROTOCOLS);
     let mut put = |name: HeaderName, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
@@ -317,10 +330,13 @@ fn switching(opening: &Opening, fault: Option<Fault>) -> Response {
     if let Some(subprotocol) = &opening.subprotocol {
         put(SEC_WEBSOCKET_PROTOCOL, subprotocol);
     }
+    if let Some(agreed) = compression {
+        put(SEC_WEBSOCKET_EXTENSIONS, &agreed.to_header());
+    }
     if fault == Some(Fault::SendsUnaskedSubprotocol) {
         put(SEC_WEBSOCKET_PROTOCOL, "gatecrash.v1");
     }
-    if fault == Some(Fault::SendsUnaskedExtension) {
+    if fault == Some(Fault::SendsUnaskedExtension) && !deflate::is_offered(asked) {
         put(SEC_WEBSOCKET_EXTENSIONS, "permessage-deflate");
     }
     response

@@ -35,7 +35,7 @@ const TURN_BYTES: usize = 64 * 1024;
 const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Longest wait for the client to hang up once everything is said.
-const LINGER: Duration = Duration::from_secs(1);
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
 /// How a session ends.
 #[derive(Debug)]
@@ -51,22 +51,44 @@ enum Ending {
 }
 
 /// Small buffers, for memory and because tungstenite clears the read buffer on every read; bounded in everything.
-pub(crate) fn websocket_config(limits: &Limits) -> WebSocketConfig {
+pub(crate) fn websocket_config(limits: &Limits, fault: Option<Fault>) -> WebSocketConfig {
+    let MessageLimits { frame, message } = message_limits(limits, fault);
     WebSocketConfig::default()
         .read_buffer_size(4096)
         .write_buffer_size(4096)
         // A stamped message can be a little larger than the one that came in, and one more may wait behind it.
-        .max_write_buffer_size(4 * limits.message_bytes + 64 * 1024)
-        .max_message_size(Some(limits.message_bytes))
-        .max_frame_size(Some(limits.message_bytes))
+        .max_write_buffer_size(4 * message + 64 * 1024)
+        .max_message_size(Some(message))
+        .max_frame_size(Some(frame))
+}
+
+/// How large a frame and a message may be, in bytes.
+pub(crate) struct MessageLimits {
+    pub(crate) frame: usize,
+    pub(crate) message: usize,
+}
+
+/// Both are the configured limit: what is inflated counts like what came plain.
+pub(crate) fn message_limits(limits: &Limits, fault: Option<Fault>) -> MessageLimits {
+    /// What a fault allows; it must end somewhere, too.
+    const NO_LIMIT: usize = 96 << 20;
+    let limit = limits.message_bytes;
+    match fault {
+        Some(Fault::NoMessageLimit | Fault::LimitBeforeInflation) => {
+            MessageLimits { frame: NO_LIMIT, message: NO_LIMIT }
+        }
+        Some(Fault::LimitPerFrameOnly) => MessageLimits { frame: limit, message: NO_LIMIT },
+        _ => MessageLimits { frame: limit, message: limit },
+    }
 }
 
 /// Makes a WebSocket of an upgraded stream and what hyper had read of it beyond the head.
-pub(crate) async fn websocket<S>(stream: S, early: Vec<u8>, limits: &Limits) -> WebSocketStream<S>
+pub(crate) async fn websocket<S>(app: &App, stream: S, early: Vec<u8>) -> WebSocketStream<S>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    WebSocketStream::from_partially_read(stream, early, Role::Server, Some(websocket_config(limits))).await
+    let config = websocket_config(&app.config.limits, app.config.fault);
+    WebSocketStream::from_partially_read(stream, early, Role::Server, Some(config)).await
 }
 
 /// Serves an admitted client until one side has had enough.
@@ -294,6 +316,13 @@ impl<'a> Session<'a> {
         if app.has(Fault::TextLimitOffByOne) && text.len() == 65_536 {
             return Answer::Close(1009, "Message too big");
         }
+        // The 14 bytes of a client frame's head count as if they were message.
+        if app.has(Fault::LimitCountsFrame) && text.len() + 14 > app.config.limits.message_bytes {
+            return Answer::Close(1009, "Message too big");
+        }
+        if app.has(Fault::EmptyTextEndsSession) && text.is_empty() {
+            return Answer::Close(1000, "");
+        }
         self.answered += 1;
         faulty::poison(app, self.admitted.seat.id(), text);
         if let Some(name) = faulty::shared_user(app) {
@@ -378,9 +407,13 @@ impl Deadlines {
         let left = expires_at.map(|at| at - app.now());
         Self {
             // A token that should not have been let in (only a fault does) has no end here either: it is served.
-            expiry: left
-                .filter(|left| app.config.close_at_expiry && *left > 0.0 && *left < FAR.as_secs_f64())
-                .map(|left| now + Duration::from_secs_f64(left)),
+            expiry: left.filter(|left| app.config.close_at_expiry && *left > 0.0 && *left < FAR.as_secs_f64()).map(
+                |left| {
+                    // A timer that counts milliseconds in 32 bits is due at once after 24.8 days.
+                    let overflows = app.has(Fault::ExpiryTimerOverflows) && left * 1000.0 > f64::from(i32::MAX);
+                    now + if overflows { Duration::ZERO } else { Duration::from_secs_f64(left) }
+                },
+            ),
             session: limits.session.map(|session| now + session.min(FAR)),
             idle: limits.idle,
             ping_every: limits.ping_every,
@@ -466,7 +499,7 @@ mod tests {
         let (server, client) = duplex(4096);
         let began = Instant::now();
         tokio::spawn(async move {
-            let socket = websocket(server, Vec::new(), &app.config.limits).await;
+            let socket = websocket(&app, server, Vec::new()).await;
             serve(&app, socket, Admitted { bearer, seat }, "127.0.0.1:1".parse().unwrap()).await;
         });
         let client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;

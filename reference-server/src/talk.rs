@@ -121,7 +121,9 @@ impl Talk {
         put("user", Value::from(self.identity.as_str()), Fault::UserFromMessage);
         put("timestamp", Value::from(timestamp), Fault::StampByClient);
         put("requestId", Value::from(uuid_v4(id)), Fault::StampByClient);
-        Answer::Broadcast(Value::Object(message).to_string())
+        let text = Value::Object(message).to_string();
+        // Put together without escaping, a quotation mark ends the string it stands in.
+        Answer::Broadcast(if self.fault == Some(Fault::UnescapedBroadcast) { text.replace("\\\"", "\"") } else { text })
     }
 
     /// simutrador: the context of the token is there for every handler.
@@ -130,7 +132,11 @@ impl Talk {
             Ok(message) => message,
             Err(answer) => return answer,
         };
-        let reply = match message.get("type").and_then(Value::as_str) {
+        let kind = message.get("type").and_then(Value::as_str);
+        if self.dies_of_type(kind, &["ping", "whoami", "echo"]) {
+            return Answer::Drop;
+        }
+        let reply = match kind {
             Some("ping") => json!({"type": "pong", "timestamp": now}),
             Some("whoami") => json!({
                 "type": "whoami",
@@ -152,14 +158,18 @@ impl Talk {
 
     /// omni2: only the keep-alive is answered.
     fn status(&self, text: &str) -> Answer {
-        if text == "ping" {
+        if text == "ping" && self.fault != Some(Fault::KeepaliveKillsSession) {
             return Answer::Reply(json!({"type": "pong"}).to_string());
         }
         let message = match self.object(text) {
             Ok(message) => message,
             Err(answer) => return answer,
         };
-        match message.get("type").and_then(Value::as_str) {
+        let kind = message.get("type").and_then(Value::as_str);
+        if self.dies_of_type(kind, &["ping"]) {
+            return Answer::Drop;
+        }
+        match kind {
             Some("ping") => Answer::Reply(json!({"type": "pong"}).to_string()),
             _ => Answer::Quiet,
         }
@@ -176,9 +186,21 @@ impl Talk {
                 Ok(message)
             }
             _ if self.fault == Some(Fault::CrashesOnBadJson) => Err(Answer::Drop),
-            Ok(_) => Err(Answer::Reply(error("a JSON object is expected"))),
-            Err(_) => Err(Answer::Reply(error("this is not JSON"))),
+            _ if self.fault == Some(Fault::KeepaliveKillsSession) && text == "ping" => Err(Answer::Drop),
+            Ok(_) => Err(Answer::Reply(self.told(error("a JSON object is expected")))),
+            Err(_) if self.fault == Some(Fault::CrashesOnDeepJson) && is_deep(text) => Err(Answer::Drop),
+            Err(_) => Err(Answer::Reply(self.told(error("this is not JSON")))),
         }
+    }
+
+    /// Does the dispatcher find no handler for this type, and end (only a fault does)?
+    fn dies_of_type(&self, kind: Option<&str>, known: &[&str]) -> bool {
+        self.fault == Some(Fault::CrashesOnUnknownType) && kind.is_some_and(|kind| !known.contains(&kind))
+    }
+
+    /// An error as it is sent: under error-is-no-json, as Python prints a dict.
+    fn told(&self, error: String) -> String {
+        if self.fault == Some(Fault::ErrorIsNoJson) { error.replace('"', "'") } else { error }
     }
 
     /// Serves under another name from now on (only a fault does).
@@ -190,6 +212,11 @@ impl Talk {
     pub(crate) fn plan(&self) -> &str {
         plan(&self.claims)
     }
+}
+
+/// Is `text` nested deeper than a parser that calls itself may go?
+fn is_deep(text: &str) -> bool {
+    text.bytes().filter(|byte| matches!(byte, b'[' | b'{')).count() > 1000
 }
 
 /// simutrador's plan: the claim, else free.

@@ -169,7 +169,11 @@ fn ps256(config: &mut Config, profile: &mut Profile) {
 
 /// Every setting, in the order in which a fault is looked for.
 pub const SETTINGS: &[Setting] = &[
-    Setting::plain(Dialect::PersonalAssistant, RefusalStyle::Close, "personal-assistant::close"),
+    // Whoever does not offer to compress sees no difference.
+    Setting {
+        change: |config, _| config.deflate = true,
+        ..Setting::plain(Dialect::PersonalAssistant, RefusalStyle::Close, "personal-assistant::close")
+    },
     Setting::plain(Dialect::Shipvox, RefusalStyle::Close, "shipvox::close"),
     Setting::plain(Dialect::Simutrador, RefusalStyle::Close, "simutrador::close"),
     Setting::plain(Dialect::Omni2, RefusalStyle::Close, "omni2::close"),
@@ -199,6 +203,13 @@ impl BundledServer {
             profile.require_exp = Some(true);
             // The sample accounts exist in development only.
             profile.http.remove("login");
+        }
+        if fault == Some(Fault::KeepaliveKillsSession)
+            && let Some(echo) = &mut profile.echo
+            && Some(&echo.send) == profile.keepalive_text.as_ref()
+        {
+            // The text of the keep-alive cannot be the one that proves that the session is served.
+            echo.send = r#"{"type":"ping"}"#.to_owned();
         }
         let (ready, is_ready) = std::sync::mpsc::channel();
         let (stop, stopped) = oneshot::channel::<()>();

@@ -138,6 +138,7 @@ fn object(catalogue: &Catalogue, case: &Case) -> Value {
         "source": catalogue.places(head),
         "needs": needs(case),
         "unless": head.unless,
+        "must_when": head.must_when,
         "tags": head.tags,
         "weakness": head.weakness,
         "file": case.file,

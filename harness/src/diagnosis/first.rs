@@ -320,7 +320,7 @@ pub fn answer(target: &Target, outcome: &Outcome, head: Option<&Head>, peeked: &
                 format!("it asks for an upgrade although one was asked for{wanted}: this is no WebSocket endpoint, or a proxy in front of it takes the `Upgrade` header away"),
             )
         }
-        Outcome::NotHttp(_) => {
+        Outcome::NotHttp(_) | Outcome::NotWebSocket(_) => {
             (Cause::NotHttp, "what listens there speaks neither HTTP nor WebSocket as a client could read it: check host and port".to_owned())
         }
         Outcome::Throttled(_) => {
@@ -368,4 +368,68 @@ pub fn nothing_found(target: &Target, outcome: &Outcome, tried: usize) -> Findin
         );
     }
     Finding { cause, observed: outcome.to_string(), advice }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::Profile;
+
+    fn target(secret: &str) -> Target {
+        Target::new("ws://127.0.0.1:1/ws?token={token}", secret).expect("a target")
+    }
+
+    #[test]
+    fn every_attempt_differs_from_the_profile_and_from_the_others() {
+        for secret in ["00112233445566778899aabbccddeeff", "no base64 at all!", "base64:c2VjcmV0LXNlY3JldA=="] {
+            let target = target(secret);
+            let text = crate::secret::undecoded(secret).expect("a notation");
+            let all = attempts(&target, text.as_ref());
+            assert!((20..=MAX_ATTEMPTS).contains(&all.len()), "{} attempts", all.len());
+            for (place, attempt) in all.iter().enumerate() {
+                assert_ne!(*attempt, Attempt::default());
+                assert!(!all[..place].contains(attempt), "twice: {attempt:?}");
+                assert_ne!(attempt.carrier.as_ref(), target.profile.carriers.first());
+                let declared = attempt.target(&target);
+                let same_key = declared.keys.secret() == target.keys.secret();
+                assert_eq!(same_key, attempt.secret.is_none(), "{attempt:?}");
+                assert!(declared.secrets.len() > target.secrets.len() || same_key, "what is tried is kept secret too");
+            }
+        }
+    }
+
+    #[test]
+    fn a_secret_that_stands_in_the_profile_is_not_repeated() {
+        for notation in ["my-env:secret-text", "secret-text", "hex:736563726574", "base64:c2VjcmV0LXRleHQ="] {
+            let target = Target {
+                profile: Profile { secret: Some(notation.to_owned()), ..Profile::default() },
+                ..target("other")
+            };
+            let told = spelled(Spelling::Base64, &target);
+            assert!(told.ends_with("write `secret: base64:...`"), "{told}");
+        }
+        for (notation, place) in [("env:JWT_SECRET", "env:JWT_SECRET"), ("base64:file:/run/secret", "file:/run/secret")]
+        {
+            let target = Target {
+                profile: Profile { secret: Some(notation.to_owned()), ..Profile::default() },
+                ..target("other")
+            };
+            assert!(spelled(Spelling::Hex, &target).ends_with(&format!("`secret: hex:{place}`")));
+        }
+    }
+
+    #[test]
+    fn who_speaks_tls_is_told_from_who_does_not() {
+        let cause = |tls: bool, peeked: &[u8]| {
+            let mut target = target("other");
+            target.endpoint.tls = tls;
+            answer(&target, &Outcome::Dropped { upgraded: false }, None, peeked).map(|(cause, _)| cause)
+        };
+        assert_eq!(cause(false, &[0x15, 0x03, 0x03, 0, 2]), Some(Cause::Tls));
+        assert_eq!(cause(false, &[0x16, 0x03, 0x03, 0, 90]), Some(Cause::Tls));
+        assert_eq!(cause(true, b"HTTP/1.1 400 Bad"), Some(Cause::Tls));
+        for (tls, peeked) in [(false, &b"HTTP/1.1 400"[..]), (false, b""), (true, &[0x16, 0x03, 0x03]), (true, b"")] {
+            assert_eq!(cause(tls, peeked), None, "{tls} {peeked:?}");
+        }
+    }
 }

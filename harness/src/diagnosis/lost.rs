@@ -140,6 +140,7 @@ fn is_gone(outcome: &Outcome) -> bool {
             | Outcome::Mute
             | Outcome::Limbo
             | Outcome::NotHttp(_)
+            | Outcome::NotWebSocket(_)
     )
 }
 

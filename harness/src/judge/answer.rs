@@ -51,6 +51,17 @@ pub(super) fn head(weight: Weight, wanted: &Answer, connection: &Connection) -> 
         let observed = if all.is_empty() { "none".to_owned() } else { all.join(", ").escape_debug().to_string() };
         checks.push(weight.holds(right, format!("{name} with {text}"), observed));
     }
+    if wanted.extensions {
+        let offers = crate::wire::answer::lines(&connection.sent, "sec-websocket-extensions");
+        let answers = head.lines("sec-websocket-extensions");
+        let observed = match crate::wire::deflate::agree(&offers, &answers) {
+            Err(flaw) => Err(format!("{}: {flaw}", answers.join(", ").escape_debug())),
+            Ok(_) if answers.is_empty() => Ok("no extension".to_owned()),
+            Ok(_) => Ok(answers.join(", ").escape_debug().to_string()),
+        };
+        let expected = "no extension, or a legal answer to the offer";
+        checks.push(weight.holds(observed.is_ok(), expected, observed.unwrap_or_else(|flaw| flaw)));
+    }
     if !wanted.json.is_empty() {
         checks.extend(members(weight, &wanted.json, connection.body()));
     }

@@ -165,7 +165,9 @@ pub fn expectation(expect: Expect) -> &'static str {
 /// Grades the outcome of one opening against what it must be.
 pub fn expected(weight: Weight, expect: Expect, outcome: &Outcome) -> Check {
     let words = expectation(expect);
-    if outcome.is_undecided() {
+    // A target that speaks no WebSocket behind its 101 did not refuse; whether it would have is not to be seen.
+    let unreadable = matches!(outcome, Outcome::NotWebSocket(_)) && expect != Expect::Refused;
+    if outcome.is_undecided() && !unreadable {
         return weight.check(Grade::Inconclusive, words, outcome.to_string());
     }
     let right = match expect {
@@ -174,7 +176,12 @@ pub fn expected(weight: Weight, expect: Expect, outcome: &Outcome) -> Check {
         Expect::Either => return weight.check(Grade::Info, words, outcome.to_string()),
         Expect::Survives => !matches!(
             outcome,
-            Outcome::ServerError(_) | Outcome::Dropped { .. } | Outcome::Hang | Outcome::Mute | Outcome::NotHttp(_)
+            Outcome::ServerError(_)
+                | Outcome::Dropped { .. }
+                | Outcome::Hang
+                | Outcome::Mute
+                | Outcome::NotHttp(_)
+                | Outcome::NotWebSocket(_)
         ),
         Expect::NotUpgraded => {
             matches!(
@@ -221,11 +228,6 @@ fn heard(
     learned: &Learned,
 ) -> Vec<Check> {
     let weight = weight.at(hear.level.or_else(|| unpromised(learned)));
-    let opened = observation.marks.iter().find(|other| other.connection == mark.connection).unwrap_or(mark);
-    let opened = outcome::of(opened.until(&observation.connections[mark.connection]), learned.speaks);
-    if hear.if_admitted && !matches!(opened, Outcome::Admitted(_)) {
-        return Vec::new();
-    }
     let speaker = hear
         .from
         .as_ref()
@@ -456,6 +458,14 @@ fn since(connection: &Connection, mark: &Mark) -> String {
     if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
 }
 
+/// The server's first close frame until the step ended, be it the answer to ours.
+fn close_of<'a>(connection: &'a Connection, mark: &Mark) -> Option<&'a frame::Frame> {
+    mark.until(connection).iter().find_map(|event| match &event.what {
+        What::Frame(frame) if frame.opcode == frame::CLOSE => Some(frame),
+        _ => None,
+    })
+}
+
 fn awaited(weight: Weight, wait: &Await, mark: &Mark, connection: &Connection, profile: &Profile) -> Check {
     let weight = weight.at(wait.level);
     let part = mark.part(connection);
@@ -490,15 +500,43 @@ fn awaited(weight: Weight, wait: &Await, mark: &Mark, connection: &Connection, p
             weight.holds(closed || over, "the connection is failed (a close frame, or its end)", observed)
         }
         Awaited::Closed => weight.holds(closed && over, "a close frame, then the end of the connection", observed),
+        Awaited::ClosedCleanly => {
+            let code = close_of(connection, mark).and_then(frame::Frame::close_code);
+            // To repeat our own code is no complaint.
+            let ours = mark.until(connection).iter().find_map(|event| match &event.what {
+                What::Sent { opcode: Some(frame::CLOSE), payload } => payload.first_chunk().copied(),
+                _ => None,
+            });
+            let right = closed && over && (!matches!(code, Some(1002 | 1007)) || code == ours.map(u16::from_be_bytes));
+            weight.holds(
+                right,
+                "a close frame that does not tell of a breach, then the end of the connection",
+                observed,
+            )
+        }
         Awaited::NoAbruptEnd => weight.holds(
             closed || !over,
             "an answer, a close frame or silence, but no end without a close frame",
             observed,
         ),
         Awaited::WellFormedClose => {
-            let flaw = connection.close().and_then(across::malformed_close);
+            let flaw = close_of(connection, mark).and_then(across::malformed_close);
             let observed = flaw.clone().unwrap_or_else(|| "no malformed one".to_owned());
             weight.holds(flaw.is_none(), across::WELL_FORMED_CLOSE, observed)
+        }
+        Awaited::LegalCloseCode => {
+            let close = close_of(connection, mark);
+            if close.is_none() && connection.end().is_none() {
+                return weight.check(
+                    Grade::Inconclusive,
+                    "an observation",
+                    "neither a close frame nor an end was seen",
+                );
+            }
+            let code = close.and_then(frame::Frame::close_code);
+            let right = !matches!(code, Some(0..1000 | 1005 | 1006 | 1015));
+            let observed = code.map_or_else(|| "no close code".to_owned(), |code| format!("close {code}"));
+            weight.holds(right, "no close code that must not be sent", observed)
         }
         Awaited::Nothing => weight.holds(!spoke, "no message", observed),
     }

@@ -55,13 +55,18 @@ fn families(page: &mut String, catalogue: &Catalogue) {
                 Set::Quick => "always",
                 Set::All => "--all",
             };
+            let promised: Vec<String> = head.must_when.iter().map(word).collect();
+            let level = match promised.as_slice() {
+                [] => word(&head.level),
+                promised => format!("{}, must with {}", word(&head.level), promised.join(" and ")),
+            };
             row(
                 page,
                 [
                     head.code.clone(),
                     head.name.clone(),
                     cell(&head.title),
-                    word(&head.level),
+                    level,
                     word(&head.severity),
                     needs(case).join(", "),
                     run.to_owned(),

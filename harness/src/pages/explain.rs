@@ -54,7 +54,7 @@ fn unnamed(level: Level) -> &'static str {
 fn conditions(text: &mut Text, case: &Case) {
     let head = &case.head;
     let words = |needs: &[Need]| needs.iter().map(|need| need.words()).collect::<Vec<_>>().join(", ");
-    if head.needs.is_empty() && head.unless.is_empty() && !head.alone {
+    if head.needs.is_empty() && head.unless.is_empty() && head.must_when.is_empty() && !head.alone {
         return;
     }
     text.heading("When it applies");
@@ -63,6 +63,9 @@ fn conditions(text: &mut Text, case: &Case) {
     }
     if !head.unless.is_empty() {
         text.line(2, &format!("not when the profile declares: {}", words(&head.unless)));
+    }
+    if !head.must_when.is_empty() {
+        text.line(2, &format!("a promise, and so a MUST, when the profile declares: {}", words(&head.must_when)));
     }
     if head.alone {
         text.line(2, "nothing else is in flight, and a valid token must be admitted before and after");

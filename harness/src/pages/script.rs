@@ -9,8 +9,8 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use crate::carrier::{self, Placed};
 use crate::case::{
-    Across, Alive, Answer, Await, Awaited, Case, Close, Encoding, FrameText, Hear, How, Http, Issued, KeySet, Lint,
-    Open, Request, Say, Send, Stamp, Step,
+    Across, Alive, Answer, Await, Awaited, Case, Close, Encoding, FrameText, Given, Hear, How, Http, Issued, KeySet,
+    Lint, OfLimit, Open, Request, Say, Send, Stamp, Step,
 };
 use crate::catalogue::Catalogue;
 use crate::judge;
@@ -313,6 +313,13 @@ impl<'a> Scene<'a> {
         let mut right = vec![judge::expectation(open.expect).to_owned()];
         right.extend(open.level.map(|level| format!("anything else breaks a {}", format!("{level:?}").to_uppercase())));
         right.extend(open.answer.iter().flat_map(answer));
+        if let Some(given) = open.given {
+            let words = match given {
+                Given::Admitted => "the token is admitted",
+                Given::Compression => "the server takes the offer to compress",
+            };
+            right.push(format!("the rest only where {words}"));
+        }
         if let Some(class) = open.class {
             right.push(format!("how it is told is judged as for every client {}", class_words(class)));
         }
@@ -555,6 +562,8 @@ fn say(say: &Say) -> Told {
         How::ByteByByte => "each byte in a segment of its own",
         How::Fragments => "each in three fragments",
         How::ZeroMask => "with a masking key of zeros",
+        How::WithPause => "the head of the frame first, the rest a second later",
+        How::Uncompressed => "not compressed, although that was agreed on",
     };
     let mut sent = Vec::new();
     for text in &say.texts {
@@ -569,6 +578,9 @@ fn say(say: &Say) -> Told {
     if !say.bytes.is_empty() {
         let sizes: Vec<String> = say.bytes.iter().map(usize::to_string).collect();
         sent.push(Line::labelled("messages", format!("of {} bytes", sizes.join(", "))));
+    }
+    if say.longest {
+        sent.push(Line::labelled("message", "as long as `max_message_bytes` allows"));
     }
     if !say.with.is_empty() {
         let members = serde_json::Value::Object(say.with.clone()).to_string();
@@ -601,6 +613,9 @@ fn send(send: &Send) -> Told {
         let words = if text.is_empty() { "(empty)".to_owned() } else { shorten(text) };
         sent.push(Line::labelled("text", words));
     }
+    if send.keepalives > 0 {
+        sent.push(Line::labelled("text", format!("the profile's `keepalive_text`, {} times", send.keepalives)));
+    }
     sent.extend(send.frames.iter().flat_map(frame_words));
     Told { what: format!("send on `{}`, as it is", send.on), sent, right: Vec::new() }
 }
@@ -615,10 +630,24 @@ fn frame_words(text: &FrameText) -> Vec<Line> {
         frame::PONG => "pong".to_owned(),
         other => format!("opcode {other}, which is reserved"),
     };
-    let Ok(written) = run::written(text, MASK) else {
-        return vec![Line::labelled("frame", format!("{kind}, which cannot be written"))];
+    // A length that hangs on the target, or that comes of compression, has no head to show.
+    let written = match (text.of_limit, text.deflate) {
+        (None, false) => match run::written(text, MASK, None) {
+            Ok(written) => Some(written),
+            Err(_) => return vec![Line::labelled("frame", format!("{kind}, which cannot be written"))],
+        },
+        _ => None,
     };
-    let mut words = vec![kind, format!("{} bytes", written.payload.len())];
+    let mut words = vec![kind];
+    words.extend(written.as_ref().map(|written| format!("{} bytes", written.payload.len())));
+    if let Some(OfLimit { parts, plus }) = text.of_limit {
+        let share = if parts > 1 { format!(" / {parts}") } else { String::new() };
+        let more = if plus > 0 { format!(" + {plus}") } else { String::new() };
+        words.push(format!("`max_message_bytes`{share}{more} bytes"));
+    }
+    if text.deflate {
+        words.push("compressed, RSV1 set".to_owned());
+    }
     if !text.fin {
         words.push("not the last fragment".to_owned());
     }
@@ -640,10 +669,11 @@ fn frame_words(text: &FrameText) -> Vec<Line> {
         let bytes = written.to_bytes();
         hex(&bytes[..bytes.len() - written.payload.len()])
     };
-    let mut lines = vec![Line::labelled("frame", words.join(", ")), Line::labelled("head", head(&written))];
-    if !written.payload.is_empty() {
+    let mut lines = vec![Line::labelled("frame", words.join(", "))];
+    lines.extend(written.as_ref().map(|written| Line::labelled("head", head(written))));
+    if written.as_ref().is_none_or(|written| !written.payload.is_empty()) {
         let words = match (&text.hex, text.times) {
-            (Some(_), 1) => format!("the bytes {}", shorten(&hex(&written.payload))),
+            (Some(digits), 1) => format!("the bytes {}", shorten(digits)),
             (_, 1) => shorten(&text.text),
             (Some(digits), times) => format!("{times} times the bytes {}", shorten(digits)),
             (None, times) => format!("{times} times {}", shorten(&text.text)),
@@ -662,6 +692,10 @@ fn wait(wait: &Await) -> Told {
             (format!("wait on `{on}`"), "the connection is failed: a close frame, or its end (RFC 6455 §7.1.7)")
         }
         Awaited::Closed => (format!("wait on `{on}`"), "a close frame and the end of the connection"),
+        Awaited::ClosedCleanly => (
+            format!("wait on `{on}`"),
+            "a close frame that does not call ours a breach (1002, 1007), and the end of the connection",
+        ),
         Awaited::NoAbruptEnd => (
             format!("wait on `{on}`"),
             "a close frame, a message or silence; but no end of the connection without a close frame",
@@ -669,6 +703,10 @@ fn wait(wait: &Await) -> Told {
         Awaited::WellFormedClose => {
             (format!("look at what came on `{on}`"), "a close frame, if there is one, is well-formed (RFC 6455 §5.5.1)")
         }
+        Awaited::LegalCloseCode => (
+            format!("look at what came on `{on}`"),
+            "the code of a close frame, if there is one, may be sent (RFC 6455 §7.4)",
+        ),
         Awaited::Nothing => (format!("listen on `{on}`"), "no message comes"),
     };
     Told { what, sent: Vec::new(), right: vec![graded(wait.level, right.to_owned())] }
@@ -712,6 +750,9 @@ fn answer(answer: &Answer) -> Vec<String> {
         serde_json::Value::Null => format!("a body in JSON with a member {pointer}"),
         value => format!("a body in JSON whose member {pointer} is {value}"),
     }));
+    if answer.extensions {
+        words.push("no extension, or a legal answer to the offer (RFC 7692 §7.1)".to_owned());
+    }
     words.extend(answer.silent_about.iter().map(|text| format!("a body without the word `{text}`")));
     words
 }

@@ -9,7 +9,8 @@ use tokio::time::{Instant, timeout_at};
 use crate::observation::{Connection, End, Event, MAX_EVIDENCE_BYTES, What};
 use crate::target::Endpoint;
 use crate::wire::answer::{self, BodyLength};
-use crate::wire::frame::{self, Written};
+use crate::wire::deflate::{self, Codec};
+use crate::wire::frame::{self, Frame, Written};
 
 /// The largest frame that is read; a server that announces more is cut off.
 const MAX_FRAME_BYTES: usize = MAX_EVIDENCE_BYTES;
@@ -17,6 +18,8 @@ const MAX_FRAME_BYTES: usize = MAX_EVIDENCE_BYTES;
 const MAX_SENT_EVIDENCE_BYTES: usize = 1024;
 /// The largest head that is waited for; clients in use stop at a quarter of it.
 const MAX_HEAD_BYTES: usize = 1 << 20;
+/// The most bytes of an inflated frame that are kept; what is behind them is read and forgotten.
+const MAX_INFLATED_BYTES: usize = 1 << 20;
 /// The most events of one connection that are kept: a flood of empty frames must end like any other flood.
 const MAX_EVENTS: usize = 5_000;
 /// The most events and bytes that are kept of what a server goes on to say after the harness has closed.
@@ -36,6 +39,12 @@ pub(super) struct Live {
     phase: Phase,
     masks: u32,
     close_sent: bool,
+    /// Where compression was agreed on.
+    codec: Option<Codec>,
+    /// Whether the message that is coming in is compressed.
+    inflating: bool,
+    /// Whether it was noted that a frame is there by half.
+    half_noted: bool,
     pub(super) log: Connection,
 }
 
@@ -73,6 +82,9 @@ impl Live {
             phase: Phase::Head,
             masks: started.elapsed().subsec_nanos() | 1,
             close_sent: false,
+            codec: None,
+            inflating: false,
+            half_noted: false,
             log,
         };
         match dialled.await {
@@ -119,12 +131,28 @@ impl Live {
         self.push(What::Sent { opcode, payload });
     }
 
-    /// Sends a legal frame.
+    /// Sends a legal frame, compressed where that was agreed on.
     pub(super) async fn send(&mut self, opcode: u8, payload: &[u8], deadline: Instant) {
         let mask = self.mask();
-        let bytes = Written::client(opcode, payload, mask).to_bytes();
+        let mut frame = Written::client(opcode, payload, mask);
+        if frame.opcode < frame::CLOSE {
+            self.compress(&mut frame);
+        }
         self.note_sent(Some(opcode), payload);
-        self.write(&bytes, deadline).await;
+        self.write(&frame.to_bytes(), deadline).await;
+    }
+
+    /// Whether compression was agreed on.
+    pub(super) fn compresses(&self) -> bool {
+        self.codec.is_some()
+    }
+
+    /// Compresses the payload of a whole message and marks it so, where that was agreed on.
+    pub(super) fn compress(&mut self, message: &mut Written) {
+        if let Some(codec) = &mut self.codec {
+            message.payload = codec.deflate(&message.payload);
+            message.rsv |= deflate::RSV1;
+        }
     }
 
     /// Waits for the next event until `deadline`.
@@ -143,10 +171,12 @@ impl Live {
             match timeout_at(deadline, stream.take(READ_BYTES).read_buf(&mut self.unread)).await {
                 Err(_) => {
                     self.finish_body(false);
+                    self.note_half_a_frame();
                     return Step::Silence;
                 }
                 Ok(Ok(0)) => {
                     self.finish_body(true);
+                    self.note_half_a_frame();
                     self.end(End::Fin);
                     return Step::Event;
                 }
@@ -218,8 +248,13 @@ impl Live {
                 frame::Read::More => false,
                 frame::Read::Frame(frame, used) => {
                     self.unread.drain(..used);
-                    self.kept_bytes += used;
-                    self.push(What::Frame(frame));
+                    self.half_noted = false;
+                    let what = self.inflated(frame);
+                    self.kept_bytes += match &what {
+                        What::Frame(frame) => used.max(frame.payload.len()),
+                        _ => used,
+                    };
+                    self.push(what);
                     true
                 }
                 frame::Read::TooLong(length) => {
@@ -258,6 +293,14 @@ impl Live {
                     (100..=199, _) => Phase::Head,
                     (_, length) => Phase::Body(length),
                 };
+                if head.status == 101 {
+                    // Whether it may say so is for the judge.
+                    self.codec = deflate::announced(
+                        &answer::lines(&self.log.sent, "sec-websocket-extensions"),
+                        &head.lines("sec-websocket-extensions"),
+                    )
+                    .map(Codec::new);
+                }
                 self.push(What::Head(head));
                 true
             }
@@ -268,6 +311,36 @@ impl Live {
                 self.phase = Phase::Ended;
                 true
             }
+        }
+    }
+
+    /// A frame that came in, inflated where it belongs to a compressed message.
+    fn inflated(&mut self, mut frame: Frame) -> What {
+        let Some(codec) = self.codec.as_mut().filter(|_| frame.is_data()) else {
+            return What::Frame(frame);
+        };
+        if frame.opcode != 0 {
+            self.inflating = frame.rsv & deflate::RSV1 != 0;
+        }
+        if !self.inflating {
+            return What::Frame(frame);
+        }
+        match codec.inflate(&frame.payload, frame.fin, MAX_INFLATED_BYTES) {
+            Ok(payload) => {
+                frame.payload = payload;
+                What::Frame(frame)
+            }
+            Err(why) => What::Garbage(format!("a message that cannot be inflated: {why}")),
+        }
+    }
+
+    /// Notes once that part of a frame is there and the rest does not come. What it is, is not known; that something
+    /// came is.
+    fn note_half_a_frame(&mut self) {
+        if self.phase == Phase::Frames && !self.unread.is_empty() && !self.half_noted {
+            self.half_noted = true;
+            let shown: String = String::from_utf8_lossy(&self.unread).chars().take(60).collect();
+            self.push(What::Garbage(format!("part of a frame: \"{}\"", shown.escape_debug())));
         }
     }
 

@@ -12,7 +12,9 @@ use tokio::time::{Instant, sleep};
 
 use super::connection::{Live, Step as Looked};
 use crate::carrier::{self, Placed};
-use crate::case::{Awaited, Bound, Close, Expect, FrameText, How, Http, Open, Request, Say, Send, Step};
+use crate::case::{
+    Awaited, Bound, Close, Expect, FrameText, Given, How, Http, OfLimit, Open, Request, Say, Send, Step,
+};
 use crate::hex;
 use crate::judge::{self, Learned, WORD_PREFIX};
 use crate::observation::{Assembler, Connection, Mark, Observation, Trouble, What};
@@ -73,6 +75,10 @@ pub(super) async fn play(context: &Context<'_>, actor: &Actor, steps: &[Step]) -
     };
     for (index, step) in steps.iter().enumerate() {
         session.step(index, step).await;
+        // What follows rests on a thing that is not there.
+        if session.marks.last().is_some_and(|mark| matches!(mark.trouble, Some(Trouble::NotApplicable(_)))) {
+            break;
+        }
     }
     let finish = context.deadlines.finish;
     let mut connections = Vec::with_capacity(session.live.len());
@@ -112,7 +118,7 @@ impl Session<'_> {
             _ if connection == usize::MAX && !matches!(step, Step::Wait(_)) => {
                 Err(Trouble::Fault(format!("no connection is called `{}`", step.on())))
             }
-            Step::Say(say) => match too_much(say) {
+            Step::Say(say) => match too_much(say, self.context.target.profile.max_message_bytes) {
                 Some(trouble) => Err(trouble),
                 None => {
                     said = self.compose(say);
@@ -221,8 +227,9 @@ impl Session<'_> {
         }
         live.log.key = Some(key);
         live.log.token = token;
+        let missing = open.given.and_then(|given| missing(given, &live, self.context.learned));
         self.live.push(live);
-        Ok(())
+        missing.map_or(Ok(()), |why| Err(Trouble::NotApplicable(why.to_owned())))
     }
 
     /// Dials, sends the opening and observes what comes of it.
@@ -259,6 +266,8 @@ impl Session<'_> {
 
     fn compose(&mut self, say: &Say) -> Vec<String> {
         let mut said = Vec::new();
+        let limit = self.context.target.profile.max_message_bytes.and_then(|limit| usize::try_from(limit).ok());
+        let lengths: Vec<usize> = say.bytes.iter().copied().chain(limit.filter(|_| say.longest)).collect();
         for text in &say.texts {
             if say.verbatim {
                 said.push(text.clone());
@@ -269,7 +278,7 @@ impl Session<'_> {
         for _ in 0..say.count {
             said.push(self.next_word());
         }
-        for length in &say.bytes {
+        for length in &lengths {
             let word = self.next_word();
             let empty = self.context.learned.echo.as_ref().map_or(0, |echo| echo.compose("").len());
             let padding = length.saturating_sub(empty + word.len());
@@ -286,15 +295,26 @@ impl Session<'_> {
         for message in said {
             let text = with_members(echo.compose(message), &say.with);
             let mask = if say.how == How::ZeroMask { [0; 4] } else { live.mask() };
+            let mut message = Written::client(frame::TEXT, text.as_bytes(), mask);
+            if say.how != How::Uncompressed {
+                live.compress(&mut message);
+            }
             let bytes = match say.how {
-                How::Fragments => fragments(text.as_bytes(), mask),
-                _ => Written::client(frame::TEXT, text.as_bytes(), mask).to_bytes(),
+                How::Fragments => fragments(&message),
+                _ => message.to_bytes(),
             };
             live.note_sent(Some(frame::TEXT), text.as_bytes());
             match say.how {
                 How::OneSegment => together.extend_from_slice(&bytes),
                 How::ByteByByte => live.write_in_segments(&bytes, 1, deadline).await,
-                How::Rapid | How::Fragments | How::ZeroMask => live.write(&bytes, deadline).await,
+                How::Rapid | How::Fragments | How::ZeroMask | How::Uncompressed => live.write(&bytes, deadline).await,
+                How::WithPause => {
+                    let head = bytes.len() - message.payload.len();
+                    live.write(&bytes[..head], deadline).await;
+                    // Not to wait for something: the pause is what the case is about.
+                    sleep(PAUSE).await;
+                    live.write(&bytes[head..], deadline.max(Instant::now() + PAUSE)).await;
+                }
                 How::InTurn => {
                     let before = live.log.events.len();
                     live.write(&bytes, deadline).await;
@@ -313,14 +333,24 @@ impl Session<'_> {
 
     async fn send(&mut self, connection: usize, send: &Send) -> Result<(), Trouble> {
         let deadline = self.deadline();
+        let profile = &self.context.target.profile;
+        let limit = profile.max_message_bytes;
         let live = &mut self.live[connection];
-        for text in &send.texts {
+        let keepalive = profile.keepalive_text.as_ref();
+        if send.keepalives > 0 && keepalive.is_none() {
+            return Err(Trouble::NotApplicable("the profile declares no `keepalive_text`".to_owned()));
+        }
+        let keepalives = keepalive.into_iter().cycle().take(send.keepalives.min(MAX_SAID));
+        for text in send.texts.iter().chain(keepalives) {
             live.send(frame::TEXT, text.as_bytes(), deadline).await;
         }
         for frame in &send.frames {
             let mask = live.mask();
-            let written = written(frame, mask)?;
+            let mut written = written(frame, mask, limit)?;
             live.note_sent(Some(written.opcode), &written.payload);
+            if frame.deflate {
+                live.compress(&mut written);
+            }
             live.write(&written.to_bytes(), deadline).await;
         }
         Ok(())
@@ -385,7 +415,7 @@ impl Session<'_> {
                     live.send(frame::PING, payload.as_bytes(), answer_by).await;
                     read_until(live, answer_by, |log| has_close(log) || has_pong(log, from, payload.as_bytes())).await;
                 }
-                Awaited::Closed => {
+                Awaited::Closed | Awaited::ClosedCleanly => {
                     read_until(live, answer_by, |_| false).await;
                 }
                 Awaited::Failed => {
@@ -399,7 +429,7 @@ impl Session<'_> {
                         read_until(live, settle_by, has_close).await;
                     }
                 }
-                Awaited::WellFormedClose => {}
+                Awaited::WellFormedClose | Awaited::LegalCloseCode => {}
                 Awaited::NoAbruptEnd | Awaited::Nothing => {
                     let settle_by = Instant::now() + deadlines.settle;
                     read_until(live, settle_by, |log| has_close(log) || log.has_message(from)).await;
@@ -531,6 +561,19 @@ async fn observe_opening(live: &mut Live, context: &Context<'_>, eager: bool, wo
     }
 }
 
+/// Why what a case rests on is not there, if it is not.
+fn missing(given: Given, live: &Live, learned: &Learned) -> Option<&'static str> {
+    match given {
+        Given::Admitted => {
+            let admitted = matches!(outcome::of(&live.log.events, learned.speaks), Outcome::Admitted(_));
+            (!admitted).then_some("the server does not admit such a token, which it need not")
+        }
+        Given::Compression => {
+            (!live.compresses()).then_some("the server does not take the offer to compress, which it need not")
+        }
+    }
+}
+
 /// After a 101 the connection ended without a word.
 fn outcome_is_drop(log: &Connection) -> bool {
     matches!(outcome::of(&log.events, false), Outcome::Dropped { upgraded: true })
@@ -633,38 +676,60 @@ fn has_pong(log: &Connection, from: usize, payload: &[u8]) -> bool {
     )
 }
 
+/// How long a frame's head stands alone.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// The most messages of one step, and the most bytes of one message or frame: a case of a stranger must not exhaust us.
 const MAX_SAID: usize = 10_000;
 const MAX_SAID_BYTES: usize = 64 << 20;
 
-fn too_much(say: &Say) -> Option<Trouble> {
+fn too_much(say: &Say, limit: Option<u64>) -> Option<Trouble> {
+    if say.longest && limit.is_none_or(|limit| limit > MAX_SAID_BYTES as u64) {
+        return Some(Trouble::NotApplicable(format!("`max_message_bytes` of at most {MAX_SAID_BYTES} is needed")));
+    }
     let total = say.bytes.iter().try_fold(0_usize, |total, bytes| total.checked_add(*bytes));
     let fits = say.count <= MAX_SAID && total.is_some_and(|total| total <= MAX_SAID_BYTES);
     (!fits).then(|| Trouble::Fault(format!("it says more than {MAX_SAID} messages or {MAX_SAID_BYTES} bytes")))
 }
 
-fn fragments(text: &[u8], mask: [u8; 4]) -> Vec<u8> {
-    let third = text.len().div_ceil(3).max(1);
+/// A message in three fragments.
+fn fragments(message: &Written) -> Vec<u8> {
+    let third = message.payload.len().div_ceil(3).max(1);
     let mut bytes = Vec::new();
     for index in 0..3 {
-        let part = text.get(index * third..).map_or(&[][..], |rest| &rest[..third.min(rest.len())]);
-        let opcode = if index == 0 { frame::TEXT } else { 0 };
-        let written = Written { fin: index == 2, ..Written::client(opcode, part, mask) };
+        let part = message.payload.get(index * third..).map_or(&[][..], |rest| &rest[..third.min(rest.len())]);
+        // The first tells what the message is, and whether it is compressed.
+        let (opcode, rsv) = if index == 0 { (message.opcode, message.rsv) } else { (0, 0) };
+        let written = Written { fin: index == 2, opcode, rsv, payload: part.to_vec(), ..message.clone() };
         bytes.extend_from_slice(&written.to_bytes());
     }
     bytes
 }
 
-/// The frame that a case describes, with this masking key.
-pub(crate) fn written(text: &FrameText, mask: [u8; 4]) -> Result<Written, Trouble> {
+/// The frame that a case describes, with this masking key, before it is compressed; `limit` is the longest message.
+pub(crate) fn written(text: &FrameText, mask: [u8; 4], limit: Option<u64>) -> Result<Written, Trouble> {
     let one = match &text.hex {
         Some(digits) => hex::read(digits)
             .ok_or_else(|| Trouble::Fault(format!("`{digits}` is not an even number of hex digits")))?,
         None => text.text.clone().into_bytes(),
     };
-    if one.len().checked_mul(text.times).is_none_or(|length| length > MAX_SAID_BYTES) {
+    let payload = match (text.of_limit, limit) {
+        (None, _) => {
+            one.len().checked_mul(text.times).filter(|length| *length <= MAX_SAID_BYTES).map(|_| one.repeat(text.times))
+        }
+        (Some(_), None) => {
+            return Err(Trouble::NotApplicable("the profile declares no `max_message_bytes`".to_owned()));
+        }
+        (Some(OfLimit { parts, plus }), Some(limit)) => {
+            let length = usize::try_from((limit / parts.max(1)).saturating_add(plus)).ok();
+            length
+                .filter(|length| *length <= MAX_SAID_BYTES)
+                .map(|length| one.iter().copied().cycle().take(length).collect())
+        }
+    };
+    let Some(payload) = payload else {
         return Err(Trouble::Fault(format!("a frame of more than {MAX_SAID_BYTES} bytes")));
-    }
+    };
     let length = match (text.announce, text.length_bits) {
         (Some(announced), _) => LengthForm::Announce(announced),
         (None, Some(16)) => LengthForm::Bits16,
@@ -677,7 +742,7 @@ pub(crate) fn written(text: &FrameText, mask: [u8; 4]) -> Result<Written, Troubl
         opcode: text.opcode,
         mask: text.masked.then_some(mask),
         length,
-        payload: one.repeat(text.times),
+        payload,
     })
 }
 

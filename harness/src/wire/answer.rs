@@ -33,6 +33,11 @@ impl Head {
         self.all(name).next().map(|value| String::from_utf8_lossy(value).into_owned())
     }
 
+    /// The values of every line of this name, as text.
+    pub fn lines(&self, name: &str) -> Vec<String> {
+        self.all(name).map(|value| String::from_utf8_lossy(value).into_owned()).collect()
+    }
+
     /// How the end of the body is told (RFC 9112 §6.3).
     pub fn body_length(&self) -> BodyLength {
         if self.status == 101 || self.status == 204 || self.status == 304 {
@@ -87,6 +92,17 @@ pub fn read(bytes: &[u8]) -> Read {
         }
         Err(error) => Read::NotHttp(error.to_string()),
     }
+}
+
+/// The values of every line of this name in the head of a request, as it was sent.
+pub fn lines(request: &[u8], name: &str) -> Vec<String> {
+    let head = String::from_utf8_lossy(request).into_owned();
+    let fields = head.split("\r\n").skip(1).take_while(|line| !line.is_empty());
+    fields
+        .filter_map(|line| line.split_once(':'))
+        .filter(|(other, _)| other.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.trim().to_owned())
+        .collect()
 }
 
 /// The part of `bytes` that is the body, decoded, and whether it is complete.

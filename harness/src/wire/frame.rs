@@ -32,6 +32,13 @@ impl Frame {
         self.opcode < CLOSE
     }
 
+    /// Whether it is of no kind that is defined (RFC 6455 §5.2): a reserved opcode, or a reserved bit that no extension
+    /// has given a meaning. RSV1 may have one where an extension was announced.
+    pub fn is_reserved(&self, extended: bool) -> bool {
+        let defined = matches!(self.opcode, 0..=BINARY | CLOSE..=PONG);
+        !defined || self.rsv & if extended { 3 } else { 7 } != 0
+    }
+
     /// The close code, when this is a close frame that carries one.
     pub fn close_code(&self) -> Option<u16> {
         match (self.opcode, self.payload.as_slice()) {

@@ -4,5 +4,6 @@
 //! illegal input is data, and what the server really sent is kept whatever a library would think of it. No sockets.
 
 pub mod answer;
+pub mod deflate;
 pub mod frame;
 pub mod opening;

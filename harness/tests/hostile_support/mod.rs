@@ -283,6 +283,11 @@ pub(crate) const HOSTILE: &[(&str, Talk)] = &[
         let _ = stream.write_all(&[0x82, 127, 0x40, 0, 0, 0, 0, 0, 0, 0, b'x']);
         swallow(stream);
     }),
+    ("upgrades and sends an SSH banner", |mut stream, head| {
+        upgrade(&mut stream, head);
+        let _ = stream.write_all(b"SSH-2.0-OpenSSH_9.6\r\n");
+        swallow(stream);
+    }),
     ("streams text without end", |mut stream, head| {
         upgrade(&mut stream, head);
         flood(stream, &frame_bytes(TEXT, &[b'x'; 1000]));

@@ -53,6 +53,7 @@ async fn a_good_client_is_served_whatever_the_fault() {
         Fault::RefusesUnknownHeader,
         Fault::RequiresKid,
         Fault::NoEcho,
+        Fault::KeepaliveKillsSession,
         Fault::MasksServerFrames,
         Fault::ConstantAcceptKey,
         Fault::SendsUnaskedSubprotocol,
@@ -468,6 +469,35 @@ async fn frames_are_mistreated() {
     assert_eq!(answer(Fault::ProcessesAfterClose, close.to_vec()).await.1, [0x88, 2, 3, 0xe8]);
     let (length, _) = answer(Fault::MasksServerFrames, close.to_vec()).await;
     assert!(length & 0x80 != 0);
+}
+
+#[tokio::test]
+async fn what_a_library_refuses_is_tolerated() {
+    let frame = |first: u8, payload: &[u8]| [&[first, 0x80 | payload.len() as u8, 0, 0, 0, 0][..], payload].concat();
+    let unmasked = b"\x81\x02hi".to_vec();
+    let close = frame(0x88, &[3, 0xe8]);
+    for (fault, frames, echo) in [
+        (Fault::AcceptsUnmasked, unmasked, "Echo: hi"),
+        (Fault::IgnoresFirstReservedBit, frame(0xc1, b"hi"), "Echo: hi"),
+        (Fault::IgnoresOtherReservedBits, frame(0xa1, b"hi"), "Echo: hi"),
+        (Fault::UnknownOpcodeIsText, frame(0x83, b"hi"), "Echo: hi"),
+        (Fault::IgnoresUnknownControl, [frame(0x8b, b""), frame(0x81, b"hi")].concat(), "Echo: hi"),
+        (Fault::ContinuationStartsMessage, frame(0x80, b"hi"), "Echo: hi"),
+        (Fault::DropsUnfinishedMessage, [frame(0x01, b"lo"), frame(0x81, b"hi")].concat(), "Echo: hi"),
+        (Fault::LossyText, frame(0x81, b"h\xff"), "Echo: h\u{fffd}"),
+        (Fault::ValidatesFirstFragmentOnly, [frame(0x01, b"h"), frame(0x80, b"\xff")].concat(), "Echo: h\u{fffd}"),
+        (Fault::SignedFrameLength, vec![0x81, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], "Echo: "),
+    ] {
+        let frames = [frames, close.clone()].concat();
+        for (fault, wanted) in [(Some(fault), true), (None, false)] {
+            let mut config = config(PA, RefusalStyle::Close);
+            config.fault = fault;
+            config.users = Some(Vec::new());
+            let answer = raw_frames(&Running::start(config).await, &good(PA), &frames).await;
+            let heard = String::from_utf8_lossy(&answer).contains(echo);
+            assert_eq!(heard, wanted, "{fault:?}: {:?}", String::from_utf8_lossy(&answer));
+        }
+    }
 }
 
 async fn login(server: &Running, name: &str, password: &str) -> (u16, String, Value) {

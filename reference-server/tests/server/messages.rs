@@ -169,6 +169,74 @@ async fn an_answer_comes_before_the_close_and_none_after_it() {
     assert_eq!(answer[answer.len() - 4..], [0x88, 2, 3, 0xe8]);
 }
 
+/// A raw connection that offered to compress, behind the welcome; the head of the answer.
+async fn compressed(server: &Running, offer: &str) -> (tokio::net::TcpStream, String) {
+    let mut stream = server.tcp().await;
+    let target = server.target(&good(server.dialect));
+    let request = format!(
+        "GET {target} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Extensions: {offer}\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(within(stream.read_u8()).await.unwrap());
+    }
+    (stream, String::from_utf8(head).unwrap().to_lowercase())
+}
+
+/// The first byte of the next frame, and its payload.
+async fn next_frame(stream: &mut tokio::net::TcpStream) -> (u8, Vec<u8>) {
+    let first = within(stream.read_u8()).await.unwrap();
+    let length = match within(stream.read_u8()).await.unwrap() {
+        126 => usize::from(within(stream.read_u16()).await.unwrap()),
+        length => usize::from(length),
+    };
+    let mut payload = vec![0; length];
+    within(stream.read_exact(&mut payload)).await.unwrap();
+    (first, payload)
+}
+
+/// "Hello", compressed (RFC 7692 §7.2.3.1), in a masked frame.
+const HELLO: [u8; 13] = [0xc1, 0x87, 0, 0, 0, 0, 0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+
+#[tokio::test]
+async fn compression_is_off_unless_it_is_asked_for_on_both_sides() {
+    let mut config = config(Dialect::PersonalAssistant, RefusalStyle::Close);
+    let off = Running::start(config.clone()).await;
+    assert!(!compressed(&off, "permessage-deflate").await.1.contains("extensions"));
+    config.deflate = true;
+    let on = Running::start(config).await;
+    let (mut stream, head) = compressed(&on, "permessage-deflate; foo").await;
+    assert!(head.starts_with("http/1.1 101") && !head.contains("extensions"), "{head}");
+    assert_eq!(next_frame(&mut stream).await.0, 0x81, "the welcome is plain");
+    stream.write_all(&HELLO).await.unwrap();
+    let (first, close) = next_frame(&mut stream).await;
+    assert_eq!((first, &close[..2]), (0x88, &1002_u16.to_be_bytes()[..]), "a reserved bit, where nothing was agreed");
+}
+
+#[tokio::test]
+async fn a_compressed_message_is_answered_by_a_compressed_one() {
+    let mut config = config(Dialect::PersonalAssistant, RefusalStyle::Close);
+    config.deflate = true;
+    let server = Running::start(config).await;
+    let (mut stream, head) = compressed(&server, "permessage-deflate; server_no_context_takeover").await;
+    assert!(head.contains("sec-websocket-extensions: permessage-deflate; server_no_context_takeover\r\n"), "{head}");
+    let mut inflater = flate2::Decompress::new(false);
+    let mut heard = Vec::new();
+    for _ in 0..3 {
+        let (first, mut payload) = next_frame(&mut stream).await;
+        payload.extend([0, 0, 0xff, 0xff]);
+        let mut text = Vec::with_capacity(1000);
+        inflater.reset(false);
+        inflater.decompress_vec(&payload, &mut text, flate2::FlushDecompress::Sync).unwrap();
+        heard.push((first, String::from_utf8(text).unwrap()));
+        stream.write_all(&HELLO).await.unwrap();
+    }
+    assert!(heard[0].1.contains("connected"), "{heard:?}");
+    assert_eq!(heard[1..], [(0xc1, "Echo: Hello".to_owned()), (0xc1, "Echo: Hello".to_owned())]);
+}
+
 #[tokio::test]
 async fn shutdown_says_goodbye() {
     for dialect in Dialect::ALL.iter().copied() {
