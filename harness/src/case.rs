@@ -107,6 +107,29 @@ pub enum Over {
     First,
     /// Each of them, as a trial of its own.
     All,
+    /// Each cookie.
+    Cookie,
+    /// Each list of subprotocols.
+    Subprotocol,
+    /// Each list of subprotocols that holds the base64url of the token.
+    EncodedSubprotocol,
+    /// The first message.
+    FirstMessage,
+}
+
+impl Over {
+    /// Whether a case runs over this carrier, the `index`th of its target.
+    pub fn includes(self, index: usize, carrier: &Carrier) -> bool {
+        match self {
+            Self::First => index == 0,
+            Self::All => true,
+            Self::Cookie => matches!(carrier, Carrier::Cookie(_)),
+            Self::Subprotocol => matches!(carrier, Carrier::Subprotocol(_)),
+            Self::EncodedSubprotocol => matches!(carrier, Carrier::Subprotocol(offer)
+                if offer.iter().any(|element| element.contains("{token_base64url}"))),
+            Self::FirstMessage => matches!(carrier, Carrier::FirstMessage(_)),
+        }
+    }
 }
 
 /// Words of a profile over which a case runs, once for each of them.
@@ -152,6 +175,8 @@ pub struct Carry {
     pub encoding: Encoding,
     /// Further tokens in further places.
     pub also: Vec<Also>,
+    /// The place is meant to be none that the target declares; for a target that declares it there is nothing to try.
+    pub undeclared: bool,
 }
 
 /// A further token in the same request.
@@ -192,9 +217,15 @@ pub struct Request {
     pub target: Option<String>,
     /// Added to the query of the target. Here, in `set` and in `add`, the `${...}` of tokens may stand.
     pub query: Option<String>,
-    /// Replaces the header of this name, or adds it.
+    /// That many unrelated parameters in the query, half of them before the token's.
+    pub parameters: usize,
+    /// Replaces the header of this name, or adds it. In values `${subprotocol}` is the declared one, and `${origin}` the
+    /// first allowed origin; its parts are `${origin.scheme}`, `${origin.host}` and `${origin.port}` (with its colon), and
+    /// what is near them `${origin.other_scheme}`, `${origin.upper_host}`, `${origin.domain}` (the host without its first
+    /// label), `${origin.undotted_host}` (an `x` for the first period), `${origin.other_port}` and
+    /// `${origin.default_port}`; `${origin.last}` is the last allowed origin.
     pub set: BTreeMap<String, String>,
-    /// Adds header lines, also of a name that is there.
+    /// Adds header lines, also of a name that is there; in values as in `set`.
     pub add: Vec<(String, String)>,
     /// Removes header lines.
     pub drop: Vec<String>,
@@ -222,6 +253,8 @@ pub enum Expect {
     Survives,
     /// No 101.
     NotUpgraded,
+    /// 101. Nothing is sent after it and nothing awaited, and no token is told in a message: a later step does the rest.
+    Upgraded,
 }
 
 /// What an HTTP answer must look like.
@@ -244,6 +277,20 @@ pub struct Answer {
     pub silent_about: Vec<String>,
     /// `Sec-WebSocket-Extensions` is not there, or may be answered to the offer (RFC 6455 §9.1, RFC 7692 §7.1).
     pub extensions: bool,
+    /// How `Sec-WebSocket-Protocol` answers the offer.
+    pub selects: Option<Selects>,
+}
+
+/// How a server answers an offer of subprotocols (RFC 6455 §4.2.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Selects {
+    /// By the declared one.
+    Declared,
+    /// By one that was offered; it should select one, and should not repeat the token where it has another choice.
+    Offered,
+    /// It does not repeat the token.
+    NoToken,
 }
 
 /// One step of a session.
@@ -316,6 +363,8 @@ pub struct Open {
     pub level: Option<Level>,
     /// What the rest of the case rests on. Where it does not come about the case is not applicable.
     pub given: Option<Given>,
+    /// The earlier opening whose refusal was told in the same way.
+    pub told_like: Option<String>,
 }
 
 /// What a server may do or leave, and a case needs it to do.
@@ -342,6 +391,7 @@ impl Default for Open {
             class: None,
             level: None,
             given: None,
+            told_like: None,
         }
     }
 }
@@ -420,6 +470,9 @@ pub struct Hear {
     /// What is broken when it is not heard, if not the case's own level.
     #[serde(default)]
     pub level: Option<Level>,
+    /// Nothing is asked of a connection that was refused.
+    #[serde(default)]
+    pub if_served: bool,
 }
 
 /// What a server writes into the messages it passes on.
@@ -564,6 +617,17 @@ pub enum Awaited {
     LegalCloseCode,
     /// No application message within the settle time.
     Nothing,
+    /// Within the settle time, nothing that only an admitted client hears: no reply, no welcome, no answer, and no
+    /// message of anybody else.
+    NotServed,
+    /// The connection has ended by now, or ends within the time in which a refusal is told.
+    Ended,
+    /// The server ends a connection that shows no token within the declared time (or ten seconds) and two seconds more.
+    AuthTimeout {
+        /// Whether pings are sent all the while.
+        #[serde(default)]
+        pings: bool,
+    },
 }
 
 /// Proves that the session still lives.

@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::bundled;
+use crate::carrier;
 use crate::case::{Body, Case, CaseText, Http, Open, Step, Variant};
 use crate::document::{Code, Diagnostics, Document, Path, closest};
-use crate::token::{Recipe, check_text};
+use crate::token::{ForgeError, Recipe, check_text};
 
 /// Cases, the weaknesses they hunt and the sentences they rest on.
 #[derive(Debug, Clone, Default)]
@@ -124,7 +125,12 @@ impl Catalogue {
                 }
             }
             for text in texts(&body) {
-                if let Err(error) = check_text(text) {
+                // The words of the carriers' room are checked where they are put in.
+                let is_word =
+                    |error: &ForgeError| matches!(error, ForgeError::UnknownName(name) if carrier::is_word(name));
+                if let Err(error) = check_text(text)
+                    && !is_word(&error)
+                {
                     found.push(document.diagnostic(Code::BadValue, at, &error.to_string(), None));
                 }
             }

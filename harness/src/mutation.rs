@@ -93,12 +93,15 @@ const OTHERS: &[Row] = &[
         "undeclared_place",
         Layer::Carrier,
         Effect::Open,
-        "Puts the token where nobody declared one: a cookie, a header, a subprotocol, a parameter of another name.",
+        "Puts the token where nobody declared one: a cookie, a header, a subprotocol, a parameter of another name, the \
+         first message or the body.",
         &[
-            "{ carry: { on: { cookie: token } }, expect: refused }",
+            "{ carry: { on: { cookie: token }, undeclared: true }, expect: refused }",
             "{ carry: { on: { header: X-Token } }, expect: refused }",
             "{ carry: { on: { query: jwt } }, expect: refused }",
-            "{ carry: { on: { subprotocol: [app, 'bearer.{token}'] } }, expect: refused }",
+            "{ carry: { on: { subprotocol: [app, 'bearer.{token}'] }, undeclared: true }, expect: refused }",
+            "{ carry: { on: { first_message: { send: '{\"token\":\"{token}\"}' } } }, expect: refused }",
+            "{ carry: { on: { body: access_token } }, expect: refused }",
         ],
     ),
     (
@@ -185,8 +188,11 @@ const OTHERS: &[Row] = &[
         "query_extra",
         Layer::Request,
         Effect::Benign,
-        "Adds a query parameter that means nothing.",
-        &["{ request: { query: 'v=1' }, expect: admitted }"],
+        "Adds query parameters that mean nothing.",
+        &[
+            "{ request: { query: 'v=1' }, expect: admitted }",
+            "{ needs: [query_carrier], request: { parameters: 20 }, expect: admitted }",
+        ],
     ),
     (
         "segmenting",

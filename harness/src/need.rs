@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::case::Over;
 use crate::profile::{Carrier, Echo, Environment, RefusesBy, Shape, TokenProfile};
 use crate::target::Target;
 use crate::token::KeyKind;
@@ -58,6 +59,14 @@ needs! {
     CookieCarrier, "a cookie carrier", |target| has(target, |carrier| matches!(carrier, Carrier::Cookie(_)));
     /// The token is one of the offered subprotocols.
     SubprotocolCarrier, "a subprotocol carrier", |target| has(target, |carrier| matches!(carrier, Carrier::Subprotocol(_)));
+    /// A subprotocol carries the base64url of the token.
+    EncodedSubprotocolCarrier, "a subprotocol carrier with `{token_base64url}`", |target| {
+        has(target, |carrier| Over::EncodedSubprotocol.includes(0, carrier))
+    };
+    /// The token is told in the first message.
+    FirstMessageCarrier, "a `first_message` carrier", |target| target.profile.first_message().is_some();
+    /// One of the carriers is in the URL.
+    AnyUrlCarrier, "a carrier in the URL", |target| has(target, Carrier::is_in_url);
     /// More than one carrier is declared.
     TwoCarriers, "more than one carrier", |target| target.profile.carriers.len() > 1;
 
@@ -154,6 +163,14 @@ needs! {
     AllowedOrigins, "`allowed_origins`", |target| !target.profile.allowed_origins.is_empty();
     /// `require_origin: true` is declared.
     RequireOrigin, "`require_origin: true`", |target| target.profile.require_origin;
+    /// The token is a subprotocol unless a case has it elsewhere.
+    SubprotocolFirst, "a subprotocol as its first carrier", |target| {
+        matches!(target.profile.carriers.first(), Some(Carrier::Subprotocol(_)))
+    };
+    /// Every opening offers a subprotocol.
+    OffersSubprotocol, "`offer_subprotocol: true` or a subprotocol as its first carrier", |target| {
+        target.profile.offer_subprotocol || Need::SubprotocolFirst.is_met_by(target)
+    };
     /// The connection is encrypted.
     Tls, "a wss URL", |target| target.endpoint.tls;
     /// The target runs on this machine, so that the two clocks are one.
@@ -201,6 +218,10 @@ needs! {
     // ---- endpoints beside the socket ----
     /// `http.health` is declared.
     Health, "`http.health`", |target| target.profile.http.contains_key("health");
+    /// The answer of `http.health` is declared to hold a `timestamp`.
+    HealthTime, "`http.health.answer` with `/timestamp`", |target| {
+        target.profile.http.get("health").is_some_and(|health| health.answer.contains_key("/timestamp"))
+    };
     /// `http.login` is declared.
     Login, "`http.login`", |target| target.profile.http.contains_key("login");
     /// The answer of `http.login` is declared to hold a `refresh_token`.

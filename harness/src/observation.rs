@@ -1,7 +1,9 @@
 //! What was done and what came back, in order, with times. Plain values: nothing here decides anything.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::profile::{Echo, Shape};
 use crate::token::Token;
 use crate::wire::answer::Head;
 use crate::wire::frame::Frame;
@@ -54,6 +56,13 @@ pub enum What {
         /// Its payload, cut to a kilobyte.
         payload: Vec<u8>,
     },
+    /// From here on a target that is told the token in a message may serve the client.
+    Presented {
+        /// Whether it was told one. Without one nothing was sent.
+        token: bool,
+        /// What shows that it serves the client; nothing else does.
+        proofs: Arc<Proofs>,
+    },
     /// The head of the answer.
     Head(Head),
     /// The body of an answer other than 101.
@@ -71,6 +80,27 @@ pub enum What {
     End(End),
     /// A wait ended by its deadline: silence is an event too.
     Silence(Duration),
+}
+
+/// What only a client hears that such a target serves.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Proofs {
+    /// Its word that it has accepted the token, and its welcome.
+    pub messages: Vec<Shape>,
+    /// How it answers a message.
+    pub echo: Option<Echo>,
+}
+
+impl Proofs {
+    /// Whether `text` is one of them. `said` holds what the client, or another one, has said.
+    pub fn hold(&self, text: &str, said: &[String]) -> bool {
+        let answers = |echo: &Echo| {
+            let answered = echo.reply.answered(text);
+            answered
+                .is_some_and(|answered| if echo.is_faithful() { said.contains(&answered) } else { !said.is_empty() })
+        };
+        self.messages.iter().any(|shape| shape.fits(text)) || self.echo.as_ref().is_some_and(answers)
+    }
 }
 
 /// How a connection ended.
@@ -243,6 +273,14 @@ impl Connection {
         })
     }
 
+    /// Whether the token was told in a message; `None` where this target is not told it in that way.
+    pub fn presented(&self) -> Option<bool> {
+        self.events.iter().find_map(|event| match &event.what {
+            What::Presented { token, .. } => Some(*token),
+            _ => None,
+        })
+    }
+
     /// When the answer, or the end that took its place, came.
     pub fn answered_at(&self) -> Option<Duration> {
         self.events.iter().find(|event| matches!(event.what, What::Head(_) | What::End(_))).map(|event| event.at)
@@ -265,7 +303,7 @@ impl Connection {
                 What::Body { bytes, .. } => all.extend_from_slice(bytes),
                 What::Frame(frame) => all.extend_from_slice(&frame.payload),
                 What::Garbage(text) => all.extend_from_slice(text.as_bytes()),
-                What::Sent { .. } | What::End(_) | What::Silence(_) => continue,
+                What::Sent { .. } | What::Presented { .. } | What::End(_) | What::Silence(_) => continue,
             }
             all.push(b'\n');
         }

@@ -4,8 +4,8 @@
 
 use std::fmt;
 
-use crate::observation::{End, Event, What, before_our_close, head};
-use crate::wire::frame;
+use crate::observation::{Assembler, End, Event, Proofs, What, before_our_close, head};
+use crate::wire::frame::{self, Frame};
 
 /// What one attempt came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +38,9 @@ pub enum Outcome {
     Hang,
     /// 101, no close and no message, although the socket answers pings.
     Limbo,
+    /// 101 and an open connection, on a target that is told the token in a message; but nothing shows that it was
+    /// accepted, and nothing is served.
+    Unserved,
     /// 101, and then neither close, message nor pong within the deadline.
     Mute,
     /// The answer is not HTTP.
@@ -74,6 +77,7 @@ impl Outcome {
                 | Self::OddStatus(_)
                 | Self::Hang
                 | Self::Mute
+                | Self::Unserved
                 | Self::NotHttp(_)
         )
     }
@@ -110,6 +114,7 @@ impl fmt::Display for Outcome {
             Self::OddStatus(status) => write!(f, "not upgraded (HTTP {status})"),
             Self::Hang => f.write_str("no answer within the deadline"),
             Self::Limbo => f.write_str("101, no close and no message, but pings are answered"),
+            Self::Unserved => f.write_str("101 and an open connection, but nothing is served"),
             Self::Mute => f.write_str("101, then silence: no message, no close, no pong"),
             Self::NotHttp(what) => write!(f, "an answer that cannot be read ({what})"),
             Self::NotWebSocket(what) => write!(f, "101, then what is no session ({what})"),
@@ -122,6 +127,9 @@ impl fmt::Display for Outcome {
 ///
 /// `speaks` tells whether this target is known to send or echo application messages to an admitted client. Where it
 /// is, a socket that only answers pings is in limbo; where it is not, a pong and no close is the best proof there is.
+///
+/// A target that is told the token in a message ([`What::Presented`]) upgrades everybody: there only its word, its
+/// welcome or its answer proves service. An error message proves none, and may stand before a close.
 pub fn of(events: &[Event], speaks: bool) -> Outcome {
     let Some(head) = head(events) else {
         return without_head(events);
@@ -150,6 +158,13 @@ fn without_head(events: &[Event]) -> Outcome {
 }
 
 fn after_upgrade(events: &[Event], extended: bool, speaks: bool) -> Outcome {
+    let presented = events.iter().find_map(|event| match &event.what {
+        What::Presented { proofs, .. } => Some(proofs),
+        _ => None,
+    });
+    if let Some(proofs) = presented {
+        return after_presenting(before_our_close(events), extended, proofs);
+    }
     let mut messages = 0_usize;
     let mut pongs = 0_usize;
     let mut unreadable = None;
@@ -157,17 +172,10 @@ fn after_upgrade(events: &[Event], extended: bool, speaks: bool) -> Outcome {
         match &event.what {
             // Whatever comes behind such bytes was made of them as well.
             What::Frame(frame) if messages == 0 && frame.is_reserved(extended) => {
-                unreadable
-                    .get_or_insert_with(|| format!("a frame of opcode {}, reserved bits {}", frame.opcode, frame.rsv));
+                unreadable.get_or_insert_with(|| reserved(frame));
                 break;
             }
-            What::Frame(frame) if frame.opcode == frame::CLOSE => {
-                return match frame.close_code() {
-                    Some(code @ (1011 | 1014)) => Outcome::ServerError(format!("close {code}")),
-                    Some(1013) => Outcome::Throttled("close 1013".to_owned()),
-                    code => Outcome::RefusedClose { code, reason: frame.close_reason(), data_before: messages },
-                };
-            }
+            What::Frame(frame) if frame.opcode == frame::CLOSE => return closed(frame, messages),
             What::Frame(frame) if frame.is_data() => messages += 1,
             What::Frame(frame) if frame.opcode == frame::PONG => pongs += 1,
             What::Garbage(what) if messages == 0 => {
@@ -188,13 +196,54 @@ fn after_upgrade(events: &[Event], extended: bool, speaks: bool) -> Outcome {
     }
 }
 
+/// A frame that no server may send, in words.
+fn reserved(frame: &Frame) -> String {
+    format!("a frame of opcode {}, reserved bits {}", frame.opcode, frame.rsv)
+}
+
+fn after_presenting(events: &[Event], extended: bool, proofs: &Proofs) -> Outcome {
+    let mut served = 0_usize;
+    let mut said = Vec::new();
+    let mut assembler = Assembler::default();
+    for (index, event) in events.iter().enumerate() {
+        while let Some(message) = assembler.next(&events[..=index]) {
+            served += usize::from(message.opcode == frame::TEXT && proofs.hold(&message.text(), &said));
+        }
+        match &event.what {
+            // The ping behind a probe has the word of the probe.
+            What::Sent { opcode: Some(frame::PING), payload } => {
+                said.push(String::from_utf8_lossy(payload).into_owned());
+            }
+            What::Frame(frame) if served == 0 && frame.is_reserved(extended) => {
+                return Outcome::NotWebSocket(reserved(frame));
+            }
+            What::Frame(frame) if frame.opcode == frame::CLOSE => return closed(frame, served),
+            What::Garbage(what) if served == 0 => return Outcome::NotWebSocket(what.clone()),
+            What::End(_) if served == 0 => return Outcome::Dropped { upgraded: true },
+            _ => {}
+        }
+    }
+    if served > 0 { Outcome::Admitted(Proof::Message) } else { Outcome::Unserved }
+}
+
+/// A close frame that came after so many messages of the application.
+fn closed(frame: &Frame, data_before: usize) -> Outcome {
+    match frame.close_code() {
+        Some(code @ (1011 | 1014)) => Outcome::ServerError(format!("close {code}")),
+        Some(1013) => Outcome::Throttled("close 1013".to_owned()),
+        code => Outcome::RefusedClose { code, reason: frame.close_reason(), data_before },
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
     use super::*;
+    use crate::profile::{Echo, Shape};
     use crate::wire::answer::Head;
-    use crate::wire::frame::{Frame, PING, TEXT};
+    use crate::wire::frame::{PING, TEXT};
 
     fn of_upgraded(extension: Option<&str>, whats: impl IntoIterator<Item = What>) -> Outcome {
         let headers = extension.map(|value| ("Sec-WebSocket-Extensions".to_owned(), value.as_bytes().to_vec()));
@@ -253,5 +302,61 @@ mod tests {
     fn an_answer_that_is_no_http_is_a_refusal_still() {
         let events = [Event { at: Duration::ZERO, what: garbage() }];
         assert!(of(&events, true).is_refused());
+    }
+
+    fn proofs() -> Arc<Proofs> {
+        let echo =
+            Echo { send: "{message}".to_owned(), reply: Shape::Text("echo {message}".to_owned()), broadcast: false };
+        Arc::new(Proofs { messages: vec![Shape::Text("ok".to_owned())], echo: Some(echo) })
+    }
+
+    fn server(opcode: u8, payload: &[u8]) -> What {
+        What::Frame(Frame { fin: true, rsv: 0, opcode, masked: false, payload: payload.to_vec() })
+    }
+
+    fn text(text: &str) -> What {
+        server(TEXT, text.as_bytes())
+    }
+
+    fn probe(word: &str) -> What {
+        What::Sent { opcode: Some(PING), payload: word.as_bytes().to_vec() }
+    }
+
+    /// The outcome of an attempt on a target that was told the token in a message.
+    fn told(what: Vec<What>) -> Outcome {
+        let head = Head { minor_version: 1, status: 101, reason: String::new(), headers: Vec::new() };
+        let begin = [What::Head(head), What::Presented { token: true, proofs: proofs() }];
+        let all = begin.into_iter().chain(what);
+        let events: Vec<Event> = all.map(|what| Event { at: Duration::ZERO, what }).collect();
+        of(&events, true)
+    }
+
+    #[test]
+    fn only_the_word_of_a_target_that_is_told_the_token_proves_service() {
+        assert_eq!(told(vec![text("ok")]), Outcome::Admitted(Proof::Message));
+        assert_eq!(told(vec![probe("w1"), text("echo w1")]), Outcome::Admitted(Proof::Message));
+        for unserved in [
+            vec![],
+            vec![server(frame::PONG, b"w1")],
+            vec![text("INFO {}")],
+            vec![text("error"), server(frame::PONG, b"w1")],
+            // What another client said, or what comes before it was asked.
+            vec![probe("w1"), text("echo w2")],
+            vec![text("echo w1"), probe("w1")],
+        ] {
+            let outcome = told(unserved.clone());
+            assert_eq!(outcome, Outcome::Unserved, "{unserved:?}");
+            assert!(outcome.is_refused() && !outcome.is_served());
+        }
+    }
+
+    #[test]
+    fn an_error_before_the_close_is_no_service_and_a_word_is() {
+        let close = || server(frame::CLOSE, &[&1008_u16.to_be_bytes()[..], b"no"].concat());
+        let refused = |data_before| Outcome::RefusedClose { code: Some(1008), reason: "no".to_owned(), data_before };
+        assert_eq!(told(vec![text("-ERR 'Authorization Violation'"), close()]), refused(0));
+        assert_eq!(told(vec![text("ok"), close()]), refused(1));
+        assert_eq!(told(vec![text("error"), What::End(End::Fin)]), Outcome::Dropped { upgraded: true });
+        assert_eq!(told(vec![text("ok"), What::End(End::Fin)]), Outcome::Admitted(Proof::Message));
     }
 }

@@ -25,6 +25,8 @@ pub struct Trial<'a> {
     pub case: Cow<'a, Case>,
     /// The carrier its tokens ride in.
     pub carrier: Carrier,
+    /// The word for the carrier, with a number where the target declares several of its kind.
+    pub place: String,
     /// Whether it is reported; the others run because a wanted case looks across them.
     pub wanted: bool,
     /// How strongly its rule binds this target.
@@ -43,7 +45,7 @@ impl Trial<'_> {
     pub fn id(&self) -> String {
         match self.case.variants.first().map(|variant| &variant.body) {
             Some(Body::Steps(steps)) if steps.iter().any(|step| matches!(step, Step::Open(_))) => {
-                format!("{}@{}", self.case.head.code, self.carrier.word())
+                format!("{}@{}", self.case.head.code, self.place)
             }
             _ => self.case.head.code.clone(),
         }
@@ -52,18 +54,23 @@ impl Trial<'_> {
 
 /// Makes the trials of a run, in the order of the catalogue.
 pub fn trials<'a>(catalogue: &'a Catalogue, target: &Target, selection: &Selection) -> Vec<Trial<'a>> {
-    let carriers = &target.profile.carriers;
-    let first = carriers.first().cloned().unwrap_or(Carrier::Query("token".to_owned()));
+    let default = [Carrier::Query("token".to_owned())];
+    let carriers = if target.profile.carriers.is_empty() { &default[..] } else { &target.profile.carriers };
+    let places = places(carriers);
     let mut trials = Vec::new();
     for case in &catalogue.cases {
-        let carriers: &[Carrier] = match case.head.carriers {
-            Over::First => std::slice::from_ref(&first),
-            Over::All => carriers,
+        let fitting = |over: Over| {
+            let numbered = carriers.iter().zip(&places).enumerate();
+            numbered.filter(move |(index, (carrier, _))| over.includes(*index, carrier)).map(|(_, placed)| placed)
         };
-        for carrier in carriers {
-            let (level, skip) = (level(case, target), unmet(case, target));
+        // A case over carriers that the target does not have is not applicable, once.
+        let has_none = fitting(case.head.carriers).next().is_none();
+        for (carrier, place) in fitting(if has_none { Over::First } else { case.head.carriers }) {
+            let (carrier, place, level) = (carrier.clone(), place.clone(), level(case, target));
+            let none = || has_none.then(|| "the profile declares no carrier of its kind".to_owned());
+            let skip = unmet(case, target).or_else(none);
             let case = over_words(case, target);
-            let mut trial = Trial { case, carrier: carrier.clone(), wanted: false, level, skip };
+            let mut trial = Trial { case, carrier, place, wanted: false, level, skip };
             if trial.case.variants.is_empty() && trial.skip.is_none() {
                 trial.skip = Some("the profile declares none of the words it runs over".to_owned());
             }
@@ -74,6 +81,16 @@ pub fn trials<'a>(catalogue: &'a Catalogue, target: &Target, selection: &Selecti
     let support = Support::of(&trials);
     trials.retain(|trial| trial.wanted || support.includes(trial));
     trials
+}
+
+/// The words for the carriers of a target.
+fn places(carriers: &[Carrier]) -> Vec<String> {
+    let before = |index: usize| carriers[..index].iter().filter(|other| other.word() == carriers[index].word()).count();
+    let place = |(index, carrier): (usize, &Carrier)| match before(index) {
+        0 => carrier.word().to_owned(),
+        earlier => format!("{}-{}", carrier.word(), earlier + 1),
+    };
+    carriers.iter().enumerate().map(place).collect()
 }
 
 /// Whether the selection names this trial.
@@ -161,4 +178,63 @@ fn unmet(case: &Case, target: &Target) -> Option<String> {
 /// The class a refusal of this attempt belongs to.
 pub fn class_of(case: &Case, open: Option<Class>) -> Option<Class> {
     open.or(case.head.class)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::carrier;
+    use crate::profile::Profile;
+
+    fn target(carriers: &str) -> Target {
+        let text =
+            format!("url: ws://h/ws\nsecret: {}\nwelcome: {{ text: hello }}\ncarriers: {carriers}", "x".repeat(40));
+        Target::from_profile(Profile::from_yaml("p", &text).expect("a profile")).expect("a target")
+    }
+
+    fn of_case(code: &str, carriers: &str) -> Vec<(String, bool)> {
+        let catalogue = Catalogue::bundled().expect("the catalogue");
+        let selection = Selection { words: vec![code.to_owned()], all: true };
+        let trials = trials(&catalogue, &target(carriers), &selection);
+        let wanted = trials.iter().filter(|trial| trial.wanted);
+        wanted.map(|trial| (trial.id(), trial.skip.is_none())).collect()
+    }
+
+    #[test]
+    fn a_case_runs_over_the_carriers_that_it_names() {
+        let all = r#"[{ query: token }, { cookie: a }, { cookie: b }, { subprotocol: ["{token}"] },
+            { subprotocol: [app, "k.{token_base64url}"] }, { first_message: { send: "{token}", reply: { text: ok } } }]"#;
+        let ids = |code, carriers| of_case(code, carriers).into_iter().map(|(id, _)| id).collect::<Vec<_>>();
+        assert_eq!(
+            ids("CAR-001", all),
+            ["query", "cookie", "cookie-2", "subprotocol", "subprotocol-2", "first-message"]
+                .map(|place| format!("CAR-001@{place}"))
+        );
+        assert_eq!(ids("CAR-025", all), ["CAR-025@query"]);
+        assert_eq!(ids("ORI-003", all), ["ORI-003@cookie", "ORI-003@cookie-2"]);
+        assert_eq!(ids("CAR-032", all), ["CAR-032@subprotocol", "CAR-032@subprotocol-2"]);
+        assert_eq!(ids("CAR-033", all), ["CAR-033@subprotocol-2"]);
+        assert_eq!(ids("CAR-035", all), ["CAR-035@first-message"]);
+        // Once, and with a reason.
+        assert_eq!(of_case("CAR-035", "[{ query: token }]"), [("CAR-035@query".to_owned(), false)]);
+    }
+
+    #[test]
+    fn the_requests_of_every_case_can_be_put_in_the_words_of_a_target() {
+        let profile = Profile {
+            allowed_origins: vec!["https://app.example.com".to_owned()],
+            subprotocol: Some("app".to_owned()),
+            ..Profile::default()
+        };
+        for case in Catalogue::bundled().expect("the catalogue").cases {
+            for variant in &case.variants {
+                let Body::Steps(steps) = &variant.body else { continue };
+                for step in steps {
+                    let Step::Open(open) = step else { continue };
+                    let fitted = carrier::fit(&open.request, &profile, &[]);
+                    assert!(fitted.is_ok(), "{} {}: {fitted:?}", case.head.code, variant.label);
+                }
+            }
+        }
+    }
 }

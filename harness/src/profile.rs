@@ -81,6 +81,10 @@ pub struct Profile {
     pub allowed_origins: Vec<String>,
     /// Whether a client without `Origin` is refused.
     pub require_origin: bool,
+    /// Whether every opening names the first of `allowed_origins` unless its case says otherwise.
+    pub send_origin: bool,
+    /// Whether every opening offers `subprotocol` unless its case says otherwise, for targets that insist on it.
+    pub offer_subprotocol: bool,
     /// The certificate authority of a `wss` target that no public one vouches for: the path of a file in PEM.
     pub ca: Option<String>,
     /// Whether refusals come before the upgrade, by HTTP, or after it, by a close frame.
@@ -159,7 +163,21 @@ pub enum TokenProfile {
 }
 
 /// A place where a token rides.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+///
+/// ```yaml
+/// carriers:
+///   - path                                                       # {token} in the path of `url`
+///   - query: token                                               # ?token=TOKEN
+///   - authorization: Bearer                                      # Authorization: Bearer TOKEN
+///   - header: X-Auth-Token                                       # X-Auth-Token: TOKEN
+///   - cookie: session                                            # Cookie: session=TOKEN
+///   - subprotocol: [bearer, "{token}"]                           # Sec-WebSocket-Protocol: bearer, TOKEN
+///   - subprotocol: [chat.v1, "bearer.{token}"]                   # ... chat.v1, bearer.TOKEN
+///   - subprotocol: ["{token}"]                                   # ... TOKEN
+///   - subprotocol: [chat.v1, "base64url.bearer.authorization.k8s.io.{token_base64url}"]
+///   - first_message: { send: '{"type":"auth","token":"{token}"}', reply: { json: { /type: auth_ok } } }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Carrier {
     /// A segment of the path, where `{token}` stands in the URL.
@@ -175,6 +193,64 @@ pub enum Carrier {
     /// An element of `Sec-WebSocket-Protocol`: the whole list that is offered, with `{token}` in the place of the token
     /// or `{token_base64url}` in the place of its base64url.
     Subprotocol(Vec<String>),
+    /// The first message after the upgrade.
+    FirstMessage(FirstMessage),
+    /// A parameter of this name in the body, as a form (RFC 6750 §2.2). No client of a WebSocket can send one, so that no
+    /// target may declare it; cases look whether it is read all the same.
+    Body(String),
+}
+
+/// How a target is told the token once the connection is open.
+///
+/// Such a target upgrades everybody and decides afterwards. A 101, a pong and an open socket prove nothing there: the
+/// client is served when `reply` comes, or the declared `welcome`, or the answer of the declared `echo`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct FirstMessage {
+    /// The text to send, with `{token}` in the place of the token. Where that stands between double quotes the token is
+    /// escaped as JSON.
+    pub send: String,
+    /// What the target says when it has accepted the token; `{message}` stands for any text.
+    #[serde(default)]
+    pub reply: Option<Shape>,
+    /// Milliseconds after which the target ends a connection that has not shown a token.
+    #[serde(default)]
+    pub timeout_ms: Option<u64>,
+}
+
+impl FirstMessage {
+    /// The most milliseconds that a run waits for a declared timeout.
+    pub const LONGEST_TIMEOUT_MS: u64 = 120_000;
+
+    /// The text that tells `token`.
+    pub fn compose(&self, token: &[u8]) -> Vec<u8> {
+        let mut text = Vec::with_capacity(self.send.len() + token.len());
+        let mut quoted = false;
+        for (index, part) in self.send.split("{token}").enumerate() {
+            if index > 0 && quoted {
+                text.extend(escape(token));
+            } else if index > 0 {
+                text.extend_from_slice(token);
+            }
+            let mut escaped = false;
+            for byte in part.bytes() {
+                quoted ^= byte == b'"' && !escaped;
+                escaped = byte == b'\\' && !escaped;
+            }
+            text.extend_from_slice(part.as_bytes());
+        }
+        text
+    }
+}
+
+/// Bytes as they stand in a JSON string (RFC 8259 §7). What is no UTF-8 stays as it is: the case means it.
+fn escape(bytes: &[u8]) -> Vec<u8> {
+    let escaped = |byte: &u8| match *byte {
+        byte @ (b'"' | b'\\') => vec![b'\\', byte],
+        byte @ 0..0x20 => format!("\\u{byte:04x}").into_bytes(),
+        byte => vec![byte],
+    };
+    bytes.iter().flat_map(escaped).collect()
 }
 
 impl Carrier {
@@ -187,6 +263,23 @@ impl Carrier {
             Self::Header(_) => "named-header",
             Self::Cookie(_) => "cookie",
             Self::Subprotocol(_) => "subprotocol",
+            Self::FirstMessage(_) => "first-message",
+            Self::Body(_) => "body",
+        }
+    }
+
+    /// Whether both name the same place: schemes and names of headers have no case.
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Authorization(one), Self::Authorization(other)) | (Self::Header(one), Self::Header(other)) => {
+                one.trim().eq_ignore_ascii_case(other.trim())
+            }
+            (Self::Subprotocol(one), Self::Subprotocol(other)) => {
+                let element = |offer: &[String]| offer.iter().find(|element| element.contains("{token")).cloned();
+                element(one) == element(other)
+            }
+            (Self::FirstMessage(_), Self::FirstMessage(_)) => true,
+            _ => self == other,
         }
     }
 
@@ -358,9 +451,33 @@ impl Shape {
         text.contains(message).then(|| Self::Text(text.replacen(message, "{message}", 1)))
     }
 
+    /// The shape of a text like `example`: of a JSON object with these values at these places, else of this text.
+    pub fn like(example: &str) -> Self {
+        match serde_json::from_str::<Map<String, Value>>(example) {
+            Ok(object) => {
+                let mut members = BTreeMap::new();
+                leaves(&Value::Object(object), "", &mut members);
+                Self::Json(members)
+            }
+            Err(_) => Self::Text(example.to_owned()),
+        }
+    }
+
     /// Whether `text` has this shape, whatever message it repeats.
     pub fn fits(&self, text: &str) -> bool {
         self.answered(text).is_some()
+    }
+}
+
+/// Every value that holds no others, by its JSON Pointer.
+fn leaves(value: &Value, at: &str, found: &mut BTreeMap<String, Value>) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                leaves(member, &format!("{at}/{}", name.replace('~', "~0").replace('/', "~1")), found);
+            }
+        }
+        value => drop(found.insert(at.to_owned(), value.clone())),
     }
 }
 
@@ -444,6 +561,14 @@ pub enum Environment {
 }
 
 impl Profile {
+    /// How the target is told the token after the upgrade, if it may be.
+    pub fn first_message(&self) -> Option<&FirstMessage> {
+        self.carriers.iter().find_map(|carrier| match carrier {
+            Carrier::FirstMessage(first) => Some(first),
+            _ => None,
+        })
+    }
+
     /// Reads a profile from YAML text; `name` is what errors call the text.
     pub fn from_yaml(name: &str, text: &str) -> Result<Self, Diagnostics> {
         let document = Document::parse(name, text)?;
@@ -532,4 +657,44 @@ fn merge(base: &mut Value, over: &Value) {
 /// The bundled presets: names and texts.
 pub fn presets() -> &'static [(&'static str, &'static str)] {
     crate::bundled::PROFILES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(send: &str, token: &[u8]) -> String {
+        let first = FirstMessage { send: send.to_owned(), reply: None, timeout_ms: None };
+        String::from_utf8_lossy(&first.compose(token)).into_owned()
+    }
+
+    #[test]
+    fn a_token_is_escaped_where_it_stands_in_a_json_string() {
+        let odd = b"a\"b\\c\n";
+        assert_eq!(told(r#"{"token":"{token}"}"#, b"a.b.c"), r#"{"token":"a.b.c"}"#);
+        assert_eq!(told(r#"{"token":"{token}"}"#, odd), r#"{"token":"a\"b\\c\u000a"}"#);
+        assert_eq!(told(r#"{"say":"\"{token}\""}"#, odd), r#"{"say":"\"a\"b\\c\u000a\""}"#);
+        assert_eq!(told("AUTH {token}\r\n", odd), "AUTH a\"b\\c\n\r\n");
+        assert_eq!(told(r#"CONNECT {"jwt":"{token}"} {token}"#, b"\""), r#"CONNECT {"jwt":"\""} ""#);
+        let first = FirstMessage { send: r#"{"token":"{token}"}"#.to_owned(), reply: None, timeout_ms: None };
+        assert_eq!(first.compose(b"\xff"), b"{\"token\":\"\xff\"}");
+    }
+
+    #[test]
+    fn a_shape_is_like_its_example() {
+        assert!(Shape::like(r#"{"type":"ok"}"#).fits(r#"{"more":1,"type":"ok"}"#));
+        assert!(!Shape::like(r#"{"type":"ok","a":{"b":1}}"#).fits(r#"{"type":"ok","a":{"b":2}}"#));
+        assert!(Shape::like("+OK\r\n").fits("+OK\r\n"));
+    }
+
+    #[test]
+    fn places_are_the_same_whatever_the_case_of_a_header() {
+        let header = |name: &str| Carrier::Header(name.to_owned());
+        let offer = |list: &[&str]| Carrier::Subprotocol(list.iter().map(|one| (*one).to_owned()).collect());
+        assert!(header("X-Token").is_same_place(&header("x-token")));
+        assert!(!header("X-Token").is_same_place(&header("X-Other")));
+        assert!(!Carrier::Cookie("a".to_owned()).is_same_place(&Carrier::Cookie("A".to_owned())));
+        assert!(offer(&["x", "{token}"]).is_same_place(&offer(&["y", "{token}"])));
+        assert!(!offer(&["{token}"]).is_same_place(&offer(&["bearer.{token}"])));
+    }
 }

@@ -116,12 +116,14 @@ impl Redactor {
     pub fn and_request(mut self, head: &[u8]) -> Self {
         const NO_CREDENTIALS: [&str; 7] =
             ["host", "upgrade", "connection", "origin", "content-type", "content-length", "user-agent"];
+        // A token may be one of the offered subprotocols.
+        let protocol = |name: &str| name.starts_with("sec-websocket-") && name != "sec-websocket-protocol";
         let text = String::from_utf8_lossy(head);
         let mut lines = text.split("\r\n").take_while(|line| !line.is_empty());
         let target = lines.next().and_then(|line| line.split(' ').nth(1)).unwrap_or_default();
         let values = lines.filter_map(|line| line.split_once(':')).filter(|(name, _)| {
             let name = name.to_ascii_lowercase();
-            !name.starts_with("sec-websocket-") && !NO_CREDENTIALS.contains(&name.as_str())
+            !protocol(&name) && !NO_CREDENTIALS.contains(&name.as_str())
         });
         for value in std::iter::once(target).chain(values.map(|(_, value)| value)) {
             let mut value = value.to_owned();

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use crate::carrier::Origin;
 use crate::document::printable;
 use crate::profile::{Carrier, Issuer, Profile, TokenProfile};
 use crate::secret::{self, SecretBytes, SecretError};
@@ -118,6 +119,7 @@ impl Target {
                 "a token is to ride in the path, but {{token}} does not stand in the path of `{endpoint}`"
             )));
         }
+        check_carriers(&profile)?;
         if profile.name.is_empty() {
             profile.name = format!("{}:{}", endpoint.host, endpoint.port);
         }
@@ -269,6 +271,53 @@ impl Templates {
     pub fn of(profile: &Profile) -> Self {
         Self { claims: profile.claims_template(), header: profile.header_template() }
     }
+}
+
+/// What cannot be tried, or could not be judged, is said before anything is sent.
+fn check_carriers(profile: &Profile) -> Result<(), TargetError> {
+    let wrong = |why: String| Err(TargetError::Url(why));
+    for carrier in &profile.carriers {
+        match carrier {
+            Carrier::Subprotocol(offer) if !offer.iter().any(|element| element.contains("{token")) => {
+                return wrong(
+                    "a subprotocol carrier needs {token} or {token_base64url} in one of its elements".to_owned(),
+                );
+            }
+            Carrier::FirstMessage(first) if !first.send.contains("{token}") => {
+                return wrong("`first_message.send` needs {token} in the place of the token".to_owned());
+            }
+            Carrier::Body(_) => return wrong("a WebSocket handshake has no body for a token".to_owned()),
+            _ => {}
+        }
+    }
+    let answers = profile.welcome.is_some() || profile.echo.is_some();
+    if let Some(first) = profile.first_message()
+        && !answers
+        && (first.reply.is_none() || profile.carriers.len() > 1)
+    {
+        return wrong(
+            "a target that is told the token in its first message upgrades everybody, so that only its answer shows who is served: declare `first_message.reply`, or, where there are other carriers too, `welcome` or `echo`"
+                .to_owned(),
+        );
+    }
+    if let Some(origin) =
+        profile.allowed_origins.iter().find(|origin| *origin != "null" && Origin::parse(origin).is_none())
+    {
+        return wrong(format!(
+            "`{}` in `allowed_origins` is no origin: write scheme://host or scheme://host:port, without a path or a wildcard",
+            printable(origin)
+        ));
+    }
+    if profile.allowed_origins.first().is_some_and(|origin| origin == "null") {
+        return wrong("the first of `allowed_origins` must have a scheme and a host".to_owned());
+    }
+    if profile.send_origin && profile.allowed_origins.is_empty() {
+        return wrong("`send_origin` needs `allowed_origins`".to_owned());
+    }
+    if profile.offer_subprotocol && profile.subprotocol.is_none() {
+        return wrong("`offer_subprotocol` needs `subprotocol`".to_owned());
+    }
+    Ok(())
 }
 
 /// Reads every key that a profile names.
@@ -464,6 +513,40 @@ fn split_authority(authority: &str) -> Option<(String, Option<u16>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn refusal(yaml: &str) -> String {
+        let profile =
+            Profile::from_yaml("p", &format!("url: ws://h/ws\nsecret: {:x<40}\n{yaml}", "")).expect("a profile");
+        Target::from_profile(profile).map(|_| String::new()).unwrap_or_else(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_could_not_be_judged_is_said_at_once() {
+        let first = "first_message: { send: '{\"token\":\"{token}\"}' }";
+        let reply = "first_message: { send: '{token}', reply: { text: ok } }";
+        for (yaml, hint) in [
+            ("carriers: [{ subprotocol: [app, bearer] }]".to_owned(), "{token}"),
+            ("carriers: [{ first_message: { send: auth } }]".to_owned(), "{token}"),
+            (format!("carriers: [{{ {first} }}]"), "first_message.reply"),
+            (format!("carriers: [{{ {reply} }}, {{ query: token }}]"), "`welcome` or `echo`"),
+            ("carriers: [{ body: token }]".to_owned(), "no body"),
+            ("allowed_origins: [\"https://*.example\"]".to_owned(), "is no origin"),
+            ("allowed_origins: [\"null\"]".to_owned(), "must have a scheme"),
+            ("send_origin: true".to_owned(), "needs `allowed_origins`"),
+            ("offer_subprotocol: true".to_owned(), "needs `subprotocol`"),
+        ] {
+            assert!(refusal(&yaml).contains(hint), "{yaml}: {}", refusal(&yaml));
+        }
+        let welcome = "welcome: { text: hello }";
+        for yaml in [
+            format!("carriers: [{{ {reply} }}]"),
+            format!("carriers: [{{ {first} }}]\n{welcome}"),
+            format!("carriers: [{{ {reply} }}, {{ query: token }}]\n{welcome}"),
+            "allowed_origins: [\"https://a\", \"null\"]\nsend_origin: true".to_owned(),
+        ] {
+            assert_eq!(refusal(&yaml), "", "{yaml}");
+        }
+    }
 
     #[test]
     fn the_place_of_the_token_is_the_carrier() {

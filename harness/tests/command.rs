@@ -427,7 +427,7 @@ fn a_carrier_that_does_not_fit_the_url_is_refused() {
     exit 2
     --- stdout
     --- stderr
-    error: invalid value 'cookie' for '--carrier <PLACE>': write path, query:NAME, header, header:NAME or cookie:NAME
+    error: invalid value 'cookie' for '--carrier <PLACE>': write path, query:NAME, header, authorization:SCHEME, header:NAME, cookie:NAME, subprotocol:LIST or first-message:SEND => REPLY, the last two with {token} in it
 
     For more information, try '--help'.
     "###);

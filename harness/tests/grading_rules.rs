@@ -596,14 +596,15 @@ fn r14_key_of_the_handshake() {
 #[test]
 fn r15_origin() {
     let catalogue = catalogue();
-    // Nobody is refused for an origin, or for none, but by a declared list.
+    // Nobody is refused for an origin, or for none, but by a declared list; unless the token is in a cookie, which a
+    // browser adds to whatever a foreign page asks for.
     for case in &catalogue.cases {
         let names = |open: &&Open| {
             let set = open.request.set.keys().chain(open.request.add.iter().map(|(name, _)| name));
             set.into_iter().any(|name| name.eq_ignore_ascii_case("origin")) && open.token == Recipe::Valid
         };
         if openings(case).iter().filter(|open| names(open)).any(|open| open.expect == Expect::Refused) {
-            let lists = [Need::AllowedOrigins, Need::RequireOrigin];
+            let lists = [Need::AllowedOrigins, Need::RequireOrigin, Need::CookieCarrier];
             assert!(case.head.needs.iter().any(|need| lists.contains(need)), "{}", case.head.code);
         }
     }
@@ -947,4 +948,8 @@ fn no_case_about_tokens_accuses_a_correct_verifier() {
     }
     assert!(looked > 150, "only {looked}");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn code_bytes(code: u16) -> [u8; 2] {
+    code.to_be_bytes()
 }

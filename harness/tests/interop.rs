@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use gatecrash::profile::Profile;
 use gatecrash::report::Summary;
+use gatecrash::verdict::Severity;
 use gatecrash::{Catalogue, Suite, Target, Verdict};
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde::Deserialize;
@@ -24,12 +25,18 @@ const SECRET: &str = "an interop secret of more than thirty-two bytes";
 struct Subject {
     /// The runtime under `target/interop`: `python` or `node`.
     runtime: String,
-    /// The program and its arguments.
+    /// The program and its arguments; `{key_file}` is where it leaves the private key that its tokens are signed with.
     run: Vec<String>,
-    /// The variable it takes its secret from.
-    secret_env: String,
-    /// What it says about itself: a preset, by the same words as a profile file.
+    /// The variable it takes its secret from, if it has one.
+    #[serde(default)]
+    secret_env: Option<String>,
+    /// What it says about itself: a preset, by the same words as a profile file, with the same `{key_file}`.
     profile: serde_json::Value,
+    /// Whether it is built in the strict configuration of current, well-kept libraries. Every case is run against it,
+    /// those that wait or open many connections too, and a failure of medium severity or above is a fault of ours,
+    /// whatever is written down.
+    #[serde(default)]
+    strict: bool,
     /// Everything that is not plain right, with the reason.
     findings: Vec<Finding>,
 }
@@ -91,7 +98,7 @@ impl Drop for Running {
     }
 }
 
-fn start(subject: &Subject) -> Result<(Running, String), Failed> {
+fn start(subject: &Subject, key_file: &str) -> Result<(Running, String), Failed> {
     let mut command = if subject.runtime == "python" {
         let mut command = Command::new(program("python"));
         command.arg(root().join("harness/tests/interop/python").join(&subject.run[0]));
@@ -101,9 +108,11 @@ fn start(subject: &Subject) -> Result<(Running, String), Failed> {
         command.arg(root().join("target/interop/node").join(&subject.run[0]));
         command
     };
+    if let Some(name) = &subject.secret_env {
+        command.env(name, SECRET);
+    }
     command
-        .args(&subject.run[1..])
-        .env(&subject.secret_env, SECRET)
+        .args(subject.run[1..].iter().map(|argument| argument.replace("{key_file}", key_file)))
         .env_remove("PORT")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -128,15 +137,19 @@ fn start(subject: &Subject) -> Result<(Running, String), Failed> {
 }
 
 fn judge(suite: &Suite, name: &str, subject: &Subject) -> Result<(), Failed> {
-    let (running, url) = start(subject)?;
-    let mut profile = Profile::from_yaml(name, &subject.profile.to_string()).map_err(|found| found.to_string())?;
+    let key_file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.pem"));
+    let key_file = key_file.to_str().ok_or("the path of the key is not UTF-8")?;
+    let (running, url) = start(subject, key_file)?;
+    let declared = subject.profile.to_string().replace("{key_file}", key_file);
+    let mut profile = Profile::from_yaml(name, &declared).map_err(|found| found.to_string())?;
     profile.name = name.to_owned();
     profile.url = Some(url);
-    profile.secret = Some(SECRET.to_owned());
+    profile.secret = subject.secret_env.is_some().then(|| SECRET.to_owned());
     // Nothing is measured here: the machine runs several of these servers at once.
     profile.refusal_budget_ms = Some(60_000);
     let target = Target::from_profile(profile)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let suite = if subject.strict { suite.clone().all() } else { suite.clone() };
     let report = runtime.block_on(suite.run(&target)).map_err(|found| found.to_string())?;
     drop(running);
     if report.failure.is_some() {
@@ -146,6 +159,9 @@ fn judge(suite: &Suite, name: &str, subject: &Subject) -> Result<(), Failed> {
     for trial in &report.trials {
         let plain = matches!(trial.verdict, Verdict::Pass | Verdict::Info | Verdict::NotApplicable);
         let expected = subject.findings.iter().find(|finding| finding.case == trial.id || finding.case == trial.code);
+        if subject.strict && trial.verdict == Verdict::Fail && trial.severity >= Severity::Medium {
+            wrong.push(format!("{} {} accuses a strict server: {}", trial.id, trial.name, trial.observed));
+        }
         match (plain, expected) {
             (true, None) => {}
             (false, Some(finding))

@@ -10,7 +10,7 @@ use axum::http::request::Parts;
 
 use crate::app::App;
 use crate::auth_service;
-use crate::carrier::{self, Carried, Places};
+use crate::carrier::{self, Carried, Carrier, Places};
 use crate::fault::Fault;
 use crate::faulty;
 use crate::gate::{Bearer, Refusal, RequestHints};
@@ -29,12 +29,15 @@ pub(crate) struct Verdict {
     pub(crate) outcome: Result<Admitted, Denial>,
     /// The token as presented, for faults that repeat it.
     pub(crate) token: Vec<u8>,
+    /// Nobody was let in yet: the token may still come in the first message.
+    pub(crate) awaits_token: bool,
 }
 
 /// Judges a handshake. `segment` is the path segment that carries the token, where the dialect has one.
 pub(crate) async fn judge(app: &App, head: &Parts, segment: Option<&str>, peer: SocketAddr) -> Verdict {
     let places = Places { segment, query: head.uri.query(), headers: &head.headers };
-    let carried = carrier::find(app.config.dialect, places, app.config.fault);
+    let carried = carrier::find(&app.config.carriers, app.config.dialect, places, app.config.fault);
+    let awaits_token = carried == Carried::Absent && app.config.carriers.contains(&Carrier::FirstMessage);
     let hints = faulty::hints(app.config.dialect, places);
     let bearer = if faulty::waves_through(app.config.fault, app.config.dialect, &carried, head) {
         Ok(faulty::anonymous())
@@ -50,15 +53,27 @@ pub(crate) async fn judge(app: &App, head: &Parts, segment: Option<&str>, peer: 
     };
     faulty::remember_verdict(app, &bearer);
     let outcome = bearer.and_then(|bearer| seat(app, bearer, &token));
+    let awaits_token = awaits_token && outcome.is_err();
+    if !awaits_token {
+        log(app, peer, &outcome);
+    }
+    Verdict { outcome, token, awaits_token }
+}
+
+/// Judges a token that came in the first message.
+pub(crate) async fn judge_token(app: &App, token: &[u8], peer: SocketAddr) -> Result<Admitted, Denial> {
+    let bearer = verify(app, &carrier::token_or_empty(token), &RequestHints::default()).await;
+    faulty::remember_verdict(app, &bearer);
+    let outcome = bearer.and_then(|bearer| seat(app, bearer, token));
     log(app, peer, &outcome);
-    Verdict { outcome, token }
+    outcome
 }
 
 /// Lets a bearer in whom no token named (only a fault does).
 pub(crate) fn wave_through(app: &App, peer: SocketAddr) -> Verdict {
     let outcome = seat(app, faulty::anonymous(), &[]);
     log(app, peer, &outcome);
-    Verdict { outcome, token: Vec::new() }
+    Verdict { outcome, token: Vec::new(), awaits_token: false }
 }
 
 async fn verify(app: &App, carried: &Carried, hints: &RequestHints) -> Result<Bearer, Denial> {

@@ -1,16 +1,55 @@
 //! Where in the request is the token?
 //!
-//! Each dialect declares its carriers and no other place is looked at: not cookies, not other parameters, not
-//! subprotocols. A token is taken from exactly one place or not at all; two candidates are refused rather than chosen
+//! The declared carriers are looked at and no other place: not other cookies, not other parameters, not the body. A
+//! token is taken from exactly one place or not at all; two candidates are refused rather than chosen
 //! between, because whoever stands before this server may choose differently. Pure. Says nothing about whether the
 //! token is any good.
 
 use axum::http::HeaderMap;
-use axum::http::header::AUTHORIZATION;
+use axum::http::header::{AUTHORIZATION, COOKIE, HeaderName, SEC_WEBSOCKET_PROTOCOL};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::dialect::Dialect;
 use crate::fault::Fault;
 use crate::faulty;
+
+/// A place where the server looks for a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Carrier {
+    /// The path segment behind the endpoint.
+    Path,
+    /// The parameter `token` of the query.
+    Query,
+    /// `Authorization: Bearer`.
+    Bearer,
+    /// The cookie of this name.
+    Cookie(&'static str),
+    /// An offered subprotocol that begins with this, as in `bearer.TOKEN`.
+    Subprotocol(&'static str),
+    /// An offered subprotocol that begins with this and goes on with the base64url of the token, as Kubernetes has it.
+    EncodedSubprotocol(&'static str),
+    /// The first message, `{"type":"auth","token":TOKEN}`, answered by `{"type":"auth_ok"}`.
+    FirstMessage,
+}
+
+impl Carrier {
+    /// The documented carriers of a dialect.
+    pub fn of(dialect: Dialect) -> Vec<Self> {
+        match dialect {
+            Dialect::PersonalAssistant => vec![Self::Path],
+            Dialect::Shipvox | Dialect::Omni2 => vec![Self::Query],
+            Dialect::Simutrador => vec![Self::Query, Self::Bearer],
+            Dialect::Strict => vec![
+                Self::Query,
+                Self::Bearer,
+                Self::Cookie("session"),
+                Self::Subprotocol("bearer."),
+                Self::EncodedSubprotocol("base64url.bearer.authorization.k8s.io."),
+            ],
+        }
+    }
+}
 
 /// What the declared carriers hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,18 +77,68 @@ pub(crate) struct Places<'r> {
 }
 
 /// Finds the token.
-pub(crate) fn find(dialect: Dialect, places: Places<'_>, fault: Option<Fault>) -> Carried {
-    let url = if dialect.token_in_path() {
-        from_segment(places.segment, fault)
-    } else {
-        from_query(places.query.unwrap_or_default(), fault)
+pub(crate) fn find(carriers: &[Carrier], dialect: Dialect, places: Places<'_>, fault: Option<Fault>) -> Carried {
+    let look = |carrier: &Carrier| match carrier {
+        Carrier::Path => from_segment(places.segment, fault),
+        Carrier::Query => from_query(places.query.unwrap_or_default(), fault),
+        Carrier::Bearer if fault == Some(Fault::HeaderCarrierMissing) => Carried::Absent,
+        Carrier::Bearer => from_authorization(places.headers, fault),
+        Carrier::Cookie(name) => from_cookies(places.headers, name),
+        Carrier::Subprotocol(prefix) => from_subprotocols(places.headers, prefix, |token| Some(token.to_vec())),
+        Carrier::EncodedSubprotocol(prefix) => from_subprotocols(places.headers, prefix, |token| {
+            if fault == Some(Fault::SubprotocolNotDecoded) {
+                Some(token.to_vec())
+            } else {
+                URL_SAFE_NO_PAD.decode(token).ok()
+            }
+        }),
+        // It is not here yet.
+        Carrier::FirstMessage => Carried::Absent,
     };
-    let found = if dialect.token_in_header() && fault != Some(Fault::HeaderCarrierMissing) {
-        one_of(url, from_authorization(places.headers, fault))
-    } else {
-        url
-    };
+    let last_wins = fault == Some(Fault::LastCarrierWins);
+    let found = carriers.iter().map(look).fold(Carried::Absent, |first, second| match (first, second) {
+        (Carried::Token(_), Carried::Token(second)) if last_wins => Carried::Token(second),
+        (first, second) => one_of(first, second),
+    });
     faulty::bend_carried(fault, dialect, places, found)
+}
+
+/// The elements of a header whose value is a list, over all its fields (RFC 9110 §5.3).
+pub(crate) fn elements<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h str> {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+}
+
+/// The cookie of this name, which has a case (RFC 6265 §5.3); a second one is one too many.
+fn from_cookies(headers: &HeaderMap, name: &str) -> Carried {
+    let mut values = cookies(headers).filter(|(other, _)| *other == name).map(|(_, value)| value);
+    match (values.next(), values.next()) {
+        (None, _) => Carried::Absent,
+        (Some(value), None) => token_or_empty(value.as_bytes()),
+        (Some(_), Some(_)) => Carried::Unusable("the cookie is repeated"),
+    }
+}
+
+/// Names and values of all cookies.
+pub(crate) fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    let fields = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+    fields.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='))
+}
+
+fn from_subprotocols(headers: &HeaderMap, prefix: &str, decode: impl Fn(&[u8]) -> Option<Vec<u8>>) -> Carried {
+    let mut tokens = elements(headers, &SEC_WEBSOCKET_PROTOCOL).filter_map(|element| element.strip_prefix(prefix));
+    match (tokens.next(), tokens.next()) {
+        (None, _) => Carried::Absent,
+        (Some(token), None) => match decode(token.as_bytes()) {
+            Some(token) => token_or_empty(&token),
+            None => Carried::Unusable("the subprotocol is no base64url"),
+        },
+        (Some(_), Some(_)) => Carried::Unusable("tokens in two subprotocols"),
+    }
 }
 
 /// Both carriers used at once is one carrier too many.
@@ -71,7 +160,8 @@ fn from_segment(segment: Option<&str>, fault: Option<Fault>) -> Carried {
 
 fn from_query(query: &str, fault: Option<Fault>) -> Carried {
     // A name is compared decoded, as every form parser does; one that cannot be decoded is not ours.
-    let mut values = query.split('&').filter_map(|pair| {
+    let most = if fault == Some(Fault::ParametersCutOff) { 64 } else { usize::MAX };
+    let mut values = query.split('&').take(most).filter_map(|pair| {
         let (name, value) = match pair.split_once('=') {
             Some((name, value)) => (name, Some(value)),
             None => (pair, None),
@@ -86,7 +176,7 @@ fn from_query(query: &str, fault: Option<Fault>) -> Carried {
         (Some(value), None) => decoded(value.unwrap_or_default(), fault),
         (Some(first), Some(_)) if fault == Some(Fault::FirstParameterWins) => decoded(first.unwrap_or_default(), fault),
         (_, Some(second)) if fault == Some(Fault::LastParameterWins) => {
-            decoded(values.next_back().unwrap_or(second).unwrap_or_default(), fault)
+            decoded(values.last().unwrap_or(second).unwrap_or_default(), fault)
         }
         (_, Some(_)) => Carried::Unusable("the parameter is repeated"),
     }
@@ -163,9 +253,13 @@ mod tests {
         Carried::Token(text.as_bytes().to_vec())
     }
 
+    fn find_in(dialect: Dialect, places: Places<'_>) -> Carried {
+        find(&Carrier::of(dialect), dialect, places, None)
+    }
+
     fn query(query: &str) -> Carried {
         let headers = HeaderMap::new();
-        find(Dialect::Shipvox, Places { segment: None, query: Some(query), headers: &headers }, None)
+        find_in(Dialect::Shipvox, Places { segment: None, query: Some(query), headers: &headers })
     }
 
     fn simutrador(query: Option<&str>, authorization: &[&str]) -> Carried {
@@ -173,7 +267,7 @@ mod tests {
         for value in authorization {
             headers.append(AUTHORIZATION, value.parse().unwrap());
         }
-        find(Dialect::Simutrador, Places { segment: None, query, headers: &headers }, None)
+        find_in(Dialect::Simutrador, Places { segment: None, query, headers: &headers })
     }
 
     #[test]
@@ -218,10 +312,30 @@ mod tests {
     }
 
     #[test]
+    fn cookies_and_subprotocols_are_read_where_they_are_declared() {
+        let strict = |name: HeaderName, value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.append(name, value.parse().unwrap());
+            find_in(Dialect::Strict, Places { segment: None, query: None, headers: &headers })
+        };
+        assert_eq!(strict(COOKIE, "a=1; session=a.b.c; b=2"), token("a.b.c"));
+        assert_eq!(strict(COOKIE, "token=a.b.c; Session=a.b.c"), Carried::Absent);
+        assert_eq!(strict(COOKIE, "session="), Carried::Empty);
+        assert!(matches!(strict(COOKIE, "session=a; session=b"), Carried::Unusable(_)));
+        assert_eq!(strict(SEC_WEBSOCKET_PROTOCOL, "strict.v1, bearer.a.b.c"), token("a.b.c"));
+        let encoded = "strict.v1,base64url.bearer.authorization.k8s.io.YS5iLmM";
+        assert_eq!(strict(SEC_WEBSOCKET_PROTOCOL, encoded), token("a.b.c"));
+        for bad in ["base64url.bearer.authorization.k8s.io.YS5iLmM=", "bearer.a, bearer.b"] {
+            assert!(matches!(strict(SEC_WEBSOCKET_PROTOCOL, bad), Carried::Unusable(_)), "{bad}");
+        }
+        assert_eq!(strict(SEC_WEBSOCKET_PROTOCOL, "bearer, a.b.c"), Carried::Absent);
+    }
+
+    #[test]
     fn the_path_carrier_reads_the_segment_only() {
         let headers = HeaderMap::new();
         let at = |segment| {
-            find(Dialect::PersonalAssistant, Places { segment, query: Some("token=q"), headers: &headers }, None)
+            find_in(Dialect::PersonalAssistant, Places { segment, query: Some("token=q"), headers: &headers })
         };
         assert_eq!(at(Some("a%2Eb")), token("a.b"));
         assert_eq!(at(Some("")), Carried::Empty);

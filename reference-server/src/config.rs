@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use crate::carrier::Carrier;
 use crate::clock::Clock;
 use crate::dialect::Dialect;
 use crate::fault::Fault;
@@ -93,6 +94,14 @@ pub struct Config {
     pub environment: Environment,
     /// Where to listen; port 0 picks a free one.
     pub listen: SocketAddr,
+    /// Where a token is looked for.
+    pub carriers: Vec<Carrier>,
+    /// Longest wait for the first message of a client that shows no token otherwise.
+    pub auth_timeout: Duration,
+    /// The only origins whose pages may connect; empty lets every page in, which is right where no cookie is read.
+    pub allowed_origins: Vec<String>,
+    /// Refuse clients without `Origin`, such as programs.
+    pub require_origin: bool,
     /// The one subprotocol spoken when the client offers it.
     pub subprotocol: Option<String>,
     /// Compress messages (permessage-deflate, RFC 7692) for clients that offer it.
@@ -154,6 +163,14 @@ impl Config {
             auth_service_timeout: Duration::from_secs(5),
             environment: if strict { Environment::Production } else { Environment::Development },
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            carriers: Carrier::of(dialect),
+            auth_timeout: Duration::from_secs(10),
+            allowed_origins: if strict {
+                vec!["https://app.strict.example".to_owned(), "http://localhost:3000".to_owned()]
+            } else {
+                Vec::new()
+            },
+            require_origin: false,
             subprotocol: promised("strict.v1"),
             deflate: false,
             close_at_expiry: true,

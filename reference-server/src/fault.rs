@@ -203,6 +203,19 @@ faults! {
         QueryRescuesPath = "query-rescues-path",
         EitherCarrierRescues = "either-carrier-rescues",
         TwoAuthorizationHeaders = "two-authorization-headers",
+        SubprotocolEchoesToken = "subprotocol-echoes-token",
+        LastCarrierWins = "last-carrier-wins",
+        ParametersCutOff = "parameters-cut-off",
+        SubprotocolNotSelected = "subprotocol-not-selected",
+        SubprotocolPrefixIsEnough = "subprotocol-prefix-is-enough",
+        SubprotocolNotDecoded = "subprotocol-not-decoded",
+        BroadcastsBeforeAuth = "broadcasts-before-auth",
+        RefusedFirstMessageStaysOpen = "refused-first-message-stays-open",
+        ServesBeforeAuth = "serves-before-auth",
+        AuthTimeoutMissing = "auth-timeout-missing",
+        PingsExtendAuthTimeout = "pings-extend-auth-timeout",
+        AnyJwtLookingCookie = "any-jwt-looking-cookie",
+        ReadsBody = "reads-body",
     }
     "HSK" {
         ConstantAcceptKey = "constant-accept-key",
@@ -214,6 +227,7 @@ faults! {
         AnonymousOnUnknownPath = "anonymous-on-unknown-path",
         SendsUnaskedSubprotocol = "sends-unasked-subprotocol",
         SendsUnaskedExtension = "sends-unasked-extension",
+        FirstOfferedSubprotocol = "first-offered-subprotocol",
     }
     "REJ" {
         MissingReportedAsInvalid = "missing-reported-as-invalid",
@@ -327,6 +341,20 @@ faults! {
     "SES" {
         ExpiryTimerOverflows = "expiry-timer-overflows",
         KeepaliveKillsSession = "keepalive-kills-session",
+    }
+    "ORI" {
+        OnlyFirstOriginAllowed = "only-first-origin-allowed",
+        OriginUnchecked = "origin-unchecked",
+        CookieSkipsOriginCheck = "cookie-skips-origin-check",
+        NullOriginAllowed = "null-origin-allowed",
+        OriginByPrefix = "origin-by-prefix",
+        OriginBySuffix = "origin-by-suffix",
+        OriginByLooseRegex = "origin-by-loose-regex",
+        OriginByHostOnly = "origin-by-host-only",
+        OriginBySubstring = "origin-by-substring",
+        FirstOriginCounts = "first-origin-counts",
+        SameHostIsAllowed = "same-host-is-allowed",
+        AbsentOriginAllowed = "absent-origin-allowed",
     }
     "HTTP" {
         HealthNeedsToken = "health-needs-token",

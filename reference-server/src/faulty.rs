@@ -5,16 +5,19 @@
 //! The faults of the gate itself are the gate's.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::http::header::{AUTHORIZATION, COOKIE};
+use axum::body::HttpBody as _;
+use axum::http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use base64::Engine as _;
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
+use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_tungstenite::WebSocketStream;
@@ -28,6 +31,7 @@ use crate::carrier::{self, Carried, Places};
 use crate::dialect::{Dialect, Route};
 use crate::fault::Fault;
 use crate::gate::{Bearer, Refusal, RequestHints};
+use crate::hub::Seat;
 use crate::refusal::{self, Closing, Denial, HttpRefusal, REASON_BYTES};
 
 /// What faults remember from one connection to the next.
@@ -74,13 +78,7 @@ pub(crate) fn anonymous() -> Bearer {
 }
 
 fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
-    headers
-        .get_all(COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .find_map(|(n, value)| (n == name).then_some(value))
+    carrier::cookies(headers).find_map(|(n, value)| (n == name).then_some(value))
 }
 
 fn session_cookie(headers: &HeaderMap) -> Option<Carried> {
@@ -111,6 +109,9 @@ pub(crate) fn bend_carried(fault: Option<Fault>, dialect: Dialect, places: Place
         (Some(Fault::CookieFallback), Carried::Absent | Carried::Empty) => {
             session_cookie(places.headers).unwrap_or(Carried::Absent)
         }
+        (Some(Fault::AnyJwtLookingCookie), Carried::Absent) => carrier::cookies(places.headers)
+            .find(|(_, value)| value.split('.').count() == 3)
+            .map_or(Carried::Absent, |(_, token)| carrier::token_or_empty(token.as_bytes())),
         (Some(Fault::TrimsToken), Carried::Token(token)) => carrier::token_or_empty(token.trim_ascii()),
         (Some(Fault::ShortTokenLimit), Carried::Token(token)) if token.len() > 2048 => {
             Carried::Unusable("longer than 2 KiB")
@@ -152,6 +153,8 @@ pub(crate) fn waves_through(fault: Option<Fault>, dialect: Dialect, carried: &Ca
                 || head.headers.get("x-debug").is_some_and(|value| value == "1")
                 || cookie(&head.headers, "debug") == Some("1"))
         }
+        Some(Fault::SubprotocolPrefixIsEnough) => carrier::elements(&head.headers, &SEC_WEBSOCKET_PROTOCOL)
+            .any(|element| element.starts_with("bearer.") || element.starts_with("base64url.bearer.")),
         _ => false,
     }
 }
@@ -204,6 +207,73 @@ pub(crate) fn is_test_token(app: &App, token: &[u8]) -> bool {
     app.has(Fault::TestTokenBypass) && app.config.test_token.as_ref().is_some_and(|known| known.as_bytes() == token)
 }
 
+/// What a 101 selects of the offered subprotocols; `ours` is what it should.
+pub(crate) fn bend_subprotocol<'o>(
+    fault: Option<Fault>,
+    offered: &[&'o str],
+    ours: Option<&'o str>,
+) -> Option<&'o str> {
+    match fault {
+        Some(Fault::SubprotocolNotSelected) => None,
+        Some(Fault::FirstOfferedSubprotocol) => offered.first().copied(),
+        // The last one, where clients put their token.
+        Some(Fault::SubprotocolEchoesToken) => offered.last().copied(),
+        _ => ours,
+    }
+}
+
+/// A token that stood in the body of a handshake.
+#[derive(Clone)]
+struct BodyToken(String);
+
+/// reads-body: looks for a form in the body of a handshake.
+pub(crate) async fn read_body(fault: Option<Fault>, head: &mut Parts, body: &mut Incoming) {
+    if fault != Some(Fault::ReadsBody) || !head.headers.contains_key(UPGRADE) {
+        return;
+    }
+    let mut text = String::new();
+    // Bounded in time and size, as everything is.
+    let read = async {
+        while let Some(Ok(frame)) = std::future::poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await {
+            let Ok(data) = frame.into_data() else { break };
+            text.push_str(&String::from_utf8_lossy(&data));
+            if text.len() > 64 * 1024 {
+                break;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(1), read).await;
+    if let Some(token) = parameter(Some(&text), "access_token") {
+        head.extensions.insert(BodyToken(token.to_owned()));
+    }
+}
+
+/// broadcasts-before-auth: a seat for a client that has not shown a token yet.
+pub(crate) fn early_seat(app: &App) -> Option<Seat> {
+    app.has(Fault::BroadcastsBeforeAuth).then(|| app.hub.enter("stranger", usize::MAX)).flatten()
+}
+
+/// serves-before-auth: what the message loop says to a message that came before the token.
+pub(crate) fn answer_to_a_stranger(app: &App, text: &str) -> Option<String> {
+    if !app.has(Fault::ServesBeforeAuth) {
+        return None;
+    }
+    let talk = crate::talk::Talk::new(app.config.dialect, None, &anonymous(), app.now());
+    match talk.text(text, app.now(), [1; 16]) {
+        crate::talk::Answer::Reply(text) | crate::talk::Answer::Broadcast(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// refused-first-message-stays-open: a seat for a client whose token was refused.
+pub(crate) fn seat_of_the_refused(app: &App) -> Option<Admitted> {
+    if !app.has(Fault::RefusedFirstMessageStaysOpen) {
+        return None;
+    }
+    let seat = app.hub.enter("refused", usize::MAX)?;
+    Some(Admitted { bearer: anonymous(), seat })
+}
+
 /// Tries the other places a token might be in, after the right one was refused.
 pub(crate) fn rescue(
     app: &App,
@@ -216,6 +286,10 @@ pub(crate) fn rescue(
         || places.headers.get_all(AUTHORIZATION).iter().filter_map(|value| carrier::bearer(value.as_bytes()));
     let query = || parameter(places.query, "token").map(|token| carrier::decoded(token, None));
     let candidates: Vec<Carried> = match app.config.fault {
+        Some(Fault::ReadsBody) => {
+            let token = head.extensions.get::<BodyToken>();
+            token.map(|token| carrier::decoded(&token.0, None)).into_iter().collect()
+        }
         Some(Fault::CookieRescuesBadToken) => session_cookie(places.headers).into_iter().collect(),
         Some(Fault::QueryRescuesPath) if app.config.dialect.token_in_path() => query().into_iter().collect(),
         Some(Fault::EitherCarrierRescues) if app.config.dialect.token_in_header() => {

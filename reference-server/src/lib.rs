@@ -30,6 +30,7 @@ mod deflate;
 mod dialect;
 pub mod fault;
 mod faulty;
+mod first_message;
 mod frames;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -37,6 +38,7 @@ pub mod gate;
 mod http;
 mod hub;
 mod opening;
+mod origin;
 mod refusal;
 mod server;
 mod session;
@@ -44,6 +46,7 @@ mod stream;
 mod talk;
 mod wire_faults;
 
+pub use carrier::Carrier;
 pub use clock::Clock;
 pub use config::{Config, ConfigError, Environment, Limits, PlanLimit, RefusalStyle, UnknownRefusalStyle, User};
 pub use dialect::{Dialect, UnknownDialect};

@@ -13,7 +13,9 @@ use axum::http::{HeaderMap, Method, StatusCode, Version};
 use base64::Engine as _;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use crate::carrier::elements;
 use crate::fault::Fault;
+use crate::faulty;
 
 /// A handshake that may be answered with 101.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,7 +77,7 @@ pub(crate) fn check(head: &Parts, subprotocol: Option<&str>, fault: Option<Fault
     }
     // A body would lie where frames are expected.
     let empty = headers.get_all(CONTENT_LENGTH).iter().all(|length| length == "0");
-    if headers.contains_key(TRANSFER_ENCODING) || !empty {
+    if (headers.contains_key(TRANSFER_ENCODING) || !empty) && fault != Some(Fault::ReadsBody) {
         return Err(BadOpening::bad_request("a handshake has no body"));
     }
     if fault != Some(Fault::UpgradesWithoutUpgrade) {
@@ -109,21 +111,13 @@ pub(crate) fn check(head: &Parts, subprotocol: Option<&str>, fault: Option<Fault
         } else {
             accept
         },
-        // Case-sensitive, unlike the two above (RFC 6455 §4.2.2(4)).
-        subprotocol: subprotocol
-            .filter(|ours| elements(headers, &SEC_WEBSOCKET_PROTOCOL).any(|offered| offered == *ours))
-            .map(str::to_owned),
+        // Case-sensitive, unlike the two above (RFC 6455 §4.2.2(4)). Whatever else is offered may be a token.
+        subprotocol: {
+            let offered: Vec<&str> = elements(headers, &SEC_WEBSOCKET_PROTOCOL).collect();
+            let ours = subprotocol.filter(|ours| offered.contains(ours));
+            faulty::bend_subprotocol(fault, &offered, ours).map(str::to_owned)
+        },
     })
-}
-
-/// The elements of a header whose value is a list, over all its fields (RFC 9110 §5.3).
-fn elements<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h str> {
-    headers
-        .get_all(name)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
 }
 
 fn lists(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {

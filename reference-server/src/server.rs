@@ -36,9 +36,11 @@ use crate::deflate::{self, Agreed, Codec};
 use crate::dialect::{Dialect, Route};
 use crate::fault::Fault;
 use crate::faulty::{self, Reroute};
+use crate::first_message;
 use crate::gate::Refusal;
 use crate::http::{self, Peer, detail};
 use crate::opening::{self, BadOpening, Opening};
+use crate::origin;
 use crate::refusal::Denial;
 use crate::session;
 use crate::stream::{self, Layering};
@@ -253,6 +255,9 @@ async fn upgraded(app: &App, Upgrade { on, verdict, compression }: Upgrade, peer
             session::serve(app, session::websocket(app, stream, Vec::new()).await, admitted, peer).await;
         }
         Ok(admitted) => session::serve(app, session::websocket(app, stream, early).await, admitted, peer).await,
+        Err(_) if verdict.awaits_token => {
+            first_message::serve(app, session::websocket(app, stream, early).await, peer).await;
+        }
         Err(denial) => {
             let socket = session::websocket(app, stream, early).await;
             session::refuse(app, socket, &denial, &verdict.token).await;
@@ -269,7 +274,8 @@ async fn answer(
     made: impl FnOnce(Upgrade),
 ) -> Response {
     let on = hyper::upgrade::on(&mut request);
-    let (head, body) = request.into_parts();
+    let (mut head, mut body) = request.into_parts();
+    faulty::read_body(app.config.fault, &mut head, &mut body).await;
     if let Err(bad) = opening::check_any(&head) {
         return bad_opening(&bad, peer);
     }
@@ -291,6 +297,13 @@ async fn answer(
         Ok(opening) => opening,
         Err(bad) => return bad_opening(&bad, peer),
     };
+    // Before the token: a page that may not connect learns nothing about the token of its visitor.
+    if !origin::is_allowed(&app.config, &head.headers) {
+        tracing::info!(%peer, "the origin is not allowed");
+        let mut response = detail(StatusCode::FORBIDDEN, "Origin not allowed");
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        return response;
+    }
     if faulty::is_dead(app) {
         return detail(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
     }
@@ -298,7 +311,9 @@ async fn answer(
         Some(Reroute::Anonymous) => admission::wave_through(app, peer),
         _ => admission::judge(app, &head, segment, peer).await,
     };
-    if let Err(denial) = &verdict.outcome {
+    if let Err(denial) = &verdict.outcome
+        && !verdict.awaits_token
+    {
         if app.has(Fault::SlowRefusal) && matches!(denial, Denial::Token(Refusal::BadSignature(_))) {
             tokio::time::sleep(Duration::from_millis(1300)).await;
         }

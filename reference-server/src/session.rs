@@ -32,14 +32,14 @@ use crate::talk::{self, Answer, Talk};
 const TURN_BYTES: usize = 64 * 1024;
 
 /// A deadline further away than this is none (and would overflow the timer).
-const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
+pub(crate) const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Longest wait for the client to hang up once everything is said.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
 /// How a session ends.
 #[derive(Debug)]
-enum Ending {
+pub(crate) enum Ending {
     /// The client said Close; the reply is queued.
     ClosedByClient,
     /// We say Close.
@@ -103,6 +103,14 @@ where
     // The seat is free before the goodbye: a slow goodbye must not count as a connection.
     drop(session);
     tracing::info!(%peer, ?identity, %ending, seconds = began.elapsed().as_secs_f64(), "disconnected");
+    end(app, socket, ending).await;
+}
+
+/// Says what is left to say, and hangs up.
+pub(crate) async fn end<S>(app: &App, mut socket: WebSocketStream<S>, ending: Ending)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let limits = &app.config.limits;
     match ending {
         Ending::ClosedByClient => {
@@ -374,7 +382,7 @@ impl<'a> Session<'a> {
 }
 
 /// What a broken stream deserves (RFC 6455 §7.4.1). tungstenite says no Close of its own.
-fn ending_of(error: &Error) -> Ending {
+pub(crate) fn ending_of(error: &Error) -> Ending {
     let violation = |code, reason: &str| Ending::Violation(Closing::new(code, reason));
     match error {
         Error::Protocol(

@@ -4,13 +4,14 @@
 use std::io;
 use std::sync::OnceLock;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crate::Target;
-use crate::profile::{Issuer, Profile, RefusesBy, Signal, TokenProfile};
+use crate::profile::{FirstMessage, Issuer, Profile, RefusesBy, Shape, Signal, TokenProfile};
 use crate::target::Endpoint;
 use crate::token::{KeyKind, PrivateKey, PublicForm};
 use gatecrash_reference_server::gate::TrustedKey;
-use gatecrash_reference_server::{Config, Dialect, Environment, Fault, RefusalStyle, Server, jsonwebtoken};
+use gatecrash_reference_server::{Carrier, Config, Dialect, Environment, Fault, RefusalStyle, Server, jsonwebtoken};
 use tokio::sync::oneshot;
 
 /// A running reference server; it stops when this is dropped.
@@ -187,7 +188,31 @@ pub const SETTINGS: &[Setting] = &[
     Setting::changed(Dialect::Strict, RefusalStyle::Close, "es256", es256),
     Setting::changed(Dialect::Strict, RefusalStyle::Close, "eddsa", eddsa),
     Setting::changed(Dialect::PersonalAssistant, RefusalStyle::Close, "ps256", ps256),
+    Setting { name: "first-message", dialect: Dialect::Shipvox, refusal: RefusalStyle::Close, change: first_message },
 ];
+
+/// The token is told in the first message, in a dialect where everybody hears everybody; pages only, and a subprotocol
+/// that every client offers.
+fn first_message(config: &mut Config, profile: &mut Profile) {
+    const TIMEOUT_MS: u64 = 1_500;
+    const ORIGIN: &str = "https://app.shipvox.example";
+    const SUBPROTOCOL: &str = "shipvox.v1";
+    config.carriers = vec![Carrier::FirstMessage];
+    config.auth_timeout = Duration::from_millis(TIMEOUT_MS);
+    config.allowed_origins = vec![ORIGIN.to_owned()];
+    config.require_origin = true;
+    config.subprotocol = Some(SUBPROTOCOL.to_owned());
+    profile.carriers = vec![crate::profile::Carrier::FirstMessage(FirstMessage {
+        send: r#"{"type":"auth","token":"{token}"}"#.to_owned(),
+        reply: Some(Shape::like(r#"{"type":"auth_ok"}"#)),
+        timeout_ms: Some(TIMEOUT_MS),
+    })];
+    profile.allowed_origins = config.allowed_origins.clone();
+    profile.require_origin = true;
+    profile.send_origin = true;
+    profile.subprotocol = Some(SUBPROTOCOL.to_owned());
+    profile.offer_subprotocol = true;
+}
 
 impl BundledServer {
     /// Starts it.

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use crate::catalogue::Catalogue;
 use crate::document::{Diagnostics, printable};
-use crate::profile::{Carrier, Profile, presets};
+use crate::profile::{Carrier, FirstMessage, Profile, Shape, presets};
 use crate::redact::Redactor;
 use crate::report::terminal::{self, Style};
 use crate::report::{Exit, Failure, Report, RunEvent, Standard, Summary, json};
@@ -41,9 +41,9 @@ pub(super) struct Run {
     /// Sign with this; others on this machine can see it
     #[arg(long, value_name = "TEXT", group = "key", help_heading = "The secret")]
     secret: Option<String>,
-    /// Where the token rides, when the URL does not say: path, query:NAME, header, header:NAME or cookie:NAME
+    /// Where the token rides, when the URL does not say: path, query:NAME, header, authorization:SCHEME, header:NAME, cookie:NAME, 'subprotocol:app, bearer.{token}' (or with {token_base64url}), or 'first-message:SEND => REPLY' with {token} in SEND; may be given again
     #[arg(long, value_name = "PLACE")]
-    carrier: Option<CarrierArgument>,
+    carrier: Vec<CarrierArgument>,
 
     /// Only these cases: a code, a family, a name, a tag or a trial (SIG-008@query); may be given again
     #[arg(long = "case", value_name = "WORD", help_heading = "Which cases")]
@@ -110,9 +110,24 @@ impl FromStr for CarrierArgument {
             ("query", "") => Carrier::Query("token".to_owned()),
             ("query", name) => Carrier::Query(name.to_owned()),
             ("header", "") => Carrier::Authorization("Bearer".to_owned()),
+            ("authorization", scheme) if !scheme.is_empty() => Carrier::Authorization(scheme.to_owned()),
             ("header", name) => Carrier::Header(name.to_owned()),
             ("cookie", name) if !name.is_empty() => Carrier::Cookie(name.to_owned()),
-            _ => return Err("write path, query:NAME, header, header:NAME or cookie:NAME".to_owned()),
+            ("subprotocol", offer) if offer.contains("{token") => {
+                Carrier::Subprotocol(offer.split(',').map(|element| element.trim().to_owned()).collect())
+            }
+            ("first-message", text) if text.contains("{token}") => {
+                let (send, reply) = match text.split_once(" => ") {
+                    Some((send, reply)) => (send, Some(Shape::like(reply))),
+                    None => (text, None),
+                };
+                Carrier::FirstMessage(FirstMessage { send: send.to_owned(), reply, timeout_ms: None })
+            }
+            _ => {
+                return Err("write path, query:NAME, header, authorization:SCHEME, header:NAME, cookie:NAME, \
+                            subprotocol:LIST or first-message:SEND => REPLY, the last two with {token} in it"
+                    .to_owned());
+            }
         };
         Ok(Self(carrier, text.to_owned()))
     }
@@ -300,8 +315,8 @@ fn hint(word: &str, catalogue: &Catalogue) -> String {
 /// The target the arguments describe; none when they ask for the bundled server.
 fn external(arguments: &Run) -> Result<Option<Target>, Problem> {
     if arguments.url.is_none() && arguments.profile.is_none() {
-        return match (&arguments.secret_env, &arguments.secret_file, &arguments.secret, &arguments.carrier) {
-            (None, None, None, None) => Ok(None),
+        return match (&arguments.secret_env, &arguments.secret_file, &arguments.secret) {
+            (None, None, None) if arguments.carrier.is_empty() => Ok(None),
             _ => Err(Problem::Usage(
                 "a secret or a carrier is given, but no URL: say which server to judge, as in `gatecrash run ws://HOST/ws?token={token}`".to_owned(),
             )),
@@ -314,8 +329,8 @@ fn external(arguments: &Run) -> Result<Option<Target>, Problem> {
     if let Some(url) = &arguments.url {
         profile.url = Some(url.clone());
     }
-    if let Some(CarrierArgument(carrier, _)) = &arguments.carrier {
-        profile.carriers = vec![carrier.clone()];
+    if !arguments.carrier.is_empty() {
+        profile.carriers = arguments.carrier.iter().map(|CarrierArgument(carrier, _)| carrier.clone()).collect();
     }
     if let Some(name) = &arguments.secret_env {
         profile.secret = Some(format!("env:{name}"));
@@ -437,7 +452,7 @@ fn again(report: &Report, arguments: &Run) -> String {
     if let Some(path) = &arguments.secret_file {
         add("--secret-file", path);
     }
-    if let Some(CarrierArgument(_, text)) = &arguments.carrier {
+    for CarrierArgument(_, text) in &arguments.carrier {
         add("--carrier", text);
     }
     if arguments.url.is_some() {
@@ -539,5 +554,36 @@ impl Progress {
             RunEvent::Started { .. } => write!(stderr, "\r\u{1b}[K{}: 0/{}", self.target, self.total),
         };
         let _ = stderr.flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_carrier_has_a_spelling_on_the_command_line() {
+        let read = |text: &str| text.parse::<CarrierArgument>().map(|CarrierArgument(carrier, _)| carrier);
+        let offer = |list: &[&str]| Carrier::Subprotocol(list.iter().map(|one| (*one).to_owned()).collect());
+        let auth = r#"{"type":"auth","token":"{token}"}"#;
+        let told = |reply| Carrier::FirstMessage(FirstMessage { send: auth.to_owned(), reply, timeout_ms: None });
+        for (text, carrier) in [
+            ("path".to_owned(), Carrier::Path),
+            ("query:jwt".to_owned(), Carrier::Query("jwt".to_owned())),
+            ("header".to_owned(), Carrier::Authorization("Bearer".to_owned())),
+            ("authorization:Token".to_owned(), Carrier::Authorization("Token".to_owned())),
+            ("header:X-Token".to_owned(), Carrier::Header("X-Token".to_owned())),
+            ("cookie:session".to_owned(), Carrier::Cookie("session".to_owned())),
+            ("subprotocol:bearer, {token}".to_owned(), offer(&["bearer", "{token}"])),
+            ("subprotocol:app,k.{token_base64url}".to_owned(), offer(&["app", "k.{token_base64url}"])),
+            (format!("first-message:{auth}"), told(None)),
+            (format!("first-message:{auth} => {{\"type\":\"ok\"}}"), told(Some(Shape::like(r#"{"type":"ok"}"#)))),
+            (format!("first-message:{auth} => +OK"), told(Some(Shape::Text("+OK".to_owned())))),
+        ] {
+            assert_eq!(read(&text), Ok(carrier), "{text}");
+        }
+        for bad in ["", "cookie", "authorization:", "subprotocol:bearer", "first-message:auth", "body:token"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -168,6 +168,10 @@ fn spellings(secret: &SecretBytes, text: Option<&SecretBytes>) -> Vec<(Spelling,
 
 /// The usual places, without the one that was tried.
 fn carriers(target: &Target) -> Vec<Carrier> {
+    // A server that is told the token in a message upgrades everybody, whatever is tried beside it.
+    if target.profile.first_message().is_some() {
+        return Vec::new();
+    }
     let query = |name: &str| Carrier::Query(name.to_owned());
     let cookie = |name: &str| Carrier::Cookie(name.to_owned());
     let mut all = vec![query("token"), Carrier::Authorization("Bearer".to_owned()), Carrier::Path];
@@ -231,6 +235,8 @@ pub fn confirmed(attempt: &Attempt, target: &Target, first: &Outcome, forged: Op
                 let list = list.join("\", \"");
                 format!("the server reads the token from `Sec-WebSocket-Protocol`: use {url}, and write `carriers: [{{ subprotocol: [\"{list}\"] }}]`")
             }
+            // Neither is among the guesses.
+            Carrier::FirstMessage(_) | Carrier::Body(_) => format!("the server reads the token elsewhere: use {url}"),
         });
     }
     if let Some(algorithm) = attempt.algorithm {
@@ -357,6 +363,10 @@ pub fn nothing_found(target: &Target, outcome: &Outcome, tried: usize) -> Findin
         Outcome::ServerError(_) => {
             (Cause::ServerError, "the server fails on a valid token: its log tells why".to_owned())
         }
+        Outcome::Unserved => (
+            Cause::Profile,
+            "it upgrades and leaves the connection open, but neither its word that it has accepted the token nor its welcome or answer came: check `first_message` in the profile, or the secret".to_owned(),
+        ),
         _ => (Cause::Unknown, "another secret, or a claim the server needs".to_owned()),
     };
     if tried > 0 {

@@ -139,6 +139,7 @@ fn is_gone(outcome: &Outcome) -> bool {
             | Outcome::Hang
             | Outcome::Mute
             | Outcome::Limbo
+            | Outcome::Unserved
             | Outcome::NotHttp(_)
             | Outcome::NotWebSocket(_)
     )

@@ -9,7 +9,7 @@ use super::Weight;
 use crate::case::{Across, CaseText, Expect};
 use crate::observation::{Connection, Event, What};
 use crate::outcome::Outcome;
-use crate::profile::{Class, Profile, RefusesBy, Shape, Signal};
+use crate::profile::{Carrier, Class, Profile, RefusesBy, Shape, Signal};
 use crate::redact::{Redactor, contains};
 use crate::verdict::{Basis, Check, Grade, Level};
 use crate::wire::frame;
@@ -77,7 +77,11 @@ pub fn across(head: &CaseText, question: Across, run: &Run<'_>) -> Vec<Check> {
             if checks.is_empty() { vec![unseen(weight, "a refusal of a class with a promised signal")] } else { checks }
         }
         Across::Reasons => reasons(weight, run),
-        Across::CloseReachesWire => vec![close_reaches_wire(weight, run)],
+        Across::CloseReachesWire => {
+            let mut checks = vec![close_reaches_wire(weight, run)];
+            checks.extend(browser_sees_close(weight, run));
+            checks
+        }
         _ if refusals.is_empty() && asks_refusals(question) => {
             vec![unseen(weight, "refusals to look at")]
         }
@@ -90,7 +94,10 @@ pub fn across(head: &CaseText, question: Across, run: &Run<'_>) -> Vec<Check> {
         Across::Prompt => {
             let budget = run.refusal_budget;
             let expected = format!("every refusal within {} ms", budget.as_millis());
-            vec![all(weight, &refusals, &expected, |seen| match told_at(seen.connection) {
+            // Without a token there is nothing to be told before the time is over in which one may come.
+            let told: Vec<_> =
+                refusals.iter().copied().filter(|seen| seen.connection.presented() != Some(false)).collect();
+            vec![all(weight, &told, &expected, |seen| match told_at(seen.connection) {
                 Some(at) if at <= budget => None,
                 Some(at) => Some(format!("told after {} ms", at.as_millis())),
                 None => Some(seen.outcome.to_string()),
@@ -239,12 +246,16 @@ fn told_at(connection: &Connection) -> Option<Duration> {
     match connection.head() {
         Some(head) if head.status == 101 => {
             // A bare end tells too, if badly; `Deliberate` says so.
+            let presented = connection.events.iter().find(|event| matches!(event.what, What::Presented { .. }));
+            let since = presented.map(|event| event.at).unwrap_or_default();
             let tells = |event: &&Event| match &event.what {
-                What::Frame(frame) => frame.opcode == frame::CLOSE,
+                // A target that is told the token in a message may answer it by an error.
+                What::Frame(frame) => frame.opcode == frame::CLOSE || presented.is_some() && frame.is_data(),
                 What::End(_) => true,
                 _ => false,
             };
-            connection.events.iter().find(tells).map(|event| event.at)
+            let told = connection.events.iter().filter(|event| event.at >= since).find(tells);
+            told.map(|event| if presented.is_some() { event.at - since } else { event.at })
         }
         Some(_) => connection.answered_at(),
         None => connection.end().and(connection.answered_at()),
@@ -258,6 +269,21 @@ fn told(outcome: &Outcome) -> Option<(RefusesBy, u16)> {
         Outcome::RefusedClose { code: Some(code), .. } => Some((RefusesBy::Close, *code)),
         _ => None,
     }
+}
+
+/// Whether a 400 speaks of the request and not of the token. Who parses the request may refuse it before anybody looks
+/// at a token, whatever is promised for tokens:
+///
+/// * bytes that are no base64url do not fit into the grammar of the header that carries them (`token68`, RFC 9110 §11.2;
+///   `token`, RFC 6455 §4.1), which is `invalid_request` (RFC 6750 §3.1); in a URL they are percent-encoded;
+/// * a client sends nothing behind its opening before it is answered (RFC 6455 §4.1).
+fn is_told_of_the_request(seen: &Seen<'_>) -> bool {
+    let Seen { connection, outcome, .. } = seen;
+    let token = connection.token.as_ref().and_then(|token| token.bytes()).unwrap_or_default();
+    let fits = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let is_unfit = !token.iter().all(fits) && contains(&connection.sent, token);
+    let is_hasty = matches!(connection.events.first(), Some(Event { what: What::Sent { .. }, .. }));
+    **outcome == Outcome::RefusedHttp(400) && (is_unfit || is_hasty)
 }
 
 fn signal(weight: Weight, class: Class, run: &Run<'_>) -> Check {
@@ -274,9 +300,24 @@ fn signal(weight: Weight, class: Class, run: &Run<'_>) -> Check {
         }
         _ => "HTTP 4xx, or close 1008, 1002, 1003, 1007, 3000, 3003 or 4000 to 4999".to_owned(),
     };
+    if attempts.is_empty() && class == Class::Missing && run.profile.first_message().is_some() {
+        let why = "a target that is told the token in a message has no one moment at which it is missing";
+        return weight.check(Grade::Info, expected, why);
+    }
+    if !attempts.is_empty() && attempts.iter().all(|seen| *seen.outcome == Outcome::Unserved) {
+        let observed = "an error message or none, and a connection that is left open";
+        return if promised {
+            weight.holds(false, expected, observed)
+        } else {
+            weight.check(Grade::Info, expected, observed)
+        };
+    }
     // A refusal that was not told is for `Deliberate` and `Prompt`; here it shows nothing.
     let attempts: Vec<_> = attempts.into_iter().filter(|seen| told(seen.outcome).is_some()).collect();
     all(weight, &attempts, &expected, |seen| {
+        if is_told_of_the_request(seen) {
+            return None;
+        }
         let (by, number) = told(seen.outcome)?;
         let right = match (by, declared) {
             (RefusesBy::Close, Some(Signal { close: Some(code), .. })) => number == *code,
@@ -353,6 +394,24 @@ fn close_reaches_wire(weight: Weight, run: &Run<'_>) -> Check {
     weight.holds(false, expected, observed)
 }
 
+/// A browser that offered subprotocols fails a connection on which none of them was selected, before it sees any code.
+fn browser_sees_close(weight: Weight, run: &Run<'_>) -> Option<Check> {
+    let offering: Vec<&Seen<'_>> = run
+        .refused()
+        .filter(|seen| matches!(told(seen.outcome), Some((RefusesBy::Close, _))))
+        .filter(|seen| !super::answer::offered(&seen.connection.sent).is_empty())
+        .collect();
+    let declares = run.profile.carriers.iter().any(|carrier| matches!(carrier, Carrier::Subprotocol(_)));
+    if !declares || offering.is_empty() {
+        return None;
+    }
+    let expected = "a subprotocol selected before the close frame, so that a browser sees its code and not 1006";
+    Some(all(weight, &offering, expected, |seen| {
+        let selected = seen.connection.head()?.header("sec-websocket-protocol");
+        selected.is_none().then(|| "none selected".to_owned())
+    }))
+}
+
 fn close_codes(weight: Weight, refusals: &[&Seen<'_>]) -> Vec<Check> {
     let code = |seen: &Seen<'_>| match seen.outcome {
         Outcome::RefusedClose { code, .. } => *code,
@@ -389,7 +448,7 @@ fn one_signal_per_class(weight: Weight, refusals: &[&Seen<'_>]) -> Vec<Check> {
     for class in Class::ALL {
         let mut signals: BTreeMap<String, &str> = BTreeMap::new();
         let mut count = 0;
-        for seen in refusals.iter().filter(|seen| seen.class == Some(class)) {
+        for seen in refusals.iter().filter(|seen| seen.class == Some(class) && !is_told_of_the_request(seen)) {
             count += 1;
             let how = match told(seen.outcome) {
                 Some((RefusesBy::Http, status)) => format!("HTTP {status}"),

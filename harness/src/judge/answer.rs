@@ -5,11 +5,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 use super::Weight;
-use crate::case::{Answer, Http, Issued, KeySet};
+use crate::case::{Answer, Http, Issued, KeySet, Selects};
 use crate::observation::{Connection, End, Observation, What};
 use crate::profile::{HttpEndpoint, Profile};
+use crate::redact::contains;
 use crate::token::Token;
-use crate::verdict::{Check, Grade};
+use crate::verdict::{Basis, Check, Grade, Level};
 use crate::wire::opening::accept_for;
 
 /// Grades the head and the body of an answer against what they must look like.
@@ -75,6 +76,55 @@ pub(super) fn head(weight: Weight, wanted: &Answer, connection: &Connection) -> 
         ));
     }
     checks
+}
+
+/// Grades how the 101 answers the offer of subprotocols. Nothing is asked of another answer.
+pub(super) fn selects(weight: Weight, selects: Selects, connection: &Connection, profile: &Profile) -> Vec<Check> {
+    let Some(head) = connection.head().filter(|head| head.status == 101) else { return Vec::new() };
+    let should = Weight { level: Level::Should, basis: Basis::Should, ..weight };
+    let selected = head.header("sec-websocket-protocol").map(|value| value.trim().to_owned());
+    let offered = offered(&connection.sent);
+    let holds_token = |element: &str| {
+        let token = connection.token.as_ref().and_then(|token| token.bytes()).filter(|token| !token.is_empty());
+        token.is_some_and(|token| {
+            let encoded = URL_SAFE_NO_PAD.encode(token);
+            contains(element.as_bytes(), token) || element.contains(&encoded)
+        })
+    };
+    // A token must not stand in a report.
+    let shown = |element: &str| if holds_token(element) { "the token" } else { element }.escape_debug().to_string();
+    let observed = selected.as_deref().map_or_else(|| "none selected".to_owned(), shown);
+    match selects {
+        Selects::Declared => {
+            let wanted = profile.subprotocol.as_deref().unwrap_or_default();
+            let expected = format!("Sec-WebSocket-Protocol: {wanted}");
+            vec![weight.holds(selected.as_deref() == Some(wanted), expected, observed)]
+        }
+        Selects::NoToken => {
+            let silent = !selected.as_deref().is_some_and(holds_token);
+            vec![should.holds(silent, "a 101 that does not repeat the token", observed)]
+        }
+        Selects::Offered => {
+            let fits = selected.as_ref().is_none_or(|selected| offered.contains(selected));
+            let mut checks = vec![weight.holds(fits, "no subprotocol but one of those offered", observed.clone())];
+            let browser = "one of the offered subprotocols selected, or a browser fails the connection (1006)";
+            checks.push(should.holds(selected.is_some(), browser, observed.clone()));
+            // Whoever is offered the token alone has no other choice.
+            if offered.iter().any(|element| !holds_token(element)) {
+                let silent = !selected.as_deref().is_some_and(holds_token);
+                checks.push(should.holds(silent, "a subprotocol selected that is not the token", observed));
+            }
+            checks
+        }
+    }
+}
+
+/// The subprotocols that a request offers, in order.
+pub(super) fn offered(request: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(request);
+    let lines = text.split("\r\n").skip(1).take_while(|line| !line.is_empty()).filter_map(|line| line.split_once(':'));
+    let values = lines.filter(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-protocol")).map(|(_, value)| value);
+    values.flat_map(|value| value.split(',')).map(|element| element.trim().to_owned()).collect()
 }
 
 /// The JSON members that must be in `body`; a wanted `null` asks for presence only.
@@ -331,7 +381,45 @@ fn issued(
 
 #[cfg(test)]
 mod tests {
-    use super::iso_8601;
+    use super::*;
+    use crate::observation::Event;
+    use crate::verdict::Severity;
+    use crate::wire::answer::Head;
+
+    /// The grades of a 101 that selects this of that offer, with the token `t.o.k`.
+    fn graded(wanted: Selects, offer: &str, selected: Option<&str>) -> Vec<Grade> {
+        let headers = selected.map(|value| ("Sec-WebSocket-Protocol".to_owned(), value.as_bytes().to_vec()));
+        let head =
+            Head { minor_version: 1, status: 101, reason: String::new(), headers: headers.into_iter().collect() };
+        let connection = Connection {
+            name: "main".to_owned(),
+            sent: format!("GET /ws HTTP/1.1\r\nsec-websocket-protocol: {offer}\r\n\r\nx: y").into_bytes(),
+            key: None,
+            token: Some(Token::new(b"t.o.k".to_vec())),
+            events: vec![Event { at: std::time::Duration::ZERO, what: What::Head(head) }],
+        };
+        let profile = Profile { subprotocol: Some("app".to_owned()), ..Profile::default() };
+        let weight = Weight { level: Level::Must, severity: Severity::Medium, basis: Basis::Must };
+        selects(weight, wanted, &connection, &profile).iter().map(|check| check.grade).collect()
+    }
+
+    #[test]
+    fn a_subprotocol_is_one_of_those_offered_and_not_the_token() {
+        use Grade::{Fail, Pass, Warn};
+        let offer = "app, bearer.t.o.k";
+        assert_eq!(graded(Selects::Offered, offer, Some("app")), [Pass, Pass, Pass]);
+        assert_eq!(graded(Selects::Offered, offer, None), [Pass, Warn, Pass]);
+        assert_eq!(graded(Selects::Offered, offer, Some("other")), [Fail, Pass, Pass]);
+        assert_eq!(graded(Selects::Offered, offer, Some("bearer.t.o.k")), [Pass, Pass, Warn]);
+        assert_eq!(graded(Selects::Offered, "app, k8s.dC5vLms", Some("k8s.dC5vLms")), [Pass, Pass, Warn]);
+        // A server that is offered the token alone has no other choice.
+        assert_eq!(graded(Selects::Offered, "t.o.k", Some("t.o.k")), [Pass, Pass]);
+        assert_eq!(graded(Selects::NoToken, "t.o.k", Some("t.o.k")), [Warn]);
+        assert_eq!(graded(Selects::NoToken, "t.o.k", None), [Pass]);
+        assert_eq!(graded(Selects::Declared, "x, app", Some("app")), [Pass]);
+        assert_eq!(graded(Selects::Declared, "x, app", Some("x")), [Fail]);
+        assert_eq!(graded(Selects::Declared, "x, app", None), [Fail]);
+    }
 
     #[test]
     fn times_are_read_with_and_without_a_zone() {

@@ -15,9 +15,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::case::{Alive, Await, Awaited, CaseText, Expect, Hear, Lint, Open, Stamp, Step};
-use crate::observation::{Connection, Event, Mark, Message, Observation, Trouble, What};
+use crate::observation::{Connection, Event, Mark, Message, Observation, Proofs, Trouble, What};
 use crate::outcome::{self, Outcome};
-use crate::profile::{Echo, Profile};
+use crate::profile::{Echo, FirstMessage, Profile};
 use crate::report::Failure;
 use crate::target::Target;
 use crate::token::Algorithm;
@@ -111,9 +111,17 @@ pub fn session(
         }
         let Some(connection) = observation.connections.get(mark.connection) else { continue };
         match step {
-            Step::Open(open) => checks.extend(opened(weight, open, connection, mark, learned)),
+            Step::Open(open) => {
+                checks.extend(opened(weight, open, connection, mark, profile, learned));
+                if let Some(earlier) = &open.told_like {
+                    checks.push(told_like(weight, earlier, connection, observation, learned));
+                }
+            }
             Step::Hear(hear) => checks.extend(heard(weight, hear, mark, observation, profile, learned)),
             Step::Alive(alive) => checks.push(lives(weight, alive, mark, connection, learned)),
+            Step::Await(wait) if matches!(wait.what, Awaited::NotServed) => {
+                checks.push(not_served(weight.at(wait.level), mark, observation, profile, learned));
+            }
             Step::Await(wait) => checks.push(awaited(weight, wait, mark, connection, profile)),
             Step::Http(http) => checks.extend(answer::http(weight, http, observation, mark.connection, profile)),
             Step::Say(_) | Step::Send(_) | Step::Close(_) | Step::Cut(_) | Step::Wait(_) => {}
@@ -123,14 +131,69 @@ pub fn session(
 }
 
 /// Grades one opening.
-fn opened(weight: Weight, open: &Open, connection: &Connection, mark: &Mark, learned: &Learned) -> Vec<Check> {
+fn opened(
+    weight: Weight,
+    open: &Open,
+    connection: &Connection,
+    mark: &Mark,
+    profile: &Profile,
+    learned: &Learned,
+) -> Vec<Check> {
     let outcome = outcome::of(mark.until(connection), learned.speaks);
     let weight = weight.at(open.level);
-    let mut checks = vec![expected(weight, open.expect, &outcome)];
+    let mut checks = vec![match (open.expect, connection.head()) {
+        (Expect::Upgraded, Some(head)) if head.status == 101 => weight.holds(true, expectation(open.expect), "101"),
+        _ => expected(weight, open.expect, &outcome),
+    }];
     if let Some(wanted) = &open.answer {
         checks.extend(answer::head(weight, wanted, connection));
+        if let Some(selects) = wanted.selects {
+            checks.extend(answer::selects(weight, selects, connection, profile));
+        }
     }
     checks
+}
+
+/// Two refusals were told in the same way.
+fn told_like(
+    weight: Weight,
+    earlier: &str,
+    connection: &Connection,
+    observation: &Observation,
+    learned: &Learned,
+) -> Check {
+    let told = |connection: &Connection| outcome::of(&connection.events, learned.speaks).to_string();
+    let expected = format!("told in the same way as `{earlier}`");
+    let Some(other) = observation.connections.iter().rfind(|other| other.name == earlier) else {
+        return weight.check(Grade::Error, expected, "no earlier opening is called so");
+    };
+    let (this, other) = (told(connection), told(other));
+    let observed = if this == other { this.clone() } else { format!("{this}, and before: {other}") };
+    weight.holds(this == other, expected, observed)
+}
+
+/// A client that was not admitted heard nothing that only an admitted one hears.
+fn not_served(weight: Weight, mark: &Mark, observation: &Observation, profile: &Profile, learned: &Learned) -> Check {
+    let connection = &observation.connections[mark.connection];
+    let said: Vec<String> = observation.marks.iter().flat_map(|mark| mark.said.clone()).collect();
+    let replies = profile.first_message().and_then(|first| first.reply.clone());
+    let proofs =
+        Proofs { messages: replies.into_iter().chain(profile.welcome.clone()).collect(), echo: learned.echo.clone() };
+    let heard: Vec<String> = connection.messages().iter().map(Message::text).collect();
+    let shown = |text: &String| format!("\"{}\"", text.chars().take(60).collect::<String>().escape_debug());
+    let expected = "nothing that only an admitted client hears";
+    match heard.iter().find(|text| proofs.hold(text, &said)) {
+        Some(text) => weight.holds(false, expected, shown(text)),
+        None if !watched(connection, mark) => weight.check(Grade::Inconclusive, expected, "nothing was observed"),
+        // A greeting of the protocol or an error: nothing says that it is service.
+        None => weight.holds(true, expected, heard.first().map_or_else(|| since(connection, mark), shown)),
+    }
+}
+
+/// How long a server may take to end a connection that shows no token: as declared, or ten seconds, and two more.
+pub fn auth_timeout(first: Option<&FirstMessage>) -> Duration {
+    let declared = first.and_then(|first| first.timeout_ms).unwrap_or(10_000);
+    Duration::from_millis(declared.min(FirstMessage::LONGEST_TIMEOUT_MS)) + Duration::from_secs(2)
 }
 
 /// The check of a case that could not be played.
@@ -159,6 +222,7 @@ pub fn expectation(expect: Expect) -> &'static str {
         Expect::Either => "admitted or refused, both are right",
         Expect::Survives => "admitted or refused, without a server error",
         Expect::NotUpgraded => "no upgrade (HTTP 4xx preferred)",
+        Expect::Upgraded => "101",
     }
 }
 
@@ -173,6 +237,8 @@ pub fn expected(weight: Weight, expect: Expect, outcome: &Outcome) -> Check {
     let right = match expect {
         Expect::Admitted => matches!(outcome, Outcome::Admitted(_)),
         Expect::Refused => outcome.is_refused(),
+        // The 101 itself is the caller's to see.
+        Expect::Upgraded => false,
         Expect::Either => return weight.check(Grade::Info, words, outcome.to_string()),
         Expect::Survives => !matches!(
             outcome,
@@ -228,6 +294,12 @@ fn heard(
     learned: &Learned,
 ) -> Vec<Check> {
     let weight = weight.at(hear.level.or_else(|| unpromised(learned)));
+    if hear.if_served {
+        let connection = &observation.connections[mark.connection];
+        if connection.head().is_none_or(|head| head.status != 101) || connection.close().is_some() {
+            return Vec::new();
+        }
+    }
     let speaker = hear
         .from
         .as_ref()
@@ -243,7 +315,16 @@ fn heard(
         return vec![weight.check(Grade::Inconclusive, "no answer", "nothing was observed")];
     }
     let expected = format!("{} answer(s), in order, none lost, none doubled, none from elsewhere", said.len());
-    let mut given = answers(connection, 0, learned);
+    // Where any text is an answer, the welcome and the word that the token was accepted look like one.
+    let opened = observation.marks.iter().find(|other| other.connection == mark.connection).map_or(0, |open| open.to);
+    let reply = profile.first_message().and_then(|first| first.reply.as_ref());
+    let greets = |text: &str| reply.iter().copied().chain(&profile.welcome).any(|shape| shape.fits(text));
+    let mut given: Vec<String> = connection
+        .messages()
+        .iter()
+        .filter(|message| message.event >= opened || !greets(&message.text()))
+        .filter_map(|message| answer(message, learned))
+        .collect();
     // The probe that proved the session, and the messages of others where all hear all, are no part of this.
     let heard_probes =
         if echo.broadcast { observation.connections.as_slice() } else { std::slice::from_ref(connection) };
@@ -539,6 +620,23 @@ fn awaited(weight: Weight, wait: &Await, mark: &Mark, connection: &Connection, p
             weight.holds(right, "no close code that must not be sent", observed)
         }
         Awaited::Nothing => weight.holds(!spoke, "no message", observed),
+        Awaited::NotServed => weight.check(Grade::Error, "a look at the whole session", "none"),
+        Awaited::Ended => {
+            let until = mark.until(connection);
+            let ended = until.iter().any(|event| match &event.what {
+                What::End(_) => true,
+                What::Head(head) => head.status >= 200,
+                What::Frame(frame) => frame.opcode == frame::CLOSE,
+                _ => false,
+            });
+            let observed = if ended { "it is ended".to_owned() } else { observed };
+            weight.holds(ended, "the connection is ended (a close frame, or its end)", observed)
+        }
+        Awaited::AuthTimeout { .. } => {
+            let within = auth_timeout(profile.first_message());
+            let expected = format!("the end of the connection within {} ms", within.as_millis());
+            weight.holds(closed || over, expected, observed)
+        }
     }
 }
 

@@ -9,13 +9,13 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use crate::carrier::{self, Placed};
 use crate::case::{
-    Across, Alive, Answer, Await, Awaited, Case, Close, Encoding, FrameText, Given, Hear, How, Http, Issued, KeySet,
-    Lint, OfLimit, Open, Request, Say, Send, Stamp, Step,
+    Across, Alive, Answer, Await, Awaited, Case, Close, Encoding, Expect, FrameText, Given, Hear, How, Http, Issued,
+    KeySet, Lint, OfLimit, Open, Request, Say, Selects, Send, Stamp, Step,
 };
 use crate::catalogue::Catalogue;
 use crate::judge;
 use crate::need::Need;
-use crate::profile::{Carrier, Class, HttpEndpoint, Profile, Roles, TokenProfile};
+use crate::profile::{Carrier, Class, FirstMessage, HttpEndpoint, Profile, Roles, Shape, TokenProfile};
 use crate::run;
 use crate::target::{Endpoint, Target, Templates};
 use crate::token::{
@@ -111,6 +111,15 @@ fn carrier_for(case: &Case) -> Carrier {
         Carrier::Cookie("session".to_owned())
     } else if needs(Need::SubprotocolCarrier) && alone {
         Carrier::Subprotocol(vec!["app".to_owned(), "bearer.{token}".to_owned()])
+    } else if needs(Need::EncodedSubprotocolCarrier) && alone {
+        let element = "base64url.bearer.authorization.k8s.io.{token_base64url}";
+        Carrier::Subprotocol(vec!["app".to_owned(), element.to_owned()])
+    } else if needs(Need::FirstMessageCarrier) && alone {
+        Carrier::FirstMessage(FirstMessage {
+            send: r#"{"type":"auth","token":"{token}"}"#.to_owned(),
+            reply: Some(Shape::like(r#"{"type":"auth_ok"}"#)),
+            timeout_ms: None,
+        })
     } else {
         Carrier::Query("token".to_owned())
     }
@@ -147,7 +156,7 @@ fn declare(profile: &mut Profile, need: Need) {
         }
         Need::Subprotocol => profile.subprotocol = Some("app".to_owned()),
         Need::AllowedOrigins | Need::RequireOrigin => {
-            profile.allowed_origins = vec!["https://app.example".to_owned()];
+            profile.allowed_origins = vec!["https://app.server.example".to_owned()];
         }
         Need::MaxMessageBytes => profile.max_message_bytes = Some(65_536),
         _ => {}
@@ -216,6 +225,8 @@ impl<'a> Scene<'a> {
             Carrier::Header(name) => format!("in the header {name}"),
             Carrier::Cookie(name) => format!("in the cookie `{name}`"),
             Carrier::Subprotocol(_) => "in the list of subprotocols".to_owned(),
+            Carrier::FirstMessage(_) => "in the first message".to_owned(),
+            Carrier::Body(name) => format!("in the body, as `{name}`"),
         };
         format!("shown for a server that takes its token {carrier}, for the user {USER}, at the time {NOW}")
     }
@@ -280,11 +291,18 @@ impl<'a> Scene<'a> {
         let key = open.request.key.as_deref().unwrap_or("<16 random bytes in base64>");
         let carry = crate::case::Carry { encoding: Encoding::Needed, ..open.carry.clone() };
         let place = Placed { on: main_on, token: main.shown("TOKEN") };
-        let opening = carrier::place(&self.target.endpoint, key, place, &carry, &placed, &written);
+        let on: Vec<&Carrier> = std::iter::once(&place).chain(&placed).map(|placed| placed.on).collect();
+        let fitted = carrier::fit(&written, &self.target.profile, &on).unwrap_or_else(|_| written.clone());
+        let opening = carrier::place(&self.target.endpoint, key, place, &carry, &placed, &fitted);
         let mut sent = request(&opening.to_bytes());
         for line in &mut sent {
             // What stands for a token that rides in another spelling.
             line.words = line.words.replace(&URL_SAFE_NO_PAD.encode("TOKEN"), "BASE64URL(TOKEN)");
+        }
+        if let (Carrier::FirstMessage(first), Some(token)) = (main_on, place.token)
+            && open.expect != Expect::Upgraded
+        {
+            sent.push(Line::labelled("message", readable(&first.compose(token))));
         }
         if let Some(size) = open.request.segment_bytes {
             sent.push(Line::labelled("segments", format!("of {size} byte(s) each")));
@@ -323,6 +341,7 @@ impl<'a> Scene<'a> {
         if let Some(class) = open.class {
             right.push(format!("how it is told is judged as for every client {}", class_words(class)));
         }
+        right.extend(open.told_like.as_ref().map(|earlier| format!("told in the same way as on `{earlier}`")));
         Told { what: format!("open the connection `{}`", open.name), sent, right }
     }
 
@@ -592,9 +611,10 @@ fn say(say: &Say) -> Told {
 
 fn hear(hear: &Hear) -> Told {
     let speaker = hear.from.as_ref().map_or_else(String::new, |name| format!(" on `{name}`"));
+    let served = if hear.if_served { "where it is served, " } else { "" };
     let mut right = vec![graded(
         hear.level,
-        format!("every message said{speaker} is answered once, in order, and nothing else comes"),
+        format!("{served}every message said{speaker} is answered once, in order, and nothing else comes"),
     )];
     right.extend(hear.stamps.iter().map(|stamp| {
         match stamp {
@@ -708,6 +728,15 @@ fn wait(wait: &Await) -> Told {
             "the code of a close frame, if there is one, may be sent (RFC 6455 §7.4)",
         ),
         Awaited::Nothing => (format!("listen on `{on}`"), "no message comes"),
+        Awaited::NotServed => (
+            format!("listen on `{on}`"),
+            "nothing comes that only an admitted client hears: no welcome, no answer, no message of another client",
+        ),
+        Awaited::Ended => (format!("look at `{on}`"), "the connection is ended, by a close frame or without one"),
+        Awaited::AuthTimeout { pings } => (
+            format!("wait on `{on}`{}", if *pings { ", and send pings all the while" } else { "" }),
+            "the connection is ended within `first_message.timeout_ms` (or ten seconds) and two seconds more",
+        ),
     };
     Told { what, sent: Vec::new(), right: vec![graded(wait.level, right.to_owned())] }
 }
@@ -754,6 +783,14 @@ fn answer(answer: &Answer) -> Vec<String> {
         words.push("no extension, or a legal answer to the offer (RFC 7692 §7.1)".to_owned());
     }
     words.extend(answer.silent_about.iter().map(|text| format!("a body without the word `{text}`")));
+    words.extend(answer.selects.map(|selects| {
+        match selects {
+            Selects::Declared => "the declared subprotocol is selected",
+            Selects::Offered => "a subprotocol is selected that was offered and is not the token",
+            Selects::NoToken => "no subprotocol is selected that holds the token",
+        }
+        .to_owned()
+    }));
     words
 }
 

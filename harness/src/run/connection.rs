@@ -1,12 +1,13 @@
 //! One live connection: bytes out, events in, a limit on every wait and on everything that is kept.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use crate::observation::{Connection, End, Event, MAX_EVIDENCE_BYTES, What};
+use crate::observation::{Connection, End, Event, MAX_EVIDENCE_BYTES, Proofs, What};
 use crate::target::Endpoint;
 use crate::wire::answer::{self, BodyLength};
 use crate::wire::deflate::{self, Codec};
@@ -129,6 +130,11 @@ impl Live {
         let payload = payload[..payload.len().min(MAX_SENT_EVIDENCE_BYTES)].to_vec();
         self.close_sent |= opcode == Some(frame::CLOSE);
         self.push(What::Sent { opcode, payload });
+    }
+
+    /// Notes that the token was told in a message, or that it would have been.
+    pub(super) fn note_presented(&mut self, token: bool, proofs: &Arc<Proofs>) {
+        self.push(What::Presented { token, proofs: Arc::clone(proofs) });
     }
 
     /// Sends a legal frame, compressed where that was agreed on.

@@ -28,6 +28,7 @@ use crate::profile::{Class, Echo, Profile, Shape};
 use crate::redact::Redactor;
 use crate::report::{Failure, Report, RunEvent, TrialReport};
 use crate::target::Target;
+use crate::token::Token;
 use crate::verdict::{Check, Grade};
 
 /// Marks the case that asks no more than a control does.
@@ -188,7 +189,10 @@ pub async fn run(
     };
     let connections =
         played.iter().flat_map(|played| &played.observations).flat_map(|observation| &observation.connections);
-    let cleaner = connections.fold(redactor.clone(), |cleaner, connection| cleaner.and_request(&connection.sent));
+    let cleaner = connections.fold(redactor.clone(), |cleaner, connection| {
+        let token = connection.token.as_ref().and_then(Token::bytes).unwrap_or_default();
+        cleaner.and_request(&connection.sent).and_token(token)
+    });
     for trial in trials.iter().filter(|trial| trial.wanted) {
         let ended = played.iter().find(|played| std::ptr::eq(played.trial, trial));
         let mut entry = TrialReport::new(trial, catalogue);
@@ -310,7 +314,13 @@ fn seen<'a>(
                 else {
                     continue;
                 };
-                let class = class_of(case, open.class);
+                // A target that is told the token in a message may answer something else first: a message that came
+                // before the token, or the end of the time in which it might have come.
+                let clear = match connection.presented() {
+                    None => true,
+                    Some(token) => token && open.request.early.is_empty(),
+                };
+                let class = class_of(case, open.class).filter(|_| clear);
                 all.push(Seen { code: &case.head.code, class, expect: open.expect, outcome, connection });
             }
         }

@@ -3,6 +3,7 @@
 //! Every wait ends by an event; its deadline is only for targets that stay silent.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
@@ -17,7 +18,7 @@ use crate::case::{
 };
 use crate::hex;
 use crate::judge::{self, Learned, WORD_PREFIX};
-use crate::observation::{Assembler, Connection, Mark, Observation, Trouble, What};
+use crate::observation::{Assembler, Connection, Mark, Observation, Proofs, Trouble, What};
 use crate::outcome::{self, Outcome};
 use crate::profile::{Carrier, HttpEndpoint};
 use crate::target::{Endpoint, Target, Templates};
@@ -174,7 +175,7 @@ impl Session<'_> {
     }
 
     /// The request with the words of the target put into its texts.
-    fn request(&self, written: &Request) -> Result<Request, Trouble> {
+    fn filled(&self, written: &Request) -> Result<Request, Trouble> {
         self.minting(|mint| {
             let mut request = written.clone();
             let values = request.set.values_mut().chain(request.add.iter_mut().map(|(_, value)| value));
@@ -204,7 +205,6 @@ impl Session<'_> {
             (_, false) => self.mint(&open.token)?,
         };
         self.sent.clone_from(&token);
-        let request = self.request(&open.request)?;
         let mut also = Vec::new();
         for extra in &open.carry.also {
             also.push((&extra.on, self.mint(&extra.token)?));
@@ -216,14 +216,33 @@ impl Session<'_> {
             on: open.carry.on.as_ref().unwrap_or(&self.actor.carrier),
             token: token.as_ref().and_then(Token::bytes),
         };
+        let declared = &target.profile.carriers;
+        if open.carry.undeclared && declared.iter().any(|carrier| carrier.is_same_place(main.on)) {
+            return Err(Trouble::NotApplicable("the profile declares this carrier".to_owned()));
+        }
+        let request = self.request(open, std::iter::once(&main).chain(&also).map(|placed| placed.on))?;
         let opening = carrier::place(&target.endpoint, &key, main, &open.carry, &also, &request);
+        let first_message = match (main.on, main.token) {
+            (Carrier::FirstMessage(first), Some(token)) if open.expect != Expect::Upgraded => {
+                Some(first.compose(token))
+            }
+            _ => None,
+        };
 
         let word = self.next_word();
-        let eager = matches!(open.expect, Expect::Admitted | Expect::Either | Expect::Survives);
-        let mut live = self.attempt(open, &opening, &word, eager).await;
-        if eager && open.expect != Expect::Admitted && outcome_is_drop(&live.log) {
+        let deferred = target.profile.first_message().is_some() || matches!(main.on, Carrier::FirstMessage(_));
+        let look = match open.expect {
+            Expect::Upgraded => Look::Upgrade,
+            Expect::Admitted => Look::Eager,
+            // A message that comes before the token was accepted would be answered by a refusal of its own.
+            Expect::Either | Expect::Survives if !deferred => Look::Eager,
+            _ => Look::Patient,
+        };
+        let plan = Plan { opening: &opening, first_message, deferred, word: &word };
+        let mut live = self.attempt(open, &plan, look).await;
+        if look == Look::Eager && open.expect != Expect::Admitted && outcome_is_drop(&live.log) {
             // The probe may have met a socket that the server had closed, and its reset swallowed the close frame.
-            live = self.attempt(open, &opening, &word, false).await;
+            live = self.attempt(open, &plan, Look::Patient).await;
         }
         live.log.key = Some(key);
         live.log.token = token;
@@ -232,10 +251,25 @@ impl Session<'_> {
         missing.map_or(Ok(()), |why| Err(Trouble::NotApplicable(why.to_owned())))
     }
 
+    /// What the case changes about the request, in the words of this target.
+    fn request<'c>(&self, open: &Open, carriers: impl Iterator<Item = &'c Carrier>) -> Result<Request, Trouble> {
+        let profile = &self.context.target.profile;
+        let carriers: Vec<&Carrier> = carriers.collect();
+        let written = self.filled(&open.request)?;
+        let request = carrier::fit(&written, profile, &carriers).map_err(Trouble::NotApplicable)?;
+        // A near miss of one allowed origin may be another one.
+        let allowed = |origin: &str| profile.allowed_origins.iter().any(|one| one == origin);
+        let names_origin = carrier::origins(&open.request).next().is_some();
+        if names_origin && open.expect == Expect::Refused && carrier::origins(&request).all(allowed) {
+            return Err(Trouble::NotApplicable("the origin is one of those that are allowed".to_owned()));
+        }
+        Ok(request)
+    }
+
     /// Dials, sends the opening and observes what comes of it.
-    async fn attempt(&self, open: &Open, opening: &Opening, word: &str, eager: bool) -> Live {
+    async fn attempt(&self, open: &Open, plan: &Plan<'_>, look: Look) -> Live {
         let mut live = Live::dial(&open.name, &self.context.target.endpoint, self.context.deadlines.dial).await;
-        let mut bytes = opening.to_bytes();
+        let mut bytes = plan.opening.to_bytes();
         live.log.sent.clone_from(&bytes);
         for text in &open.request.early {
             let mask = live.mask();
@@ -247,7 +281,7 @@ impl Session<'_> {
             Some(size) => live.write_in_segments(&bytes, size, deadline).await,
             None => live.write(&bytes, deadline).await,
         }
-        observe_opening(&mut live, self.context, eager, word).await;
+        observe_opening(&mut live, self.context, plan, look).await;
         live
     }
 
@@ -267,7 +301,9 @@ impl Session<'_> {
     fn compose(&mut self, say: &Say) -> Vec<String> {
         let mut said = Vec::new();
         let limit = self.context.target.profile.max_message_bytes.and_then(|limit| usize::try_from(limit).ok());
-        let lengths: Vec<usize> = say.bytes.iter().copied().chain(limit.filter(|_| say.longest)).collect();
+        // What the target does not take is no message to be answered; whether the limit itself is one, is `longest`'s question.
+        let below = say.bytes.iter().copied().filter(|length| limit.is_none_or(|limit| *length < limit));
+        let lengths: Vec<usize> = below.chain(limit.filter(|_| say.longest)).collect();
         for text in &say.texts {
             if say.verbatim {
                 said.push(text.clone());
@@ -430,6 +466,17 @@ impl Session<'_> {
                     }
                 }
                 Awaited::WellFormedClose | Awaited::LegalCloseCode => {}
+                Awaited::Ended => {
+                    read_until(live, Instant::now() + deadlines.refusal, has_close).await;
+                }
+                Awaited::AuthTimeout { pings } => {
+                    let timeout = judge::auth_timeout(self.context.target.profile.first_message());
+                    outwait(live, timeout, *pings).await;
+                }
+                Awaited::NotServed => {
+                    let settle_by = Instant::now() + deadlines.settle;
+                    read_until(live, settle_by, has_close).await;
+                }
                 Awaited::NoAbruptEnd | Awaited::Nothing => {
                     let settle_by = Instant::now() + deadlines.settle;
                     read_until(live, settle_by, |log| has_close(log) || log.has_message(from)).await;
@@ -503,7 +550,8 @@ fn key_set(target: &Target) -> Result<(Endpoint, HttpEndpoint), Trouble> {
 }
 
 /// Reads the answer to an opening, and after a 101 looks for the proof that the session is served.
-async fn observe_opening(live: &mut Live, context: &Context<'_>, eager: bool, word: &str) {
+async fn observe_opening(live: &mut Live, context: &Context<'_>, plan: &Plan<'_>, look: Look) {
+    let word = plan.word;
     let deadlines = context.deadlines;
     let answer_by = Instant::now() + deadlines.answer;
     let begun = Instant::now();
@@ -527,8 +575,15 @@ async fn observe_opening(live: &mut Live, context: &Context<'_>, eager: bool, wo
         while live.next(body_by).await == Looked::Event {}
         return;
     }
+    if plan.deferred {
+        present(live, context, plan, look).await;
+        return;
+    }
+    if look == Look::Upgrade {
+        return;
+    }
     let welcomed = context.target.profile.welcome.is_some();
-    if eager {
+    if look == Look::Eager {
         let speaks = welcomed || context.learned.echo.is_some();
         if welcomed {
             // Whether the welcome comes is for its own case; service is proved by an answer as well.
@@ -572,6 +627,77 @@ fn missing(given: Given, live: &Live, learned: &Learned) -> Option<&'static str>
             (!live.compresses()).then_some("the server does not take the offer to compress, which it need not")
         }
     }
+}
+
+/// What an attempt sends.
+struct Plan<'a> {
+    opening: &'a Opening,
+    /// The message that tells the token.
+    first_message: Option<Vec<u8>>,
+    /// Whether this target is told its tokens, or some of them, after the upgrade.
+    deferred: bool,
+    /// The word of the probe.
+    word: &'a str,
+}
+
+/// How an answer is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// Up to the 101.
+    Upgrade,
+    /// As one who expects to be served: the probe goes out at once.
+    Eager,
+    /// As one who may be refused: the probe waits until the server has been silent for the settle time.
+    Patient,
+}
+
+/// Tells the token, if there is one to tell, and looks for the proof that the client is served.
+async fn present(live: &mut Live, context: &Context<'_>, plan: &Plan<'_>, look: Look) {
+    let deadlines = context.deadlines;
+    let profile = &context.target.profile;
+    let replies = profile.first_message().and_then(|first| first.reply.clone());
+    let proofs = Proofs {
+        messages: replies.into_iter().chain(profile.welcome.clone()).collect(),
+        echo: context.learned.echo.clone(),
+    };
+    let awaits_word = plan.first_message.is_some() && !proofs.messages.is_empty();
+    live.note_presented(plan.first_message.is_some(), &Arc::new(proofs));
+    let answer_by = Instant::now() + deadlines.answer;
+    if let Some(text) = &plan.first_message {
+        live.send(frame::TEXT, text, answer_by).await;
+    }
+    if look == Look::Upgrade {
+        return;
+    }
+    // Whoever speaks before the token was accepted is refused for that; so the target's own word is waited for, where
+    // there is one, and silence where there is none.
+    let word_by = if look == Look::Eager && awaits_word { answer_by } else { Instant::now() + deadlines.settle };
+    if read_until(live, word_by, is_decided).await || live.is_over() {
+        return;
+    }
+    let asked = live.log.events.len();
+    send_probe(live, context, plan.word, answer_by).await;
+    let mut deadline = Instant::now() + deadlines.answer;
+    let begun = Instant::now();
+    while !is_decided(&live.log) {
+        if has_pong(&live.log, asked, plan.word.as_bytes()) {
+            // What was asked first was looked at first; its answer may still be on its way.
+            deadline = deadline.min(begun + deadlines.refusal);
+        }
+        match live.next(deadline).await {
+            Looked::Event => {}
+            Looked::Ended => return,
+            Looked::Silence => {
+                live.note_silence(begun.elapsed());
+                return;
+            }
+        }
+    }
+}
+
+/// Whether a target that is told the token in a message has served or refused the client.
+fn is_decided(log: &Connection) -> bool {
+    has_close(log) || outcome::of(&log.events, true).is_served()
 }
 
 /// After a 101 the connection ended without a word.
@@ -621,6 +747,25 @@ async fn send_probe(live: &mut Live, context: &Context<'_>, word: &str, deadline
         live.send(frame::TEXT, text.as_bytes(), deadline).await;
     }
     live.send(frame::PING, word.as_bytes(), deadline).await;
+}
+
+/// Waits for the server to end a connection that shows no token; a promise, so that no hurry shortens it.
+async fn outwait(live: &mut Live, timeout: Duration, pings: bool) {
+    let begun = Instant::now();
+    let deadline = begun + timeout;
+    let every = if pings { (timeout / 8).clamp(Duration::from_millis(50), Duration::from_secs(1)) } else { timeout };
+    let mut ping_at = begun + every;
+    while !has_close(&live.log) && !live.is_over() && Instant::now() < deadline {
+        if live.next(ping_at.min(deadline)).await == Looked::Silence {
+            if pings && Instant::now() < deadline {
+                live.send(frame::PING, b"still here", deadline).await;
+            }
+            ping_at = Instant::now() + every;
+        }
+    }
+    if !has_close(&live.log) && !live.is_over() {
+        live.note_silence(begun.elapsed());
+    }
 }
 
 /// Reads until `done` says so (true), or the deadline passes or nothing more can come (false).

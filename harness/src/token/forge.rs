@@ -43,13 +43,13 @@ pub fn forge(recipe: &Recipe, mint: &Mint<'_>) -> Result<Token, ForgeError> {
 /// signature (about one HS256 signature in four).
 const ATTEMPTS: usize = 4096;
 
-/// What text a case writes besides tokens, with every `${...}` replaced.
+/// A text that a case writes besides tokens, with every `${...}` replaced that tokens know; others are left.
 ///
 /// # Errors
 ///
 /// As [`forge`].
 pub fn fill(text: &str, mint: &Mint<'_>) -> Result<String, ForgeError> {
-    scope(mint, &[])?.text(text)
+    scope(mint, &[])?.known_text(text)
 }
 
 /// The keys to sign with: those of another issuer, where an operator asks for them.

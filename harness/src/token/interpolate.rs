@@ -249,6 +249,23 @@ impl Scope {
         Ok(out)
     }
 
+    /// As `text`, but what stands in `${...}` under a name that no token knows is left for whoever knows it.
+    pub(crate) fn known_text(&self, text: &str) -> Result<String, ForgeError> {
+        let mut out = String::with_capacity(text.len());
+        walk(text, &mut |part| {
+            match part {
+                Part::Plain(plain) => out.push_str(plain),
+                Part::Expression(expression) => match parse(expression) {
+                    Err(ForgeError::UnknownName(_)) => out.push_str(&format!("${{{expression}}}")),
+                    Err(error) => return Err(error),
+                    Ok(_) => out.push_str(&self.text(&format!("${{{expression}}}"))?),
+                },
+            }
+            Ok(())
+        })?;
+        Ok(out)
+    }
+
     /// `value` with every string interpolated. A string that is one numeric expression becomes a number.
     pub(crate) fn value(&self, value: &Value) -> Result<Value, ForgeError> {
         Ok(match value {
@@ -493,6 +510,8 @@ mod tests {
             let error = scope().text(text).expect_err("undeclared");
             assert!(matches!(error, ForgeError::Undeclared(_)), "{text}: {error}");
         }
+        assert_eq!(scope().known_text("${origin.host} ${user}"), Ok("${origin.host} bob".to_owned()));
+        assert!(scope().known_text("${denied_role}").is_err());
     }
 
     #[test]

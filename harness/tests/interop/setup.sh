@@ -27,7 +27,7 @@ setup_python() {
     venv=$out/venv
     stamp=$venv/requirements.stamp
     if cmp -s "$here/python/requirements.txt" "$stamp" &&
-        "$venv/bin/python" -c 'import fastapi, jwt, uvicorn' 2>/dev/null; then
+        "$venv/bin/python" -c 'import fastapi, joserfc, jwt, uvicorn' 2>/dev/null; then
         say "python: up to date"
         return
     fi
@@ -51,8 +51,8 @@ setup_node() {
 
     dir=$out/node
     mkdir -p "$dir"
-    # Beside node_modules, where its imports are found; a copy costs nothing and is never stale.
-    cp "$here/node/server.mjs" "$dir/server.mjs"
+    # Beside node_modules, where their imports are found; a copy costs nothing and is never stale.
+    cp "$here"/node/*.mjs "$dir/"
     if [ -d "$dir/node_modules" ] &&
         cmp -s "$here/node/package.json" "$dir/package.json" &&
         cmp -s "$here/node/package-lock.json" "$dir/lock.stamp"; then

@@ -1,0 +1,97 @@
+//! What once accused a server that was right, each as a law of the judge.
+
+use std::time::Duration;
+
+use gatecrash::case::{Across, CaseText, Expect};
+use gatecrash::judge::{self, Run, Seen};
+use gatecrash::observation::{Connection, Event, What};
+use gatecrash::outcome::Outcome;
+use gatecrash::profile::{Class, Profile, Signal};
+use gatecrash::redact::Redactor;
+use gatecrash::token::Token;
+use gatecrash::verdict::{Check, Verdict};
+use serde_json::json;
+
+const GOOD: &str = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJlLXNpZ25hdHVyZQ";
+/// Padding is no part of `token68` but at its end, and none of a subprotocol.
+const UNFIT: &str = "eyJhbGciOiJIUzI1NiJ9=.eyJzdWIiOiJhIn0=.c2lnbmF0dXJlLXNpZ25hdHVyZQ";
+
+/// The verdict on a refusal by 400 of a token in this opening, where 401 is promised for malformed tokens and given to
+/// all others.
+fn verdict(question: Across, token: &str, sent: &str) -> Verdict {
+    verdict_after(question, token, sent, Vec::new())
+}
+
+/// The same, of an opening on which these things happened.
+fn verdict_after(question: Across, token: &str, sent: &str, events: Vec<Event>) -> Verdict {
+    let case = json!({
+        "code": "TST-001", "name": "law", "title": "a law", "level": "should", "severity": "high", "source": []
+    });
+    let case: CaseText = serde_json::from_value(case).expect("a case");
+    let connection = |token: &str, sent: String| Connection {
+        name: "main".to_owned(),
+        sent: sent.into_bytes(),
+        key: None,
+        token: Some(Token::new(token.as_bytes().to_vec())),
+        events: Vec::new(),
+    };
+    let common = connection(GOOD, format!("GET / HTTP/1.1\r\nAuthorization: Bearer {GOOD}\r\n\r\n"));
+    let mut special = connection(token, format!("GET {sent}\r\n\r\n"));
+    special.events = events;
+    let seen = |connection, outcome| Seen {
+        code: "TST-002",
+        class: Some(Class::Malformed),
+        expect: Expect::Refused,
+        outcome,
+        connection,
+    };
+    let (unauthorized, bad_request) = (Outcome::RefusedHttp(401), Outcome::RefusedHttp(400));
+    let profile = Profile {
+        signals: [(Class::Malformed, Signal { http: Some(401), ..Signal::default() })].into(),
+        ..Profile::default()
+    };
+    let run = Run {
+        seen: vec![
+            seen(&common, &unauthorized),
+            seen(&common, &unauthorized),
+            seen(&common, &unauthorized),
+            seen(&special, &bad_request),
+        ],
+        controls: &[],
+        profile: &profile,
+        redactor: &Redactor::for_secrets(&[]),
+        refusal_budget: Duration::from_secs(1),
+    };
+    let checks: Vec<Check> = judge::across(&case, question, &run);
+    Verdict::of(&checks)
+}
+
+#[test]
+fn a_header_that_cannot_be_parsed_is_told_by_400_whatever_is_promised_for_tokens() {
+    let sent = format!("/ HTTP/1.1\r\nSec-WebSocket-Protocol: chat, bearer.{UNFIT}");
+    assert_eq!(verdict(Across::Signal(Class::Malformed), UNFIT, &sent), Verdict::Pass);
+    assert_eq!(verdict(Across::AllSignals, UNFIT, &sent), Verdict::Pass);
+    assert_eq!(verdict(Across::OneSignalPerClass, UNFIT, &sent), Verdict::Pass);
+}
+
+#[test]
+fn a_token_that_any_header_can_hold_is_told_as_promised() {
+    let sent = format!("/ HTTP/1.1\r\nSec-WebSocket-Protocol: chat, bearer.{GOOD}");
+    assert_eq!(verdict(Across::Signal(Class::Malformed), GOOD, &sent), Verdict::Fail);
+    assert_eq!(verdict(Across::OneSignalPerClass, GOOD, &sent), Verdict::Warn);
+}
+
+#[test]
+fn a_url_can_hold_every_token() {
+    let sent = format!("/?token={} HTTP/1.1", UNFIT.replace('=', "%3D"));
+    assert_eq!(verdict(Across::Signal(Class::Malformed), UNFIT, &sent), Verdict::Fail);
+}
+
+#[test]
+fn a_message_behind_the_opening_may_be_told_by_400() {
+    let sent = format!("/?token={GOOD} HTTP/1.1");
+    let early = What::Sent { opcode: Some(1), payload: b"ping".to_vec() };
+    let early = vec![Event { at: Duration::ZERO, what: early }];
+    assert_eq!(verdict_after(Across::Signal(Class::Malformed), GOOD, &sent, early), Verdict::Pass);
+    assert_eq!(verdict(Across::Signal(Class::Malformed), GOOD, &sent), Verdict::Fail);
+}
