@@ -87,7 +87,12 @@ impl Words<'_> {
         while let Some((before, after)) = rest.split_once("${") {
             let Some((name, after)) = after.split_once('}') else { break };
             filled.push_str(before);
-            filled.push_str(&self.word(name)?);
+            if is_word(name) {
+                filled.push_str(&self.word(name)?);
+            } else {
+                // A word of tokens, which are made elsewhere.
+                filled.push_str(&format!("${{{name}}}"));
+            }
             rest = after;
         }
         filled.push_str(rest);
