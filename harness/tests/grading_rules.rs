@@ -769,7 +769,7 @@ fn r20_closing() {
 #[test]
 fn a_close_frame_is_judged_by_what_it_says_also_where_it_answers_ours() {
     let must = head_of_a_case(Level::Must, Severity::Low);
-    let ours = |code| What::Sent { opcode: Some(CLOSE), payload: code_bytes(code).to_vec() };
+    let ours = |code| What::Sent { opcode: Some(CLOSE), payload: u16::to_be_bytes(code).to_vec() };
     let closing = |what: Awaited, sent: u16, answer: &[u8]| {
         let wait = Await { on: "main".to_owned(), what, level: None };
         waited(wait, &must, &[ours(sent), frame(CLOSE, answer), What::End(End::Fin)])
@@ -783,8 +783,8 @@ fn a_close_frame_is_judged_by_what_it_says_also_where_it_answers_ours() {
         (1002, 1002, Verdict::Pass),
         (1007, 1002, Verdict::Fail),
     ] {
-        assert_eq!(closing(Awaited::ClosedCleanly, sent, &code_bytes(answer)), verdict, "{sent} {answer}");
-        assert_eq!(closing(Awaited::Closed, sent, &code_bytes(answer)), Verdict::Pass, "{sent} {answer}");
+        assert_eq!(closing(Awaited::ClosedCleanly, sent, &u16::to_be_bytes(answer)), verdict, "{sent} {answer}");
+        assert_eq!(closing(Awaited::Closed, sent, &u16::to_be_bytes(answer)), Verdict::Pass, "{sent} {answer}");
     }
     assert_eq!(closing(Awaited::ClosedCleanly, 4000, b""), Verdict::Pass);
     let end = Await { on: "main".to_owned(), what: Awaited::ClosedCleanly, level: None };
@@ -800,12 +800,12 @@ fn a_close_frame_is_judged_by_what_it_says_also_where_it_answers_ours() {
         (1004, Verdict::Pass),
         (4999, Verdict::Pass),
     ] {
-        assert_eq!(closing(Awaited::LegalCloseCode, code, &code_bytes(code)), verdict, "{code}");
+        assert_eq!(closing(Awaited::LegalCloseCode, code, &u16::to_be_bytes(code)), verdict, "{code}");
     }
     assert_eq!(closing(Awaited::LegalCloseCode, 1006, b""), Verdict::Pass);
     assert_eq!(closing(Awaited::WellFormedClose, 1000, &[3; 126]), Verdict::Fail);
     assert_eq!(closing(Awaited::WellFormedClose, 1000, b"\x03\xe8\xff"), Verdict::Fail, "no UTF-8");
-    assert_eq!(closing(Awaited::WellFormedClose, 1000, &code_bytes(1000)), Verdict::Pass);
+    assert_eq!(closing(Awaited::WellFormedClose, 1000, &1000_u16.to_be_bytes()), Verdict::Pass);
 }
 
 #[test]
@@ -948,8 +948,4 @@ fn no_case_about_tokens_accuses_a_correct_verifier() {
     }
     assert!(looked > 150, "only {looked}");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-fn code_bytes(code: u16) -> [u8; 2] {
-    code.to_be_bytes()
 }

@@ -98,6 +98,7 @@ pub fn across(head: &CaseText, question: Across, run: &Run<'_>) -> Vec<Check> {
             let told: Vec<_> =
                 refusals.iter().copied().filter(|seen| seen.connection.presented() != Some(false)).collect();
             vec![all(weight, &told, &expected, |seen| match told_at(seen.connection) {
+                _ if announces_body(seen) => None,
                 Some(at) if at <= budget => None,
                 Some(at) => Some(format!("told after {} ms", at.as_millis())),
                 None => Some(seen.outcome.to_string()),
@@ -106,6 +107,7 @@ pub fn across(head: &CaseText, question: Across, run: &Run<'_>) -> Vec<Check> {
         Across::Deliberate => {
             let expected = "refusals by HTTP 4xx or a close frame, never by a server error or a bare end";
             vec![all(weight, &refusals, expected, |seen| match seen.outcome {
+                Outcome::Dropped { upgraded: false } if announces_body(seen) => None,
                 Outcome::ServerError(_) | Outcome::Dropped { .. } => Some(seen.outcome.to_string()),
                 _ => None,
             })]
@@ -269,6 +271,14 @@ fn told(outcome: &Outcome) -> Option<(RefusesBy, u16)> {
         Outcome::RefusedClose { code: Some(code), .. } => Some((RefusesBy::Close, *code)),
         _ => None,
     }
+}
+
+/// Whether the opening announces a body: who reads such a GET may end the connection at once, for fear of a smuggled
+/// request (RFC 9110 §9.3.1), or wait for what it announces. Either says nothing of how tokens are refused.
+fn announces_body(seen: &Seen<'_>) -> bool {
+    let head = String::from_utf8_lossy(&seen.connection.sent).to_ascii_lowercase();
+    let head = head.split("\r\n\r\n").next().unwrap_or_default();
+    ["\r\ncontent-length:", "\r\ntransfer-encoding:"].iter().any(|name| head.contains(name))
 }
 
 /// Whether a 400 speaks of the request and not of the token. Who parses the request may refuse it before anybody looks
