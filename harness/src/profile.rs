@@ -569,6 +569,13 @@ impl Profile {
         })
     }
 
+    /// What an admitted client is sent without having said anything but its token: the word that it was accepted, and
+    /// the welcome.
+    pub fn greetings(&self) -> impl Iterator<Item = &Shape> {
+        let reply = self.first_message().and_then(|first| first.reply.as_ref());
+        reply.into_iter().chain(&self.welcome)
+    }
+
     /// Reads a profile from YAML text; `name` is what errors call the text.
     pub fn from_yaml(name: &str, text: &str) -> Result<Self, Diagnostics> {
         let document = Document::parse(name, text)?;

@@ -12,6 +12,7 @@ use crate::outcome::Outcome;
 use crate::profile::{Carrier, Class, Profile, RefusesBy, Shape, Signal};
 use crate::redact::{Redactor, contains};
 use crate::verdict::{Basis, Check, Grade, Level};
+use crate::wire::answer::lines;
 use crate::wire::frame;
 
 /// One opening of the run.
@@ -276,9 +277,7 @@ fn told(outcome: &Outcome) -> Option<(RefusesBy, u16)> {
 /// Whether the opening announces a body: who reads such a GET may end the connection at once, for fear of a smuggled
 /// request (RFC 9110 §9.3.1), or wait for what it announces. Either says nothing of how tokens are refused.
 fn announces_body(seen: &Seen<'_>) -> bool {
-    let head = String::from_utf8_lossy(&seen.connection.sent).to_ascii_lowercase();
-    let head = head.split("\r\n\r\n").next().unwrap_or_default();
-    ["\r\ncontent-length:", "\r\ntransfer-encoding:"].iter().any(|name| head.contains(name))
+    ["content-length", "transfer-encoding"].iter().any(|name| !lines(&seen.connection.sent, name).is_empty())
 }
 
 /// Whether a 400 speaks of the request and not of the token. Who parses the request may refuse it before anybody looks

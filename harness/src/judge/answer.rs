@@ -11,6 +11,7 @@ use crate::profile::{HttpEndpoint, Profile};
 use crate::redact::contains;
 use crate::token::Token;
 use crate::verdict::{Basis, Check, Grade, Level};
+use crate::wire::answer::lines;
 use crate::wire::opening::accept_for;
 
 /// Grades the head and the body of an answer against what they must look like.
@@ -53,7 +54,7 @@ pub(super) fn head(weight: Weight, wanted: &Answer, connection: &Connection) -> 
         checks.push(weight.holds(right, format!("{name} with {text}"), observed));
     }
     if wanted.extensions {
-        let offers = crate::wire::answer::lines(&connection.sent, "sec-websocket-extensions");
+        let offers = lines(&connection.sent, "sec-websocket-extensions");
         let answers = head.lines("sec-websocket-extensions");
         let observed = match crate::wire::deflate::agree(&offers, &answers) {
             Err(flaw) => Err(format!("{}: {flaw}", answers.join(", ").escape_debug())),
@@ -121,10 +122,8 @@ pub(super) fn selects(weight: Weight, selects: Selects, connection: &Connection,
 
 /// The subprotocols that a request offers, in order.
 pub(super) fn offered(request: &[u8]) -> Vec<String> {
-    let text = String::from_utf8_lossy(request);
-    let lines = text.split("\r\n").skip(1).take_while(|line| !line.is_empty()).filter_map(|line| line.split_once(':'));
-    let values = lines.filter(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-protocol")).map(|(_, value)| value);
-    values.flat_map(|value| value.split(',')).map(|element| element.trim().to_owned()).collect()
+    let values = lines(request, "sec-websocket-protocol");
+    values.iter().flat_map(|value| value.split(',')).map(|element| element.trim().to_owned()).collect()
 }
 
 /// The JSON members that must be in `body`; a wanted `null` asks for presence only.

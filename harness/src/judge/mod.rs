@@ -176,9 +176,7 @@ fn told_like(
 fn not_served(weight: Weight, mark: &Mark, observation: &Observation, profile: &Profile, learned: &Learned) -> Check {
     let connection = &observation.connections[mark.connection];
     let said: Vec<String> = observation.marks.iter().flat_map(|mark| mark.said.clone()).collect();
-    let replies = profile.first_message().and_then(|first| first.reply.clone());
-    let proofs =
-        Proofs { messages: replies.into_iter().chain(profile.welcome.clone()).collect(), echo: learned.echo.clone() };
+    let proofs = Proofs::of(profile, learned.echo.as_ref());
     let heard: Vec<String> = connection.messages().iter().map(Message::text).collect();
     let shown = |text: &String| format!("\"{}\"", text.chars().take(60).collect::<String>().escape_debug());
     let expected = "nothing that only an admitted client hears";
@@ -317,8 +315,7 @@ fn heard(
     let expected = format!("{} answer(s), in order, none lost, none doubled, none from elsewhere", said.len());
     // Where any text is an answer, the welcome and the word that the token was accepted look like one.
     let opened = observation.marks.iter().find(|other| other.connection == mark.connection).map_or(0, |open| open.to);
-    let reply = profile.first_message().and_then(|first| first.reply.as_ref());
-    let greets = |text: &str| reply.iter().copied().chain(&profile.welcome).any(|shape| shape.fits(text));
+    let greets = |text: &str| profile.greetings().any(|shape| shape.fits(text));
     let mut given: Vec<String> = connection
         .messages()
         .iter()

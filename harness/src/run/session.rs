@@ -18,8 +18,8 @@ use crate::case::{
 };
 use crate::hex;
 use crate::judge::{self, Learned, WORD_PREFIX};
-use crate::observation::{Assembler, Connection, Mark, Observation, Proofs, Trouble, What};
-use crate::outcome::{self, Outcome};
+use crate::observation::{Assembler, Connection, Mark, Observation, Proofs, Trouble, What, before_our_close};
+use crate::outcome::{self, Outcome, Service};
 use crate::profile::{Carrier, HttpEndpoint};
 use crate::target::{Endpoint, Target, Templates};
 use crate::token::{ForgeError, Mint, Recipe, Token, fill, forge};
@@ -654,14 +654,9 @@ enum Look {
 /// Tells the token, if there is one to tell, and looks for the proof that the client is served.
 async fn present(live: &mut Live, context: &Context<'_>, plan: &Plan<'_>, look: Look) {
     let deadlines = context.deadlines;
-    let profile = &context.target.profile;
-    let replies = profile.first_message().and_then(|first| first.reply.clone());
-    let proofs = Proofs {
-        messages: replies.into_iter().chain(profile.welcome.clone()).collect(),
-        echo: context.learned.echo.clone(),
-    };
+    let proofs = Arc::new(Proofs::of(&context.target.profile, context.learned.echo.as_ref()));
     let awaits_word = plan.first_message.is_some() && !proofs.messages.is_empty();
-    live.note_presented(plan.first_message.is_some(), &Arc::new(proofs));
+    live.note_presented(plan.first_message.is_some(), &proofs);
     let answer_by = Instant::now() + deadlines.answer;
     if let Some(text) = &plan.first_message {
         live.send(frame::TEXT, text, answer_by).await;
@@ -669,35 +664,20 @@ async fn present(live: &mut Live, context: &Context<'_>, plan: &Plan<'_>, look: 
     if look == Look::Upgrade {
         return;
     }
+    let mut service = Service::default();
+    let mut is_decided =
+        |log: &Connection| has_close(log) || service.proofs_in(before_our_close(&log.events), &proofs) > 0;
     // Whoever speaks before the token was accepted is refused for that; so the target's own word is waited for, where
     // there is one, and silence where there is none.
     let word_by = if look == Look::Eager && awaits_word { answer_by } else { Instant::now() + deadlines.settle };
-    if read_until(live, word_by, is_decided).await || live.is_over() {
+    if read_until(live, word_by, &mut is_decided).await || live.is_over() {
         return;
     }
     let asked = live.log.events.len();
     send_probe(live, context, plan.word, answer_by).await;
-    let mut deadline = Instant::now() + deadlines.answer;
-    let begun = Instant::now();
-    while !is_decided(&live.log) {
-        if has_pong(&live.log, asked, plan.word.as_bytes()) {
-            // What was asked first was looked at first; its answer may still be on its way.
-            deadline = deadline.min(begun + deadlines.refusal);
-        }
-        match live.next(deadline).await {
-            Looked::Event => {}
-            Looked::Ended => return,
-            Looked::Silence => {
-                live.note_silence(begun.elapsed());
-                return;
-            }
-        }
-    }
-}
-
-/// Whether a target that is told the token in a message has served or refused the client.
-fn is_decided(log: &Connection) -> bool {
-    has_close(log) || outcome::of(&log.events, true).is_served()
+    // What was asked first was looked at first; its answer may still be on its way when the pong is here.
+    let ponged = |log: &Connection| has_pong(log, asked, plan.word.as_bytes());
+    read_hurried(live, Instant::now() + deadlines.answer, deadlines.refusal, ponged, is_decided).await;
 }
 
 /// After a 101 the connection ended without a word.
@@ -707,26 +687,10 @@ fn outcome_is_drop(log: &Connection) -> bool {
 
 /// Reads until the application speaks, the connection closes, or there is nothing left to wait for.
 async fn prove(live: &mut Live, context: &Context<'_>, deadline: Instant, speaks: bool) {
-    let begun = Instant::now();
-    let mut deadline = deadline;
-    loop {
-        if live.log.has_message(0) || live.log.close().is_some() {
-            return;
-        }
-        let ponged = live.log.frames().any(|(_, frame)| frame.opcode == frame::PONG);
-        if ponged && !speaks {
-            // A pong shows the WebSocket layer only; a close that is on its way must have time to arrive.
-            deadline = deadline.min(begun + context.deadlines.settle);
-        }
-        match live.next(deadline).await {
-            Looked::Event => {}
-            Looked::Ended => return,
-            Looked::Silence => {
-                live.note_silence(begun.elapsed());
-                return;
-            }
-        }
-    }
+    // A pong shows the WebSocket layer only; a close that is on its way must have time to arrive.
+    let ponged = |log: &Connection| !speaks && log.frames().any(|(_, frame)| frame.opcode == frame::PONG);
+    let proved = |log: &Connection| log.has_message(0) || has_close(log);
+    read_hurried(live, deadline, context.deadlines.settle, ponged, proved).await;
 }
 
 /// A message in JSON with further members; any other message as it is.
@@ -769,11 +733,25 @@ async fn outwait(live: &mut Live, timeout: Duration, pings: bool) {
 }
 
 /// Reads until `done` says so (true), or the deadline passes or nothing more can come (false).
-async fn read_until(live: &mut Live, deadline: Instant, mut done: impl FnMut(&Connection) -> bool) -> bool {
+async fn read_until(live: &mut Live, deadline: Instant, done: impl FnMut(&Connection) -> bool) -> bool {
+    read_hurried(live, deadline, Duration::ZERO, |_| false, done).await
+}
+
+/// As [`read_until`]; once there is a reason to `hurry`, only this `rest` of the time is left, counted from the beginning.
+async fn read_hurried(
+    live: &mut Live,
+    mut deadline: Instant,
+    rest: Duration,
+    hurry: impl Fn(&Connection) -> bool,
+    mut done: impl FnMut(&Connection) -> bool,
+) -> bool {
     let begun = Instant::now();
     loop {
         if done(&live.log) {
             return true;
+        }
+        if hurry(&live.log) {
+            deadline = deadline.min(begun + rest);
         }
         match live.next(deadline).await {
             Looked::Event => {}

@@ -21,6 +21,7 @@ use super::segment;
 use super::sign::{self, Method, SigningKey};
 use super::signature;
 use super::x509;
+use crate::hex;
 use crate::secret::SecretBytes;
 
 /// Makes the token that a recipe describes.
@@ -80,9 +81,7 @@ fn finish(ops: &[Op], mint: &Mint<'_>) -> Result<Vec<u8>, ForgeError> {
 
 /// The values behind `${...}` for this token.
 fn scope(mint: &Mint<'_>, ops: &[Op]) -> Result<Scope, ForgeError> {
-    let hex = |label: &str| -> String {
-        keyring::derive(label, mint.seed)[..16].iter().map(|byte| format!("{byte:02x}")).collect()
-    };
+    let hex = |label: &str| hex::write(&keyring::derive(label, mint.seed)[..16]);
     let mut scope = Scope {
         now: mint.now,
         user: mint.user.to_owned(),
