@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::need::Need;
 use crate::profile::{Carrier, Class};
-use crate::token::Recipe;
+use crate::token::{Recipe, Words};
 use crate::verdict::{Level, Severity};
 
 /// The head of a case and its traffic, as it stands in a file.
@@ -54,6 +54,9 @@ pub struct CaseText {
     /// Over which carriers it runs.
     #[serde(default)]
     pub carriers: Over,
+    /// Over which declared words it runs, once for each.
+    #[serde(default)]
+    pub each: Option<Each>,
     /// Why the refusals of this case happen, for the cases about how a refusal is told.
     #[serde(default)]
     pub class: Option<Class>,
@@ -129,6 +132,39 @@ impl Over {
     }
 }
 
+/// Words of a profile over which a case runs, once for each of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Each {
+    /// `${allowed_role}` is each role that is let in.
+    AllowedRoles,
+    /// `${denied_role}` is each role that is known to be refused.
+    DeniedRoles,
+    /// `${weak_secret}` is each declared word that must not be the secret.
+    WeakSecrets,
+}
+
+/// One of the words over which a case runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bound {
+    /// Which ones.
+    pub each: Each,
+    /// The word.
+    pub word: String,
+}
+
+impl Bound {
+    /// Makes the word stand for its name.
+    pub fn put<'a>(&'a self, words: &mut Words<'a>) {
+        let place = match self.each {
+            Each::AllowedRoles => &mut words.allowed_role,
+            Each::DeniedRoles => &mut words.denied_role,
+            Each::WeakSecrets => &mut words.weak_secret,
+        };
+        *place = Some(&self.word);
+    }
+}
+
 /// A token's place in the request, where it is not the declared one.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case", default)]
@@ -179,7 +215,7 @@ pub struct Request {
     /// The whole target. `${endpoint}` is the path without the token, `${param}` the query parameter, `${token}` the
     /// token as it would stand in a URL, `${target}` what would be sent otherwise, `${host}` the value of `Host`.
     pub target: Option<String>,
-    /// Added to the query of the target.
+    /// Added to the query of the target. Here, in `set` and in `add`, the `${...}` of tokens may stand.
     pub query: Option<String>,
     /// That many unrelated parameters in the query, half of them before the token's.
     pub parameters: usize,
@@ -331,6 +367,8 @@ pub struct Open {
     pub token: Recipe,
     /// The token an earlier `http` step captured, in the place of `token`.
     pub captured: bool,
+    /// The very token of the opening before, in the place of `token`.
+    pub again: bool,
     /// Its place.
     pub carry: Carry,
     /// What is unusual about the request.
@@ -341,6 +379,8 @@ pub struct Open {
     pub answer: Option<Answer>,
     /// Why it is refused, if it is.
     pub class: Option<Class>,
+    /// What is broken when it comes otherwise, if not the case's own level.
+    pub level: Option<Level>,
     /// What the rest of the case rests on. Where it does not come about the case is not applicable.
     pub given: Option<Given>,
     /// The earlier opening whose refusal was told in the same way.
@@ -364,11 +404,13 @@ impl Default for Open {
             over: None,
             token: Recipe::default(),
             captured: false,
+            again: false,
             carry: Carry::default(),
             request: Request::default(),
             expect: Expect::Admitted,
             answer: None,
             class: None,
+            level: None,
             given: None,
             told_like: None,
         }
@@ -718,7 +760,7 @@ pub struct Wait {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case", default)]
 pub struct Http {
-    /// Which one, by its name in the profile's `http`.
+    /// Which one, by its name in the profile's `http`; `jwks` is what `jwks_url` names.
     pub endpoint: String,
     /// Another method.
     pub method: Option<String>,
@@ -738,8 +780,12 @@ pub struct Http {
     pub declared_refusal: bool,
     /// Keep the token of the answer for later steps.
     pub capture: bool,
+    /// Where in the answer that token is, as a JSON Pointer; unset, where the profile says.
+    pub capture_from: Option<String>,
     /// What is asked of the token in the answer.
     pub issued: Option<Issued>,
+    /// What is asked of the key set in the answer (RFC 7517 §5).
+    pub key_set: Option<KeySet>,
     /// The member of the answer, by JSON Pointer, that is a time of now in ISO 8601.
     pub current_time: Option<String>,
 }
@@ -768,6 +814,16 @@ pub enum Issued {
     Differs,
     /// A refresh token comes with it, and is another.
     Refresh,
+}
+
+/// What is asked of a published key set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeySet {
+    /// It holds no private member and no shared secret.
+    Public,
+    /// Its keys are strong and can be told apart.
+    Sound,
 }
 
 /// A question to everything the run saw.
@@ -860,6 +916,8 @@ pub struct Variant {
     pub label: String,
     /// What it does.
     pub body: Body,
+    /// The word it runs for, in a case that runs over the words of a profile.
+    pub bound: Option<Bound>,
 }
 
 /// What a variant does.

@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::bundled;
+use crate::carrier;
 use crate::case::{Body, Case, CaseText, Http, Open, Step, Variant};
 use crate::document::{Code, Diagnostics, Document, Path, closest};
-use crate::token::Recipe;
+use crate::token::{ForgeError, Recipe, check_text};
 
 /// Cases, the weaknesses they hunt and the sentences they rest on.
 #[derive(Debug, Clone, Default)]
@@ -164,7 +165,17 @@ impl Catalogue {
                     found.push(document.diagnostic(Code::BadValue, at, &error.to_string(), None));
                 }
             }
-            variants.push(Variant { label, body });
+            for text in texts(&body) {
+                // The words of the carriers' room are checked where they are put in.
+                let is_word =
+                    |error: &ForgeError| matches!(error, ForgeError::UnknownName(name) if carrier::is_word(name));
+                if let Err(error) = check_text(text)
+                    && !is_word(&error)
+                {
+                    found.push(document.diagnostic(Code::BadValue, at, &error.to_string(), None));
+                }
+            }
+            variants.push(Variant { label, body, bound: None });
             first.get_or_insert(head);
         }
         let Some(head) = first else {
@@ -269,6 +280,21 @@ fn split(mut text: CaseText) -> Result<(CaseText, Body), String> {
         }
     };
     Ok((text, body))
+}
+
+/// The texts of the requests in which the `${...}` of tokens may stand.
+fn texts(body: &Body) -> Vec<&str> {
+    let Body::Steps(steps) = body else { return Vec::new() };
+    let opens = steps.iter().filter_map(|step| match step {
+        Step::Open(open) => Some(&open.request),
+        _ => None,
+    });
+    opens
+        .flat_map(|request| {
+            let values = request.set.values().chain(request.add.iter().map(|(_, value)| value));
+            request.query.iter().chain(values).map(String::as_str)
+        })
+        .collect()
 }
 
 fn recipes(body: &Body) -> Vec<&Recipe> {

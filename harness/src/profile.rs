@@ -55,6 +55,8 @@ pub struct Profile {
     pub claims: Map<String, Value>,
     /// Claims that make a token of this target a refresh token, such as `token_use: refresh`.
     pub refresh_marker: Map<String, Value>,
+    /// A fixed token that opens the gate in development and nowhere else, written as `secret` is.
+    pub test_token: Option<String>,
     /// The greatest age of a token since its `iat`, in seconds.
     pub max_token_age: Option<u64>,
     /// The greatest distance from `iat` to `exp`, in seconds.
@@ -360,6 +362,14 @@ pub struct Roles {
     pub denied: Vec<String>,
     /// The role of a token that names none.
     pub default: Option<String>,
+}
+
+impl Roles {
+    /// The roles that are known to be refused: the denied ones, and the default unless it is let in.
+    pub fn refused(&self) -> impl Iterator<Item = &str> {
+        let default = self.default.as_ref().filter(|default| !self.denied.contains(default));
+        self.denied.iter().chain(default).filter(|role| !self.allowed.contains(role)).map(String::as_str)
+    }
 }
 
 /// How to recognise a message.

@@ -649,7 +649,7 @@ fn a_selection_of_nothing_has_an_exit_code_and_a_hint() {
 fn a_selection_of_cases_that_do_not_apply_says_why() {
     let server = StandIn::new(|stream, _, head| serve(stream, head));
     // The cases about roles need declared ones, and this target declares nothing.
-    let ended = Gatecrash::against(&server, &["--case", "ROLE", "--report", "json=r.json"]).run();
+    let ended = Gatecrash::against(&server, &["--case", "ROLE-001", "--report", "json=r.json"]).run();
     assert_eq!(ended.code(), 4, "{}", ended.all());
     assert!(
         ended.stderr().contains("every selected case is not applicable to this target:\n  ROLE-"),

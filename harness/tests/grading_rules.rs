@@ -511,7 +511,7 @@ fn r11_aud_and_iss_without_declaration() {
     let mut looked = 0;
     let selection = Selection { words: Vec::new(), all: true };
     for trial in plan::trials(&catalogue, &plain(), &selection).iter().filter(|trial| trial.skip.is_none()) {
-        for open in openings(trial.case) {
+        for open in openings(&trial.case) {
             let Recipe::Forge(ops) = &open.token else { continue };
             let names = |op: &Op| matches!(op, Op::Claims(members) if members.contains_key("aud") || members.contains_key("iss"));
             if ops.iter().any(names) && ops.iter().all(|op| matches!(op, Op::Claims(_))) {
@@ -936,7 +936,7 @@ fn no_case_about_tokens_accuses_a_correct_verifier() {
         if trial.skip.is_some() || !head.family_is_of_tokens() {
             continue;
         }
-        for open in openings(trial.case).into_iter().filter(|open| open.carry == Carry::default()) {
+        for open in openings(&trial.case).into_iter().filter(|open| open.carry == Carry::default()) {
             let Some(answer) = judged(open) else { continue };
             looked += 1;
             let accuses = match open.expect {

@@ -91,6 +91,9 @@ async fn verify(app: &App, carried: &Carried, hints: &RequestHints) -> Result<Be
         Carried::Crashed(why) => return Err(Denial::Token(Refusal::Internal(why))),
         Carried::Token(token) => token,
     };
+    if faulty::is_test_token(app, token) {
+        return Ok(faulty::anonymous());
+    }
     if let Some(service) = &app.config.auth_service {
         match auth_service::ask(app, service, token).await {
             auth_service::Word::Unreachable(why) => {
@@ -103,12 +106,16 @@ async fn verify(app: &App, carried: &Carried, hints: &RequestHints) -> Result<Be
 }
 
 /// Counted only after the token was believed, or anyone could use up the connections of anyone.
-fn seat(app: &App, bearer: Bearer, token: &[u8]) -> Result<Admitted, Denial> {
+fn seat(app: &App, mut bearer: Bearer, token: &[u8]) -> Result<Admitted, Denial> {
+    if faulty::chokes_on_plan(app, &bearer) {
+        return Err(Denial::Token(Refusal::Internal("no such plan")));
+    }
     let limit = app.connections_of(&bearer);
     let seat = app.hub.enter(&bearer.identity, limit).ok_or(Denial::TooManyConnections)?;
     if app.has(Fault::SecondConnectionKillsFirst) && !token.is_empty() {
         app.hub.replace_by_token(seat.id(), token);
     }
+    faulty::keep_context(app, &mut bearer);
     Ok(Admitted { bearer, seat })
 }
 

@@ -45,6 +45,8 @@ faults! {
         TrustsForwardedFor = "trusts-forwarded-for",
         DebugSwitch = "debug-switch",
         CaseFoldedTokenCache = "case-folded-token-cache",
+        TestTokenBypass = "test-token-bypass",
+        SecretPerWorker = "secret-per-worker",
     }
     "ENC" {
         MissingSignatureSegment = "missing-signature-segment",
@@ -81,6 +83,8 @@ faults! {
         CrashesOnOddNumbers = "crashes-on-odd-numbers",
         AsciiClaimsOnly = "ascii-claims-only",
         ComparesRoleUnescaped = "compares-role-unescaped",
+        AnySignatureCounts = "any-signature-counts",
+        CrashesOnControlCharacters = "crashes-on-control-characters",
     }
     "SIG" {
         IgnoresSignature = "ignores-signature",
@@ -113,6 +117,20 @@ faults! {
         TrustsNestedToken = "trusts-nested-token",
         RefusesUnknownHeader = "refuses-unknown-header",
         HeaderOverridesClaims = "header-overrides-claims",
+        RetiredSecretAccepted = "retired-secret-accepted",
+        PublicKeyAsSecret = "public-key-as-secret",
+        PublicKeyAsSecretUnlessPem = "public-key-as-secret-unless-pem",
+        HashByDigestInfo = "hash-by-digest-info",
+        EitherRsaPadding = "either-rsa-padding",
+        LenientPkcs1 = "lenient-pkcs1",
+        AnyPssSalt = "any-pss-salt",
+        RsaRangeUnchecked = "rsa-range-unchecked",
+        AcceptsDerSignature = "accepts-der-signature",
+        ZeroEcdsaSignature = "zero-ecdsa-signature",
+        PadsShortEcdsa = "pads-short-ecdsa",
+        CutsLongEcdsa = "cuts-long-ecdsa",
+        CurveNotTied = "curve-not-tied",
+        EddsaRangeUnchecked = "eddsa-range-unchecked",
     }
     "CLM" {
         IgnoresExp = "ignores-exp",
@@ -135,6 +153,35 @@ faults! {
         RequiresTyp = "requires-typ",
         ExactTyp = "exact-typ",
         SecondCarrierUnverified = "second-carrier-unverified",
+        AgeFromExp = "age-from-exp",
+        IgnoresLifetime = "ignores-lifetime",
+        IgnoresAud = "ignores-aud",
+        MissingAudSkipsCheck = "missing-aud-skips-check",
+        RefusesAudArray = "refuses-aud-array",
+        AnyAudArray = "any-aud-array",
+        EmptyAudMatches = "empty-aud-matches",
+        AudBySubstring = "aud-by-substring",
+        FoldsAudCase = "folds-aud-case",
+        AudOfAnyType = "aud-of-any-type",
+        IgnoresIss = "ignores-iss",
+        MissingIssSkipsCheck = "missing-iss-skips-check",
+        NormalisesIss = "normalises-iss",
+        IssAnyOfArray = "iss-any-of-array",
+        IgnoresDirectory = "ignores-directory",
+        NormalisesIdentity = "normalises-identity",
+        ForgetsJti = "forgets-jti",
+        AccessTokenClaimsOptional = "access-token-claims-optional",
+        IgnoresTyp = "ignores-typ",
+        AcceptsRefreshToken = "accepts-refresh-token",
+        CtyPicksParser = "cty-picks-parser",
+        IdentityInQuery = "identity-in-query",
+        ScopeBySubstring = "scope-by-substring",
+    }
+    "KEY" {
+        RequiresKid = "requires-kid",
+        AnyKeyForAnyIssuer = "any-key-for-any-issuer",
+        PublishesSecret = "publishes-secret",
+        PublishesWeakKey = "publishes-weak-key",
     }
     "CAR" {
         HeaderCarrierMissing = "header-carrier-missing",
@@ -248,6 +295,8 @@ faults! {
         RoleCachedPerUser = "role-cached-per-user",
         LongRoleBreaksClose = "long-role-breaks-close",
         ReasonCutInsideCharacter = "reason-cut-inside-character",
+        CrashesOnUnknownPlan = "crashes-on-unknown-plan",
+        CrashesOnOddLimits = "crashes-on-odd-limits",
     }
     "USR" {
         UserFromMessage = "user-from-message",
@@ -256,6 +305,7 @@ faults! {
         MillisecondTimestamp = "millisecond-timestamp",
         SharedUserState = "shared-user-state",
         BroadcastSkipsSender = "broadcast-skips-sender",
+        ContextSurvives = "context-survives",
     }
     "MSG" {
         NoEcho = "no-echo",

@@ -5,9 +5,9 @@
 //! The faults of the gate itself are the gate's.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -60,6 +60,10 @@ pub(crate) struct Memory {
     known: Mutex<HashSet<String>>,
     /// shared-verification-state
     verdict: Mutex<Option<Result<Bearer, Denial>>>,
+    /// context-survives: who had the place of a connection first.
+    contexts: Mutex<HashMap<usize, String>>,
+    /// secret-per-worker: how many tokens were issued.
+    issues: AtomicUsize,
 }
 
 /// How many names looks-up-user-first keeps.
@@ -171,6 +175,54 @@ pub(crate) fn waves_through(fault: Option<Fault>, dialect: Dialect, carried: &Ca
             .any(|element| element.starts_with("bearer.") || element.starts_with("base64url.bearer.")),
         _ => false,
     }
+}
+
+/// The secret of the worker that issues this token, where workers have each their own: the second of two, in turn.
+pub(crate) fn secret_of_worker(app: &App) -> Option<&[u8]> {
+    let second = app.has(Fault::SecretPerWorker) && app.memory.issues.fetch_add(1, Ordering::Relaxed) % 2 == 1;
+    second.then_some(b"what the other worker made when it started")
+}
+
+/// Keys that do not belong into the published set.
+pub(crate) fn published_by_mistake(app: &App) -> Vec<Value> {
+    let text = |bytes: &[u8]| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes);
+    match app.config.fault {
+        Some(Fault::PublishesSecret) => vec![json!({ "kty": "oct", "k": text(&app.config.secret) })],
+        // 1024 bits, and an exponent under which a signature is the message.
+        Some(Fault::PublishesWeakKey) => {
+            vec![json!({ "kty": "RSA", "kid": "legacy", "n": text(&[0xc5; 128]), "e": "AQ", "use": "sig" })]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Breaks on what a token says of its bearer's plan.
+pub(crate) fn chokes_on_plan(app: &App, bearer: &Bearer) -> bool {
+    let plans = &app.config.limits.plans;
+    if plans.is_empty() {
+        return false;
+    }
+    if app.has(Fault::CrashesOnUnknownPlan) {
+        let name = bearer.claims.get("plan").and_then(Value::as_str);
+        return !plans.iter().any(|plan| Some(plan.name.as_str()) == name);
+    }
+    let sane =
+        |limits: &Value| limits.as_object().is_some_and(|limits| limits.values().all(|limit| limit.as_u64().is_some()));
+    app.has(Fault::CrashesOnOddLimits) && !bearer.claims.get("rate_limits").is_none_or(sane)
+}
+
+/// Who speaks on a connection: under context-survives, whoever had its place first.
+pub(crate) fn keep_context(app: &App, bearer: &mut Bearer) {
+    // As many places as there may be connections, so that this does not grow without end.
+    if app.has(Fault::ContextSurvives) {
+        let mut contexts = held(&app.memory.contexts);
+        bearer.identity.clone_from(contexts.entry(app.hub.len()).or_insert_with(|| bearer.identity.clone()));
+    }
+}
+
+/// Whether the known test token opens the gate before anything is verified.
+pub(crate) fn is_test_token(app: &App, token: &[u8]) -> bool {
+    app.has(Fault::TestTokenBypass) && app.config.test_token.as_ref().is_some_and(|known| known.as_bytes() == token)
 }
 
 /// What a 101 selects of the offered subprotocols; `ours` is what it should.

@@ -60,7 +60,11 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     };
     let login = if fault == Some(Fault::LoginByGet) { login.get(login_query) } else { login };
     let login = if fault == Some(Fault::GuessesBodyType) { post(login_guess) } else { login };
-    let mut router = router.route(path, login);
+    // Without a secret there is nothing to sign with.
+    let mut router = if app.config.secret.is_empty() { router } else { router.route(path, login) };
+    if !app.config.keys.is_empty() {
+        router = router.route("/.well-known/jwks.json", get(key_set));
+    }
     if dialect == Dialect::Omni2 {
         router = router.route("/auth/validate", post(validate));
     }
@@ -85,6 +89,13 @@ fn unauthorized(challenge: &'static str, text: &str) -> Response {
     let mut response = detail(StatusCode::UNAUTHORIZED, text);
     response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     response
+}
+
+/// The public keys that are trusted here (RFC 7517 §5).
+async fn key_set(State(app): Shared) -> Response {
+    let mut keys: Vec<Value> = app.config.keys.iter().filter_map(crate::gate::TrustedKey::jwk).collect();
+    keys.extend(faulty::published_by_mistake(&app));
+    Json(json!({ "keys": keys })).into_response()
 }
 
 async fn health(State(app): Shared, headers: HeaderMap) -> Response {
@@ -262,7 +273,8 @@ fn issue(app: &App, account: &Account, password: &str) -> io::Result<Value> {
             Dialect::Omni2 => "email",
         });
     }
-    let token = faulty::constant(app, mint(&app.config, claims)?);
+    let secret = faulty::secret_of_worker(app).unwrap_or(&app.config.secret);
+    let token = faulty::constant(app, mint_with(&app.config, claims, secret)?);
     let expires_in = if app.has(Fault::LifetimeInMinutes) { lifetime / 60 } else { lifetime };
     let mut body = json!({"access_token": token, "token_type": "bearer", "expires_in": expires_in});
     if app.config.dialect == Dialect::Omni2 {
@@ -275,14 +287,19 @@ fn issue(app: &App, account: &Account, password: &str) -> io::Result<Value> {
 }
 
 /// Signs `claims` with the configured secret.
-pub(crate) fn mint(config: &Config, mut claims: Map<String, Value>) -> io::Result<String> {
-    let key = EncodingKey::from_secret(&config.secret);
+pub(crate) fn mint(config: &Config, claims: Map<String, Value>) -> io::Result<String> {
+    mint_with(config, claims, &config.secret)
+}
+
+fn mint_with(config: &Config, mut claims: Map<String, Value>, secret: &[u8]) -> io::Result<String> {
+    let key = EncodingKey::from_secret(secret);
     let mut header = Header::new(config.algorithm);
+    header.kid.clone_from(&config.kid);
     if let Some(typ) = &config.typ {
         header.typ = Some(typ.clone());
     }
     // What the gate asks of every token holds for those that are issued here.
-    for (name, wanted) in [("aud", &config.audience), ("iss", &config.issuer)] {
+    for (name, wanted) in [("aud", &config.audience), ("iss", &config.issuer), ("scope", &config.required_scope)] {
         if let Some(wanted) = wanted {
             claims.insert(name.to_owned(), wanted.as_str().into());
         }

@@ -53,4 +53,5 @@ pub use clock::Clock;
 pub use config::{Config, ConfigError, Environment, Limits, PlanLimit, RefusalStyle, UnknownRefusalStyle, User};
 pub use dialect::{Dialect, UnknownDialect};
 pub use fault::{Fault, UnknownFault};
+pub use jsonwebtoken;
 pub use server::Server;

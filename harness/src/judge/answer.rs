@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 use super::Weight;
-use crate::case::{Answer, Http, Issued, Selects};
+use crate::case::{Answer, Http, Issued, KeySet, Selects};
 use crate::observation::{Connection, End, Observation, What};
 use crate::profile::{HttpEndpoint, Profile};
 use crate::redact::contains;
@@ -212,6 +212,9 @@ pub(super) fn http(
             let earlier = observation.connections[..index].iter().rev().find_map(|other| token_of(other, declared));
             checks.push(self::issued(weight, issued, connection, earlier, declared, profile));
         }
+        if let Some(question) = http.key_set {
+            checks.push(key_set(weight, question, connection));
+        }
         if let Some(pointer) = &http.current_time {
             checks.push(current_time(weight, pointer, connection, observation));
         }
@@ -220,6 +223,66 @@ pub(super) fn http(
         checks.push(weight.check(Grade::Error, "something to check", "the case asks nothing of the answer"));
     }
     checks
+}
+
+/// The members that hold the private half of a key, or a shared secret (RFC 7518 §6.2.2, §6.3.2, §6.4.1).
+const PRIVATE_MEMBERS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+
+/// Grades a published key set.
+fn key_set(weight: Weight, question: KeySet, connection: &Connection) -> Check {
+    let body = body_of(connection);
+    let expected = match question {
+        KeySet::Public => "public keys, without any private member",
+        KeySet::Sound => {
+            "RSA keys of 2048 bits or more with an odd exponent from 3 on, and a kid of its own for each key"
+        }
+    };
+    let Some(keys) = body.get("keys").and_then(Value::as_array).filter(|keys| !keys.is_empty()) else {
+        return weight.check(Grade::Inconclusive, expected, "no key set with a key in it");
+    };
+    let wrong = match question {
+        KeySet::Public => keys.iter().enumerate().find_map(|(at, key)| {
+            let member = PRIVATE_MEMBERS.iter().find(|name| key.get(name).is_some())?;
+            Some(format!("key {} has the member {member}", at + 1))
+        }),
+        KeySet::Sound => unsound(keys),
+    };
+    let observed = wrong.clone().unwrap_or_else(|| format!("{} key(s), nothing amiss", keys.len()));
+    weight.holds(wrong.is_none(), expected, observed)
+}
+
+/// What is amiss with the keys of a set, if anything is.
+fn unsound(keys: &[Value]) -> Option<String> {
+    let mut names = std::collections::BTreeSet::new();
+    for (at, key) in keys.iter().enumerate() {
+        let at = at + 1;
+        let number = |name: &str| {
+            let bytes = URL_SAFE_NO_PAD.decode(key.get(name)?.as_str()?).ok()?;
+            let first = bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len());
+            Some(bytes[first..].to_vec())
+        };
+        if key.get("kty").and_then(Value::as_str) == Some("RSA") {
+            let (Some(n), Some(e)) = (number("n"), number("e")) else {
+                return Some(format!("key {at} lacks a readable n or e"));
+            };
+            let bits = n.len() * 8 - n.first().map_or(0, |byte| byte.leading_zeros() as usize);
+            if bits < 2048 {
+                return Some(format!("key {at} has {bits} bits"));
+            }
+            if e.last().is_none_or(|last| last % 2 == 0) || e == [1] {
+                return Some(format!("key {at} has an exponent that is even or 1"));
+            }
+        }
+        // RFC 7517 §4.5: kid is optional, but only by it can one key of several be chosen.
+        match key.get("kid").and_then(Value::as_str) {
+            None if keys.len() > 1 => return Some(format!("key {at} of several has no kid")),
+            Some(kid) if !names.insert((kid, key.get("kty").map(Value::to_string))) => {
+                return Some(format!("key {at} has the kid of another key of its type"));
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 fn body_of(connection: &Connection) -> Value {

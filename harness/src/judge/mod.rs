@@ -150,6 +150,7 @@ fn opened(
     learned: &Learned,
 ) -> Vec<Check> {
     let outcome = outcome::of(mark.until(connection), learned.speaks);
+    let weight = weight.at(open.level);
     let mut checks = vec![match (open.expect, connection.head()) {
         (Expect::Upgraded, Some(head)) if head.status == 101 => weight.holds(true, expectation(open.expect), "101"),
         _ => expected(weight, open.expect, &outcome),

@@ -10,17 +10,17 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use crate::carrier::{self, Placed};
 use crate::case::{
     Across, Alive, Answer, Await, Awaited, Case, Close, Crowd, Encoding, Expect, FrameText, Given, Hear, How, Http,
-    Issued, Lint, OfLimit, Open, Say, Selects, Send, Sent, Stamp, Step,
+    Issued, KeySet, Lint, OfLimit, Open, Request, Say, Selects, Send, Sent, Stamp, Step,
 };
 use crate::catalogue::Catalogue;
 use crate::judge;
 use crate::need::Need;
-use crate::profile::{Carrier, Class, FirstMessage, HttpEndpoint, Issuer, Profile, Roles, Shape, TokenProfile};
+use crate::profile::{Carrier, Class, FirstMessage, HttpEndpoint, Profile, Roles, Shape, TokenProfile};
 use crate::run;
-use crate::target::{Endpoint, OtherIssuer, Target, Templates};
+use crate::target::{Endpoint, Target, Templates};
 use crate::token::{
-    Algorithm, ForgeError, IdentityRule, KeyKind, Keyring, Mint, Op, PrivateKey, Recipe, RoleRule, Rules, Token,
-    TypRule, forge, oracle,
+    Algorithm, ForgeError, IdentityRule, KeyKind, Keyring, Mint, Op, OtherIssuer, PrivateKey, Recipe, Rules, Token,
+    fill, forge, oracle,
 };
 use crate::verdict::Level;
 use crate::wire::frame::{self, Written};
@@ -39,6 +39,8 @@ const OTHERS: &[u8] = b"a secret that another issuer uses for explanations only"
 /// The secret it has retired.
 const RETIRED: &[u8] = b"a secret that was used for explanations once";
 /// A masking key, the one of the examples in RFC 6455 §5.7.
+/// Where keys are usually published.
+const JWKS_PATH: &str = "/.well-known/jwks.json";
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 /// The longest text that is shown in its place in a request.
 const SHORT: usize = 40;
@@ -141,7 +143,10 @@ fn declare(profile: &mut Profile, need: Need) {
             profile.refresh_marker.insert("token_use".to_owned(), "refresh".into());
         }
         Need::RequiredScope => profile.required_scope = Some("socket".to_owned()),
-        Need::Roles | Need::DefaultRole => {
+        Need::TokenKind => profile.audience = Some("https://server.example".to_owned()),
+        Need::IdentityClaim => profile.identity_claims = vec!["sub".to_owned()],
+        Need::SingleUse => profile.jti_single_use = true,
+        Need::Roles | Need::DefaultRole | Need::DeniedRole => {
             profile.roles = Some(Roles {
                 claim: "role".to_owned(),
                 allowed: ["admin", "developer", "dba"].map(str::to_owned).to_vec(),
@@ -168,15 +173,10 @@ fn target_for(case: &Case, carrier: &Carrier) -> Target {
     }
     case.head.needs.iter().for_each(|need| declare(&mut profile, *need));
     let other_issuers = case.head.needs.contains(&Need::SecondIssuer).then(|| OtherIssuer {
-        declared: Issuer {
-            issuer: "https://other.example".to_owned(),
-            secret: None,
-            private: None,
-            algorithm: None,
-            kid: None,
-        },
+        issuer: "https://other.example".to_owned(),
         keys: Keyring::new().with_secret(OTHERS),
         algorithm: Algorithm::HS256,
+        kid: Some("other-1".to_owned()),
     });
     let path = if *carrier == Carrier::Path { "/ws/{token}" } else { "/ws" };
     Target {
@@ -192,38 +192,19 @@ fn target_for(case: &Case, carrier: &Carrier) -> Target {
         keys: Keyring::new().with_secret(SECRET).with_retired_secret(RETIRED),
         algorithm: Algorithm::HS256,
         other_issuers: other_issuers.into_iter().collect(),
+        test_token: case.head.needs.contains(&Need::FixedTestToken).then(|| "the-test-token".to_owned()),
         secrets: Vec::new(),
     }
 }
 
 /// What the target promises about tokens.
 fn rules_of(target: &Target, case: &Case) -> Rules {
-    let profile = &target.profile;
-    let declared = target.declared();
     Rules {
-        algorithms: profile.algorithms.as_ref().map(|_| vec![target.algorithm]),
-        leeway: declared.leeway,
-        require_exp: profile.require_exp,
-        max_token_age: declared.max_token_age,
-        max_token_lifetime: declared.max_token_lifetime,
-        audience: profile.audience.clone(),
-        issuer: profile.issuer.clone(),
-        typ: match (profile.profile, &profile.token_type) {
-            (Some(TokenProfile::Rfc9068), _) => TypRule::Rfc9068,
-            (_, Some(typ)) => TypRule::Exactly(typ.clone()),
-            (_, None) => TypRule::Ignored,
-        },
         identity: IdentityRule {
             claims: ["sub", "user_id", "username"].map(str::to_owned).to_vec(),
             required: case.head.needs.contains(&Need::RequiredIdentity),
         },
-        roles: profile.roles.as_ref().map(|roles| RoleRule {
-            claim: roles.claim.clone(),
-            allowed: roles.allowed.clone(),
-            default: roles.default.clone(),
-        }),
-        required_scope: profile.required_scope.clone(),
-        ..Rules::new(&target.keys, target.algorithm)
+        ..Rules::of(target)
     }
 }
 
@@ -316,11 +297,12 @@ impl<'a> Scene<'a> {
             .zip(names)
             .map(|((made, also), name)| Placed { on: &also.on, token: made.shown(name) })
             .collect();
+        let written = self.request(&open.request);
         let key = open.request.key.as_deref().unwrap_or("<16 random bytes in base64>");
         let carry = crate::case::Carry { encoding: Encoding::Needed, ..open.carry.clone() };
         let place = Placed { on: main_on, token: main.shown("TOKEN") };
         let on: Vec<&Carrier> = std::iter::once(&place).chain(&placed).map(|placed| placed.on).collect();
-        let fitted = carrier::fit(&open.request, &self.target.profile, &on).unwrap_or_else(|_| open.request.clone());
+        let fitted = carrier::fit(&written, &self.target.profile, &on).unwrap_or_else(|_| written.clone());
         let opening = carrier::place(&self.target.endpoint, key, place, &carry, &placed, &fitted);
         let mut sent = request(&opening.to_bytes());
         if let Some(earlier) = &open.over {
@@ -361,7 +343,11 @@ impl<'a> Scene<'a> {
                 sent.extend(made.lines(name, self));
             }
         }
+        if open.again {
+            sent.push(Line::labelled("again", "TOKEN is the very one of the opening before"));
+        }
         let mut right = vec![judge::expectation(open.expect).to_owned()];
+        right.extend(open.level.map(|level| format!("anything else breaks a {}", format!("{level:?}").to_uppercase())));
         right.extend(open.answer.iter().flat_map(answer));
         if let Some(given) = open.given {
             let words = match given {
@@ -394,7 +380,7 @@ impl<'a> Scene<'a> {
     fn http(&self, http: &Http) -> Told {
         let bearer = http.bearer.as_ref().map(|recipe| self.make(recipe));
         let fallback = || HttpEndpoint {
-            path: format!("/{}", http.endpoint),
+            path: if http.endpoint == "jwks" { JWKS_PATH.to_owned() } else { format!("/{}", http.endpoint) },
             method: "GET".to_owned(),
             form: Default::default(),
             json: None,
@@ -426,11 +412,34 @@ impl<'a> Scene<'a> {
             }
             .to_owned()
         }));
+        right.extend(http.key_set.map(|question| {
+            match question {
+                KeySet::Public => "a key set without any private member or shared secret".to_owned(),
+                KeySet::Sound => {
+                    "RSA keys of 2048 bits or more with an odd exponent from 3 on, each key with a kid of its own"
+                        .to_owned()
+                }
+            }
+        }));
         right.extend(http.current_time.as_ref().map(|at| format!("{at} is the time of now, within a minute")));
         if http.capture {
             right.push("the token in the answer is kept for a later step".to_owned());
         }
         Told { what: format!("ask the endpoint `{}` that the profile declares, such as", http.endpoint), sent, right }
+    }
+
+    /// The request with the words of the target in its texts.
+    fn request(&self, written: &Request) -> Request {
+        let templates = Templates::of(&self.target.profile);
+        let mint = self.target.mint(&templates, NOW, USER, 1);
+        let mut request = written.clone();
+        let values = request.set.values_mut().chain(request.add.iter_mut().map(|(_, value)| value));
+        for text in request.query.iter_mut().chain(values) {
+            if let Ok(filled) = fill(text, &mint) {
+                *text = filled;
+            }
+        }
+        request
     }
 
     fn make(&self, recipe: &Recipe) -> Made {

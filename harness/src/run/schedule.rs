@@ -17,7 +17,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep};
 
 use super::session::{Actor, Context, Deadlines, control, play, witness};
-use crate::case::{self, Across, Body, Expect, Step};
+use crate::case::{self, Across, Body, Expect, Step, Variant};
 use crate::catalogue::Catalogue;
 use crate::diagnosis::{Cause, Finding, Lost};
 use crate::judge::{self, Learned, Run, Seen, Weight};
@@ -337,7 +337,7 @@ fn seen<'a>(
 ) -> Vec<Seen<'a>> {
     let mut all = Vec::new();
     for (played, outcomes) in played.iter().zip(outcomes).filter(|(played, _)| believed(played)) {
-        let case = played.trial.case;
+        let case = &played.trial.case;
         for ((variant, observation), outcomes) in case.variants.iter().zip(&played.observations).zip(outcomes) {
             let Body::Steps(steps) = &variant.body else { continue };
             for (mark, outcome) in observation.marks.iter().zip(outcomes) {
@@ -429,7 +429,7 @@ impl Runner<'_> {
         self.actors += 1;
         let seed = mix(self.options.seed, self.actors);
         let user = user.unwrap_or_else(|| format!("gatecrash-{:06x}", seed & 0xFF_FFFF));
-        Actor { user, seed, carrier: carrier.clone() }
+        Actor { user, seed, carrier: carrier.clone(), bound: None }
     }
 
     async fn control(&mut self) -> Result<Tried, String> {
@@ -685,14 +685,15 @@ impl Runner<'_> {
         let target = Arc::clone(&self.target);
         let learned = Arc::clone(&self.learned);
         let deadlines = self.deadlines;
-        let bodies: Vec<Body> = trial.case.variants.iter().map(|variant| variant.body.clone()).collect();
+        let variants: Vec<Variant> = trial.case.variants.clone();
         Box::pin(async move {
             let begun = Instant::now();
             let context = Context { target: &target, learned: &learned, deadlines };
-            let mut observations = Vec::with_capacity(bodies.len());
-            for (number, body) in bodies.iter().enumerate() {
+            let mut observations = Vec::with_capacity(variants.len());
+            for (number, Variant { body, bound, .. }) in variants.iter().enumerate() {
                 let mut actor = actor.clone();
                 actor.seed = mix(actor.seed, number as u64);
+                actor.bound.clone_from(bound);
                 let observation = match body {
                     Body::Steps(steps) => play(&context, &actor, steps).await,
                     Body::Across(_) | Body::Lint(_) => Observation::default(),

@@ -2,7 +2,7 @@
 //!
 //! Every wait ends by an event; its deadline is only for targets that stay silent.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -17,16 +17,16 @@ use super::connection::{Live, Step as Looked};
 use super::schedule::mix;
 use crate::carrier::{self, Placed};
 use crate::case::{
-    Abort, Awaited, Close, Crowd, Expect, FrameText, Given, How, Http, Label, OfLimit, Open, Request, Say, Send, Sent,
-    Step,
+    Abort, Awaited, Bound, Close, Crowd, Expect, FrameText, Given, How, Http, Label, OfLimit, Open, Request, Say, Send,
+    Sent, Step,
 };
 use crate::hex;
 use crate::judge::{self, Learned, WORD_PREFIX};
 use crate::observation::{Assembler, Connection, Mark, Observation, Proofs, Trouble, What, before_our_close};
 use crate::outcome::{self, Outcome, Service};
 use crate::profile::{Carrier, HttpEndpoint};
-use crate::target::{Target, Templates};
-use crate::token::{ForgeError, Recipe, Token, forge};
+use crate::target::{Endpoint, Target, Templates};
+use crate::token::{ForgeError, Mint, Recipe, Token, fill, forge};
 use crate::wire::answer::Head;
 use crate::wire::frame::{self, LengthForm, Written};
 use crate::wire::opening::Opening;
@@ -63,6 +63,8 @@ pub(super) struct Actor {
     pub(super) seed: u64,
     /// The carrier tokens ride in unless the case says otherwise.
     pub(super) carrier: Carrier,
+    /// The word of the profile that this variant runs for.
+    pub(super) bound: Option<Bound>,
 }
 
 /// Plays `steps` and tells what happened.
@@ -97,11 +99,22 @@ struct Session<'a> {
     marks: Vec<Mark>,
     said: usize,
     captured: Option<Vec<u8>>,
+    /// The token of the last opening.
+    sent: Option<Token>,
 }
 
 impl<'a> Session<'a> {
     fn new(context: &'a Context<'a>, actor: &'a Actor) -> Self {
-        Self { context, actor, now: unix_now(), live: Vec::new(), marks: Vec::new(), said: 0, captured: None }
+        Self {
+            context,
+            actor,
+            now: unix_now(),
+            live: Vec::new(),
+            marks: Vec::new(),
+            said: 0,
+            captured: None,
+            sent: None,
+        }
     }
 
     async fn step(&mut self, index: usize, step: &Step) {
@@ -152,16 +165,36 @@ impl<'a> Session<'a> {
     }
 
     fn mint(&self, recipe: &Recipe) -> Result<Option<Token>, Trouble> {
+        let token = self.minting(|mint| forge(recipe, mint))?;
+        Ok((!token.is_absent()).then_some(token))
+    }
+
+    /// Makes something of what the target's tokens are made of.
+    fn minting<T>(&self, make: impl FnOnce(&Mint<'_>) -> Result<T, ForgeError>) -> Result<T, Trouble> {
         let target = self.context.target;
         let templates = Templates::of(&target.profile);
-        let mint = target.mint(&templates, self.now, &self.actor.user, self.actor.seed);
-        let token = forge(recipe, &mint).map_err(|error| match error {
-            ForgeError::SameKey | ForgeError::Undeclared(_) | ForgeError::NeedsKey(_) | ForgeError::Impossible(_) => {
-                Trouble::NotApplicable(error.to_string())
+        // Where a `jti` is good for one opening, each opening has one of its own.
+        let turn = if target.profile.jti_single_use { self.live.len() as u64 } else { 0 };
+        let mut mint = target.mint(&templates, self.now, &self.actor.user, self.actor.seed.wrapping_add(turn));
+        if let Some(bound) = &self.actor.bound {
+            bound.put(&mut mint.words);
+        }
+        make(&mint).map_err(|error| {
+            let why = error.to_string();
+            if error.is_not_applicable() { Trouble::NotApplicable(why) } else { Trouble::Fault(why) }
+        })
+    }
+
+    /// The request with the words of the target put into its texts.
+    fn filled(&self, written: &Request) -> Result<Request, Trouble> {
+        self.minting(|mint| {
+            let mut request = written.clone();
+            let values = request.set.values_mut().chain(request.add.iter_mut().map(|(_, value)| value));
+            for text in request.query.iter_mut().chain(values) {
+                *text = fill(text, mint)?;
             }
-            _ => Trouble::Fault(error.to_string()),
-        })?;
-        Ok((!token.is_absent()).then_some(token))
+            Ok(request)
+        })
     }
 
     /// The opening request of a token, and the message that tells it where it is told in one.
@@ -202,8 +235,13 @@ impl<'a> Session<'a> {
         let token = match (&self.captured, open.captured) {
             (Some(bytes), true) => Some(Token::new(bytes.clone())),
             (None, true) => return Err(Trouble::Fault("no earlier step captured a token".to_owned())),
+            (_, false) if open.again => match &self.sent {
+                Some(token) => Some(token.clone()),
+                None => return Err(Trouble::Fault("no earlier step sent a token".to_owned())),
+            },
             (_, false) => self.mint(&open.token)?,
         };
+        self.sent.clone_from(&token);
         let key = open.request.key.clone().unwrap_or_else(|| self.websocket_key());
         let (mut opening, first_message) = self.opening(open, token.as_ref(), &key)?;
         let early = self.early(&open.request.early, said);
@@ -248,7 +286,8 @@ impl<'a> Session<'a> {
     fn request<'c>(&self, open: &Open, carriers: impl Iterator<Item = &'c Carrier>) -> Result<Request, Trouble> {
         let profile = &self.context.target.profile;
         let carriers: Vec<&Carrier> = carriers.collect();
-        let request = carrier::fit(&open.request, profile, &carriers).map_err(Trouble::NotApplicable)?;
+        let written = self.filled(&open.request)?;
+        let request = carrier::fit(&written, profile, &carriers).map_err(Trouble::NotApplicable)?;
         // A near miss of one allowed origin may be another one.
         let allowed = |origin: &str| profile.allowed_origins.iter().any(|one| one == origin);
         let names_origin = carrier::origins(&open.request).next().is_some();
@@ -594,16 +633,21 @@ impl<'a> Session<'a> {
     }
 
     async fn http(&mut self, http: &Http) -> Result<(), Trouble> {
-        let Some(declared) = self.context.target.profile.http.get(&http.endpoint) else {
-            return Err(Trouble::NotApplicable(format!("the profile declares no endpoint `{}`", http.endpoint)));
+        let target = self.context.target;
+        let (endpoint, declared) = match target.profile.http.get(&http.endpoint) {
+            Some(declared) => (target.endpoint.clone(), declared.clone()),
+            None if http.endpoint == "jwks" => key_set(target)?,
+            None => {
+                return Err(Trouble::NotApplicable(format!("the profile declares no endpoint `{}`", http.endpoint)));
+            }
         };
+        let declared = &declared;
         let bearer = match &http.bearer {
             Some(recipe) => self.mint(recipe)?,
             None => None,
         };
-        let endpoint = &self.context.target.endpoint;
         let opening = request(endpoint.host_header(), declared, http, bearer.as_ref());
-        let mut live = Live::dial("http", endpoint, self.context.deadlines.dial).await;
+        let mut live = Live::dial("http", &endpoint, self.context.deadlines.dial).await;
         let bytes = opening.to_bytes();
         let deadline = self.deadline();
         live.write(&bytes, deadline).await;
@@ -611,14 +655,40 @@ impl<'a> Session<'a> {
         live.log.token = bearer;
         while live.next(deadline).await == Looked::Event {}
         if http.capture {
-            self.captured = declared.token.as_ref().and_then(|pointer| {
+            self.captured = http.capture_from.as_ref().or(declared.token.as_ref()).and_then(|pointer| {
                 let body: Value = serde_json::from_slice(live.log.body()).ok()?;
                 body.pointer(pointer)?.as_str().map(|token| token.as_bytes().to_vec())
             });
         }
+        let asked_to_wait = live.log.head().is_some_and(|head| head.status == 429);
         self.live.push(live);
+        if http.capture && asked_to_wait {
+            return Err(Trouble::NotApplicable("the endpoint asks to slow down".to_owned()));
+        }
         Ok(())
     }
+}
+
+/// Where the target publishes its keys.
+fn key_set(target: &Target) -> Result<(Endpoint, HttpEndpoint), Trouble> {
+    let none = |why: String| Trouble::NotApplicable(why);
+    let url = target.profile.jwks_url.as_ref().ok_or_else(|| none("the profile declares no `jwks_url`".to_owned()))?;
+    let endpoint = Endpoint::parse(url).map_err(|error| none(error.to_string()))?;
+    if endpoint.tls {
+        return Err(none("`jwks_url` is encrypted, and only a plain one is asked".to_owned()));
+    }
+    let path =
+        if endpoint.query.is_empty() { endpoint.path.clone() } else { format!("{}?{}", endpoint.path, endpoint.query) };
+    let declared = HttpEndpoint {
+        path,
+        method: "GET".to_owned(),
+        form: BTreeMap::new(),
+        json: None,
+        token: None,
+        answer: BTreeMap::new(),
+        refusal: BTreeMap::new(),
+    };
+    Ok((endpoint, declared))
 }
 
 /// Reads the answer to an opening, and after a 101 looks for the proof that the session is served.
