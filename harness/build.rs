@@ -16,6 +16,7 @@ fn main() -> io::Result<()> {
     for (name, file, doc) in [
         ("SOURCES", "sources.yaml", "The sentences that cases rest on."),
         ("WEAKNESSES", "weaknesses.yaml", "The ways a gate can be wrong."),
+        ("COVERED", "covered.yaml", "The codes that other cases answer for."),
     ] {
         let path = scenarios.join(file);
         println!("cargo::rerun-if-changed={}", path.display());

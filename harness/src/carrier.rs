@@ -58,6 +58,11 @@ pub fn fit(request: &Request, profile: &Profile, carriers: &[&Carrier]) -> Resul
     Ok(request)
 }
 
+/// Whether [`fit`] replaces `${name}`.
+pub fn is_word(name: &str) -> bool {
+    name == "subprotocol" || name == "origin" || name.starts_with("origin.")
+}
+
 /// The origins that a request names.
 pub fn origins(request: &Request) -> impl Iterator<Item = &str> {
     let added = request.add.iter().map(|(name, value)| (name, value));
@@ -82,7 +87,12 @@ impl Words<'_> {
         while let Some((before, after)) = rest.split_once("${") {
             let Some((name, after)) = after.split_once('}') else { break };
             filled.push_str(before);
-            filled.push_str(&self.word(name)?);
+            if is_word(name) {
+                filled.push_str(&self.word(name)?);
+            } else {
+                // A word of tokens, which are made elsewhere.
+                filled.push_str(&format!("${{{name}}}"));
+            }
             rest = after;
         }
         filled.push_str(rest);
@@ -189,6 +199,7 @@ pub fn place(
         target = template
             .replace("${endpoint}", &endpoint.bare_path())
             .replace("${param}", param)
+            .replace("${host}", &endpoint.host_header())
             .replace("${token}", &written)
             .replace("${target}", &target);
     }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::need::Need;
 use crate::profile::{Carrier, Class};
-use crate::token::Recipe;
+use crate::token::{Recipe, Words};
 use crate::verdict::{Level, Severity};
 
 /// The head of a case and its traffic, as it stands in a file.
@@ -54,6 +54,9 @@ pub struct CaseText {
     /// Over which carriers it runs.
     #[serde(default)]
     pub carriers: Over,
+    /// Over which declared words it runs, once for each.
+    #[serde(default)]
+    pub each: Option<Each>,
     /// Why the refusals of this case happen, for the cases about how a refusal is told.
     #[serde(default)]
     pub class: Option<Class>,
@@ -129,6 +132,39 @@ impl Over {
     }
 }
 
+/// Words of a profile over which a case runs, once for each of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Each {
+    /// `${allowed_role}` is each role that is let in.
+    AllowedRoles,
+    /// `${denied_role}` is each role that is known to be refused.
+    DeniedRoles,
+    /// `${weak_secret}` is each declared word that must not be the secret.
+    WeakSecrets,
+}
+
+/// One of the words over which a case runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bound {
+    /// Which ones.
+    pub each: Each,
+    /// The word.
+    pub word: String,
+}
+
+impl Bound {
+    /// Makes the word stand for its name.
+    pub fn put<'a>(&'a self, words: &mut Words<'a>) {
+        let place = match self.each {
+            Each::AllowedRoles => &mut words.allowed_role,
+            Each::DeniedRoles => &mut words.denied_role,
+            Each::WeakSecrets => &mut words.weak_secret,
+        };
+        *place = Some(&self.word);
+    }
+}
+
 /// A token's place in the request, where it is not the declared one.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case", default)]
@@ -177,9 +213,9 @@ pub struct Request {
     /// Another protocol version, such as `HTTP/1.0`.
     pub version: Option<String>,
     /// The whole target. `${endpoint}` is the path without the token, `${param}` the query parameter, `${token}` the
-    /// token as it would stand in a URL, `${target}` what would be sent otherwise.
+    /// token as it would stand in a URL, `${target}` what would be sent otherwise, `${host}` the value of `Host`.
     pub target: Option<String>,
-    /// Added to the query of the target.
+    /// Added to the query of the target. Here, in `set` and in `add`, the `${...}` of tokens may stand.
     pub query: Option<String>,
     /// That many unrelated parameters in the query, half of them before the token's.
     pub parameters: usize,
@@ -197,8 +233,10 @@ pub struct Request {
     pub key: Option<String>,
     /// How many bytes go into one segment; unset, all of them.
     pub segment_bytes: Option<usize>,
-    /// Messages sent in the same segment as the opening.
+    /// Messages sent in the same segment as the opening; `${echo}` is one that the target answers, where it is known to.
     pub early: Vec<String>,
+    /// Whether `Content-Length` announces the early messages as the body of the request.
+    pub early_is_body: bool,
     /// Bytes after the empty line.
     pub body: Option<String>,
     /// Another server name in the TLS handshake (RFC 6066 §3) than the host; an empty one sends none. A handshake that
@@ -227,6 +265,10 @@ pub enum Expect {
     Either,
     /// Both are right, as long as the server does not break.
     Survives,
+    /// Both are right, an end without a word too, as long as it is no server error and no silence.
+    NoServerError,
+    /// Kept out, and told so before the deadline: silence is no answer.
+    RefusedInTime,
     /// No 101.
     NotUpgraded,
     /// 101. Nothing is sent after it and nothing awaited, and no token is told in a message: a later step does the rest.
@@ -241,6 +283,13 @@ pub struct Answer {
     pub status: Vec<u16>,
     /// `Sec-WebSocket-Accept` answers the key that was sent (RFC 6455 §4.2.2).
     pub accepts_key: bool,
+    /// A 101 answers one of the keys that were sent; any other answer is right.
+    pub accepts_a_key: bool,
+    /// A `Sec-WebSocket-Protocol` in the answer is one that was offered.
+    pub offered_subprotocol: bool,
+    /// A page of this origin may not read the answer in the name of its visitor: it is not allowed by name and with
+    /// credentials. (`*` with credentials is ignored by browsers.)
+    pub unreadable_by: Option<String>,
     /// Headers that must be there.
     pub has: Vec<String>,
     /// Headers that must not be there.
@@ -289,6 +338,10 @@ pub enum Step {
     Close(Close),
     /// Cuts the connection without a word.
     Cut(Cut),
+    /// Begins an opening and cuts the connection in its midst.
+    Abort(Abort),
+    /// Opens many connections, several at a time, each in the name of another user.
+    Crowd(Box<Crowd>),
     /// Lets time pass, because the requirement is about time; never to wait for something.
     Wait(Wait),
     /// Makes an HTTP request to a declared endpoint.
@@ -311,7 +364,7 @@ impl Step {
             | Self::Alive(Alive { on, .. })
             | Self::Close(Close { on, .. })
             | Self::Cut(Cut { on }) => on,
-            Self::Http(_) | Self::Wait(_) => "http",
+            Self::Http(_) | Self::Wait(_) | Self::Abort(_) | Self::Crowd(_) => "http",
             Self::Hello(_) => "hello",
             Self::Fetches(_) => "listener",
         }
@@ -325,10 +378,15 @@ pub struct Open {
     /// What later steps call it.
     #[serde(rename = "as")]
     pub name: String,
+    /// The earlier connection over whose TCP connection it goes. Where the server has ended that after its answer,
+    /// this one counts as ended too.
+    pub over: Option<String>,
     /// The token.
     pub token: Recipe,
     /// The token an earlier `http` step captured, in the place of `token`.
     pub captured: bool,
+    /// The very token of the opening before, in the place of `token`.
+    pub again: bool,
     /// Its place.
     pub carry: Carry,
     /// What is unusual about the request.
@@ -339,6 +397,8 @@ pub struct Open {
     pub answer: Option<Answer>,
     /// Why it is refused, if it is.
     pub class: Option<Class>,
+    /// What is broken when it comes otherwise, if not the case's own level.
+    pub level: Option<Level>,
     /// The certificate of the server must hold for its host.
     pub certificate: bool,
     /// What the rest of the case rests on. Where it does not come about the case is not applicable.
@@ -361,13 +421,16 @@ impl Default for Open {
     fn default() -> Self {
         Self {
             name: main_name(),
+            over: None,
             token: Recipe::default(),
             captured: false,
+            again: false,
             carry: Carry::default(),
             request: Request::default(),
             expect: Expect::Admitted,
             answer: None,
             class: None,
+            level: None,
             certificate: false,
             given: None,
             told_like: None,
@@ -446,6 +509,9 @@ pub struct Hear {
     /// What the server must have written into each message.
     #[serde(default)]
     pub stamps: Vec<Stamp>,
+    /// Whether nothing of the speaker's token may stand in a message but the identity.
+    #[serde(default)]
+    pub discreet: bool,
     /// What is broken when it is not heard, if not the case's own level.
     #[serde(default)]
     pub level: Option<Level>,
@@ -596,6 +662,14 @@ pub enum Awaited {
     LegalCloseCode,
     /// No application message within the settle time.
     Nothing,
+    /// What was sent along with the opening is answered, or the connection is closed; it is not passed over.
+    Heeded,
+    /// What was sent along with the opening is not answered, and behind a refusal comes no frame at all.
+    Unheeded,
+    /// The server ends the TCP connection after a closing handshake that it began (RFC 6455 §7.1.1).
+    HungUp,
+    /// The TCP connection of a refusal by HTTP is ended, or answers another request.
+    Released,
     /// Within the settle time, nothing that only an admitted client hears: no reply, no welcome, no answer, and no
     /// message of anybody else.
     NotServed,
@@ -672,6 +746,56 @@ pub struct Fetches {
     pub none: Level,
 }
 
+/// Begins an opening and cuts the connection in its midst, by a reset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct Abort {
+    /// What has been sent by then.
+    pub after: Sent,
+}
+
+/// How much of an opening was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sent {
+    /// Nothing: the connection is made, and that is all.
+    Nothing,
+    /// Half of the request line.
+    HalfALine,
+    /// Half of the head.
+    HalfAHead,
+    /// All of it.
+    Head,
+}
+
+/// Opens many connections, several at a time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct Crowd {
+    /// The openings, which take turns.
+    pub of: Vec<Open>,
+    /// How many there are of each.
+    pub times: usize,
+    /// How many are under way at the same time; where the profile pins the user, one, because a limit per user would
+    /// be met.
+    #[serde(default = "one")]
+    pub at_once: usize,
+    /// Whether half of them must be answered within the handshake budget.
+    #[serde(default)]
+    pub in_budget: bool,
+}
+
+impl Crowd {
+    /// The openings in the order in which they are begun.
+    pub fn members(&self) -> impl Iterator<Item = &Open> {
+        (0..self.times).flat_map(|_| &self.of)
+    }
+}
+
+fn one() -> usize {
+    1
+}
+
 /// Lets time pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
@@ -684,12 +808,16 @@ pub struct Wait {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case", default)]
 pub struct Http {
-    /// Which one, by its name in the profile's `http`.
+    /// Which one, by its name in the profile's `http`; `jwks` is what `jwks_url` names.
     pub endpoint: String,
     /// Another method.
     pub method: Option<String>,
     /// Form or JSON members that replace declared ones; `null` takes one away.
     pub with: BTreeMap<String, Value>,
+    /// What the body is said to be, whatever it is.
+    pub labelled: Option<Label>,
+    /// Further headers.
+    pub headers: BTreeMap<String, String>,
     /// A token in `Authorization: Bearer`.
     pub bearer: Option<Recipe>,
     /// What the answer must look like.
@@ -700,10 +828,24 @@ pub struct Http {
     pub declared_refusal: bool,
     /// Keep the token of the answer for later steps.
     pub capture: bool,
+    /// Where in the answer that token is, as a JSON Pointer; unset, where the profile says.
+    pub capture_from: Option<String>,
     /// What is asked of the token in the answer.
     pub issued: Option<Issued>,
+    /// What is asked of the key set in the answer (RFC 7517 §5).
+    pub key_set: Option<KeySet>,
     /// The member of the answer, by JSON Pointer, that is a time of now in ISO 8601.
     pub current_time: Option<String>,
+}
+
+/// What a body is said to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Label {
+    /// Plain text.
+    Text,
+    /// A form where it is JSON, and JSON where it is a form.
+    Other,
 }
 
 /// What is asked of an issued token.
@@ -720,6 +862,16 @@ pub enum Issued {
     Differs,
     /// A refresh token comes with it, and is another.
     Refresh,
+}
+
+/// What is asked of a published key set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeySet {
+    /// It holds no private member and no shared secret.
+    Public,
+    /// Its keys are strong and can be told apart.
+    Sound,
 }
 
 /// A question to everything the run saw.
@@ -764,6 +916,22 @@ pub enum Across {
     ValidMessages,
     /// Every control was admitted.
     Controls,
+    /// A session that was opened after the first control lives on at the end of the run.
+    Witness,
+    /// No redirect carries the token to another host.
+    NoTokenInRedirect,
+    /// The challenge to a bad token says what is wrong with it (RFC 6750 §3.1).
+    ChallengeFits,
+    /// A client that sent no token is told no error code (RFC 6750 §3.1).
+    BareChallenge,
+    /// Which statuses tell who is unknown and who may not; for the report.
+    StatusSemantics,
+    /// Nothing that a refusal says is the text of a library's error.
+    NoLibraryWords,
+    /// No refusal tells what the token should have been: its signature, audience, issuer, or the list of roles.
+    ExpectationsAbsent,
+    /// What the server says about its make; for the report.
+    Banners,
 }
 
 /// A question to the profile.
@@ -798,6 +966,8 @@ pub struct Variant {
     pub label: String,
     /// What it does.
     pub body: Body,
+    /// The word it runs for, in a case that runs over the words of a profile.
+    pub bound: Option<Bound>,
 }
 
 /// What a variant does.

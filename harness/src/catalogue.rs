@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::bundled;
+use crate::carrier;
 use crate::case::{Body, Case, CaseText, Http, Open, Step, Variant};
 use crate::document::{Code, Diagnostics, Document, Path, closest};
-use crate::token::Recipe;
+use crate::token::{ForgeError, Recipe, check_text};
 
 /// Cases, the weaknesses they hunt and the sentences they rest on.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +25,18 @@ pub struct Catalogue {
     pub weaknesses: BTreeMap<String, Weakness>,
     /// The sources by key.
     pub sources: BTreeMap<String, Source>,
+    /// The codes that are no case of their own, because another case answers for them.
+    pub covered: BTreeMap<String, Covered>,
+}
+
+/// What answers for a code that is no case of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct Covered {
+    /// The code of the case that asks it.
+    pub by: String,
+    /// Why that is enough.
+    pub because: String,
 }
 
 /// A named way a gate can be wrong.
@@ -82,6 +95,7 @@ impl Catalogue {
         for (name, text) in bundled::CASES {
             let _ = found.keep(catalogue.add(name, text));
         }
+        let _ = found.keep(catalogue.cover("covered.yaml", bundled::COVERED));
         found.or(catalogue)
     }
 
@@ -106,6 +120,34 @@ impl Catalogue {
         found.or(())
     }
 
+    /// Reads the list of codes that other cases answer for. The cases must have been added before.
+    ///
+    /// # Errors
+    ///
+    /// What is no code, what is a case of its own, and what is to be covered by a case that does not exist.
+    pub fn cover(&mut self, name: &str, text: &str) -> Result<(), Diagnostics> {
+        let document = Document::parse(name, text)?;
+        let covered: BTreeMap<String, Covered> = document.decode(document.value(), &Path::root())?;
+        let mut found = Diagnostics::new();
+        for (code, Covered { by, .. }) in covered {
+            let at = Path::root().key(&code);
+            let mut wrong = |at: &Path, message: String| {
+                found.push(document.diagnostic(Code::BadValue, at, &message, None));
+            };
+            if !is_code(&code) {
+                wrong(&at, format!("`{code}` is no code of a case"));
+            } else if self.case(&code).is_some() {
+                wrong(&at, format!("`{code}` is a case of its own"));
+            }
+            if self.case(&by).is_none() {
+                wrong(&at.key("by"), format!("no case has the code `{by}`"));
+            }
+        }
+        found.or(())?;
+        self.covered = document.decode(document.value(), &Path::root())?;
+        Ok(())
+    }
+
     /// The case of this code.
     pub fn case(&self, code: &str) -> Option<&Case> {
         self.cases.iter().find(|case| case.head.code == code)
@@ -123,7 +165,17 @@ impl Catalogue {
                     found.push(document.diagnostic(Code::BadValue, at, &error.to_string(), None));
                 }
             }
-            variants.push(Variant { label, body });
+            for text in texts(&body) {
+                // The words of the carriers' room are checked where they are put in.
+                let is_word =
+                    |error: &ForgeError| matches!(error, ForgeError::UnknownName(name) if carrier::is_word(name));
+                if let Err(error) = check_text(text)
+                    && !is_word(&error)
+                {
+                    found.push(document.diagnostic(Code::BadValue, at, &error.to_string(), None));
+                }
+            }
+            variants.push(Variant { label, body, bound: None });
             first.get_or_insert(head);
         }
         let Some(head) = first else {
@@ -139,8 +191,8 @@ impl Catalogue {
         let mut wrong = |key: &str, message: String, help: Option<String>| {
             found.push(document.diagnostic(Code::BadValue, &at.key(key), &message, help.as_deref()));
         };
-        let number = head.code.strip_prefix(family).and_then(|rest| rest.strip_prefix('-'));
-        if !number.is_some_and(|number| number.len() == 3 && number.bytes().all(|byte| byte.is_ascii_digit())) {
+        let ours = head.code.strip_prefix(family).is_some_and(|rest| rest.starts_with('-'));
+        if !ours || !is_code(&head.code) {
             wrong(
                 "code",
                 format!("`{}` is no code of family {family}", head.code),
@@ -187,6 +239,16 @@ impl Catalogue {
     }
 }
 
+/// Whether a text is a family and three digits, such as `SIG-008`.
+fn is_code(text: &str) -> bool {
+    text.split_once('-').is_some_and(|(family, number)| {
+        !family.is_empty()
+            && family.bytes().all(|byte| byte.is_ascii_uppercase())
+            && number.len() == 3
+            && number.bytes().all(|byte| byte.is_ascii_digit())
+    })
+}
+
 fn map<T: serde::de::DeserializeOwned>(name: &str, text: &str) -> Result<BTreeMap<String, T>, Diagnostics> {
     let document = Document::parse(name, text)?;
     document.decode(document.value(), &Path::root())
@@ -220,6 +282,21 @@ fn split(mut text: CaseText) -> Result<(CaseText, Body), String> {
     Ok((text, body))
 }
 
+/// The texts of the requests in which the `${...}` of tokens may stand.
+fn texts(body: &Body) -> Vec<&str> {
+    let Body::Steps(steps) = body else { return Vec::new() };
+    let opens = steps.iter().filter_map(|step| match step {
+        Step::Open(open) => Some(&open.request),
+        _ => None,
+    });
+    opens
+        .flat_map(|request| {
+            let values = request.set.values().chain(request.add.iter().map(|(_, value)| value));
+            request.query.iter().chain(values).map(String::as_str)
+        })
+        .collect()
+}
+
 fn recipes(body: &Body) -> Vec<&Recipe> {
     let Body::Steps(steps) = body else { return Vec::new() };
     let mut recipes = Vec::new();
@@ -233,6 +310,7 @@ fn recipes(body: &Body) -> Vec<&Recipe> {
                 let Http { bearer, .. } = http.as_ref();
                 recipes.extend(bearer);
             }
+            Step::Crowd(crowd) => recipes.extend(crowd.of.iter().map(|open| &open.token)),
             _ => {}
         }
     }

@@ -351,6 +351,35 @@ const OTHERS: &[Row] = &[
         ],
     ),
     (
+        "pause",
+        Layer::Frames,
+        Effect::Benign,
+        "Sends the head of each frame, waits a second, and sends the rest.",
+        &["{ needs: [echo], steps: [{ open: {} }, { say: { count: 1, how: with_pause } }, { hear: {} }] }"],
+    ),
+    (
+        "deflate",
+        Layer::Frames,
+        Effect::Open,
+        "Compresses a message, or leaves it as it is, where the server has taken the offer to compress (RFC 7692).",
+        &[
+            "{ steps: [{ open: { request: { set: { Sec-WebSocket-Extensions: permessage-deflate } }, given: compression } }, \
+             { send: { frames: [{ deflate: true, text: '{\"type\":\"ping\"}' }] } }, { alive: {} }] }",
+            "{ needs: [echo], steps: [{ open: { request: { set: { Sec-WebSocket-Extensions: permessage-deflate } }, \
+             given: compression } }, { say: { count: 2, how: uncompressed } }, { hear: {} }] }",
+        ],
+    ),
+    (
+        "of_limit",
+        Layer::Frames,
+        Effect::Open,
+        "Sends a message of the largest size that is declared, and some bytes more.",
+        &[
+            "{ needs: [max_message_bytes], steps: [{ open: {} }, { send: { frames: [{ text: x, of_limit: { plus: 1 } }] } }, \
+           { await: { what: failed } }] }",
+        ],
+    ),
+    (
         "zero_mask",
         Layer::Frames,
         Effect::Benign,

@@ -141,6 +141,22 @@ needs! {
     DefaultRole, "a `roles.default` that is refused", |target| target.profile.roles.as_ref().is_some_and(|roles| {
         roles.default.as_ref().is_some_and(|default| !roles.allowed.contains(default))
     });
+    /// A role that is refused is declared.
+    DeniedRole, "a role in `roles` that is refused", |target| {
+        target.profile.roles.as_ref().is_some_and(|roles| roles.refused().next().is_some())
+    };
+    /// A token of another kind can be told from one of this target's: by `aud` or by `typ`.
+    TokenKind, "`audience`, `token_type` or `profile: rfc9068`", |target| {
+        target.profile.audience.is_some() || target.typ().is_some()
+    };
+    /// A public key on a curve is known.
+    CurvePublicKey, "an EC or Ed25519 key in `keys`", |target| {
+        target.keys.public_keys().iter().any(|key| key.kind() != KeyKind::Rsa)
+    };
+    /// Words that must not be the secret are declared.
+    WeakSecrets, "`weak_secrets`", |target| !target.profile.weak_secrets.is_empty();
+    /// `test_token` is declared.
+    FixedTestToken, "`test_token`", |target| target.test_token.is_some();
 
     // ---- the handshake ----
     /// `subprotocol` is declared.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::profile::{Echo, Shape};
+use crate::profile::{Echo, Profile, Shape};
 use crate::token::Token;
 use crate::wire::answer::Head;
 use crate::wire::frame::Frame;
@@ -118,6 +118,11 @@ pub struct Proofs {
 }
 
 impl Proofs {
+    /// Those of a target that is declared so and known to answer messages by this echo.
+    pub fn of(profile: &Profile, echo: Option<&Echo>) -> Self {
+        Self { messages: profile.greetings().cloned().collect(), echo: echo.cloned() }
+    }
+
     /// Whether `text` is one of them. `said` holds what the client, or another one, has said.
     pub fn hold(&self, text: &str, said: &[String]) -> bool {
         let answers = |echo: &Echo| {

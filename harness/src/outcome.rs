@@ -206,19 +206,39 @@ fn reserved(frame: &Frame) -> String {
     format!("a frame of opcode {}, reserved bits {}", frame.opcode, frame.rsv)
 }
 
-fn after_presenting(events: &[Event], extended: bool, proofs: &Proofs) -> Outcome {
-    let mut served = 0_usize;
-    let mut said = Vec::new();
-    let mut assembler = Assembler::default();
-    for (index, event) in events.iter().enumerate() {
-        while let Some(message) = assembler.next(&events[..=index]) {
-            served += usize::from(message.opcode == frame::TEXT && proofs.hold(&message.text(), &said));
-        }
-        match &event.what {
-            // The ping behind a probe has the word of the probe.
-            What::Sent { opcode: Some(frame::PING), payload } => {
-                said.push(String::from_utf8_lossy(payload).into_owned());
+/// Counts the proofs of service in a growing list of events, looking at each once.
+#[derive(Debug, Default)]
+pub(crate) struct Service {
+    looked: usize,
+    said: Vec<String>,
+    assembler: Assembler,
+    count: usize,
+}
+
+impl Service {
+    /// How many the events hold so far. They are those of the calls before, and more.
+    pub(crate) fn proofs_in(&mut self, events: &[Event], proofs: &Proofs) -> usize {
+        while let Some(event) = events.get(self.looked) {
+            self.looked += 1;
+            while let Some(message) = self.assembler.next(&events[..self.looked]) {
+                let proves = message.opcode == frame::TEXT && proofs.hold(&message.text(), &self.said);
+                self.count += usize::from(proves);
             }
+            // The ping behind a probe has the word of the probe.
+            if let What::Sent { opcode: Some(frame::PING), payload } = &event.what {
+                self.said.push(String::from_utf8_lossy(payload).into_owned());
+            }
+        }
+        self.count
+    }
+}
+
+fn after_presenting(events: &[Event], extended: bool, proofs: &Proofs) -> Outcome {
+    let mut service = Service::default();
+    let mut served = 0;
+    for (index, event) in events.iter().enumerate() {
+        served = service.proofs_in(&events[..=index], proofs);
+        match &event.what {
             What::Frame(frame) if served == 0 && frame.is_reserved(extended) => {
                 return Outcome::NotWebSocket(reserved(frame));
             }

@@ -1,7 +1,10 @@
 //! The plan: which trials a run makes, and why the others are left out. Pure.
 
-use crate::case::{Body, Case, CaseText, Over, Set, Step};
+use std::borrow::Cow;
+
+use crate::case::{Body, Bound, Case, CaseText, Each, Over, Set, Step, Variant};
 use crate::catalogue::Catalogue;
+use crate::document::printable;
 use crate::profile::{Carrier, Class};
 use crate::target::Target;
 use crate::verdict::Level;
@@ -18,8 +21,8 @@ pub struct Selection {
 /// A case over one carrier.
 #[derive(Debug, Clone)]
 pub struct Trial<'a> {
-    /// The case.
-    pub case: &'a Case,
+    /// The case, with a variant for each word where it runs over the words of the profile.
+    pub case: Cow<'a, Case>,
     /// The carrier its tokens ride in.
     pub carrier: Carrier,
     /// The word for the carrier, with a number where the target declares several of its kind.
@@ -41,7 +44,7 @@ impl Trial<'_> {
     /// The identity in reports: `SIG-008@query`.
     pub fn id(&self) -> String {
         match self.case.variants.first().map(|variant| &variant.body) {
-            Some(Body::Steps(steps)) if steps.iter().any(|step| matches!(step, Step::Open(_))) => {
+            Some(Body::Steps(steps)) if steps.iter().any(|step| matches!(step, Step::Open(_) | Step::Crowd(_))) => {
                 format!("{}@{}", self.case.head.code, self.place)
             }
             _ => self.case.head.code.clone(),
@@ -66,7 +69,11 @@ pub fn trials<'a>(catalogue: &'a Catalogue, target: &Target, selection: &Selecti
             let (carrier, place, level) = (carrier.clone(), place.clone(), level(case, target));
             let none = || has_none.then(|| "the profile declares no carrier of its kind".to_owned());
             let skip = unmet(case, target).or_else(none);
+            let case = over_words(case, target);
             let mut trial = Trial { case, carrier, place, wanted: false, level, skip };
+            if trial.case.variants.is_empty() && trial.skip.is_none() {
+                trial.skip = Some("the profile declares none of the words it runs over".to_owned());
+            }
             trial.wanted = is_wanted(&trial, selection);
             trials.push(trial);
         }
@@ -126,6 +133,28 @@ impl Support {
                 _ => false,
             })
     }
+}
+
+/// The case as this target has it.
+fn over_words<'a>(case: &'a Case, target: &Target) -> Cow<'a, Case> {
+    let Some(each) = case.head.each else { return Cow::Borrowed(case) };
+    let profile = &target.profile;
+    let roles = profile.roles.as_ref();
+    let words: Vec<&str> = match each {
+        Each::AllowedRoles => roles.map(|roles| roles.allowed.iter().map(String::as_str).collect()).unwrap_or_default(),
+        Each::DeniedRoles => roles.map(|roles| roles.refused().collect()).unwrap_or_default(),
+        Each::WeakSecrets => profile.weak_secrets.iter().map(String::as_str).collect(),
+    };
+    let mut case = case.clone();
+    let before = std::mem::take(&mut case.variants);
+    for variant in before {
+        for word in &words {
+            let label = [variant.label.as_str(), &printable(word)].join(" ").trim().to_owned();
+            let bound = Some(Bound { each, word: (*word).to_owned() });
+            case.variants.push(Variant { label, body: variant.body.clone(), bound });
+        }
+    }
+    Cow::Owned(case)
 }
 
 /// A recommendation binds whoever promises to follow it.

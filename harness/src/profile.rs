@@ -57,6 +57,8 @@ pub struct Profile {
     pub claims: Map<String, Value>,
     /// Claims that make a token of this target a refresh token, such as `token_use: refresh`.
     pub refresh_marker: Map<String, Value>,
+    /// A fixed token that opens the gate in development and nowhere else, written as `secret` is.
+    pub test_token: Option<String>,
     /// The greatest age of a token since its `iat`, in seconds.
     pub max_token_age: Option<u64>,
     /// The greatest distance from `iat` to `exp`, in seconds.
@@ -121,6 +123,8 @@ pub struct Profile {
     pub environment: Option<Environment>,
     /// Milliseconds within which a refusal is prompt.
     pub refusal_budget_ms: Option<u64>,
+    /// Milliseconds within which half of all handshakes are answered.
+    pub handshake_budget_ms: Option<u64>,
     /// Milliseconds of silence after which an upgraded connection counts as left open.
     pub settle_ms: Option<u64>,
 }
@@ -376,6 +380,14 @@ pub struct Roles {
     pub default: Option<String>,
 }
 
+impl Roles {
+    /// The roles that are known to be refused: the denied ones, and the default unless it is let in.
+    pub fn refused(&self) -> impl Iterator<Item = &str> {
+        let default = self.default.as_ref().filter(|default| !self.denied.contains(default));
+        self.denied.iter().chain(default).filter(|role| !self.allowed.contains(role)).map(String::as_str)
+    }
+}
+
 /// How to recognise a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -573,6 +585,13 @@ impl Profile {
             Carrier::FirstMessage(first) => Some(first),
             _ => None,
         })
+    }
+
+    /// What an admitted client is sent without having said anything but its token: the word that it was accepted, and
+    /// the welcome.
+    pub fn greetings(&self) -> impl Iterator<Item = &Shape> {
+        let reply = self.first_message().and_then(|first| first.reply.as_ref());
+        reply.into_iter().chain(&self.welcome)
     }
 
     /// Reads a profile from YAML text; `name` is what errors call the text.

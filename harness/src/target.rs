@@ -9,7 +9,10 @@ use crate::document::printable;
 use crate::profile::{Carrier, Issuer, Profile, TokenProfile};
 use crate::secret::{self, SecretBytes, SecretError};
 use crate::tls::Trust;
-use crate::token::{Algorithm, Declared, KeyKind, Keyring, Mint, PrivateKey};
+use crate::token::{
+    Algorithm, Declared, IdentityRule, KeyKind, Keyring, Mint, OtherIssuer, PrivateKey, RoleRule, Rules, TypRule,
+    VerifyKey, Words,
+};
 
 /// A server to be judged.
 #[derive(Debug, Clone)]
@@ -24,21 +27,12 @@ pub struct Target {
     pub algorithm: Algorithm,
     /// The keys of the further issuers it trusts, in the order of the profile.
     pub other_issuers: Vec<OtherIssuer>,
+    /// The fixed token that opens the gate in development only.
+    pub test_token: Option<String>,
     /// Everything that must not be printed: the secret, retired ones, private keys.
     pub secrets: Vec<SecretBytes>,
     /// Who may vouch for it, where the connection is encrypted.
     pub trust: Option<Trust>,
-}
-
-/// A further issuer that a target trusts.
-#[derive(Debug, Clone)]
-pub struct OtherIssuer {
-    /// What the profile says of it.
-    pub declared: Issuer,
-    /// Its key.
-    pub keys: Keyring,
-    /// The algorithm of its tokens.
-    pub algorithm: Algorithm,
 }
 
 /// Where an endpoint is, taken from a URL with `{token}` in the place of the token.
@@ -113,6 +107,10 @@ impl Target {
             .iter()
             .map(|declared| other_issuer(declared, &mut secrets))
             .collect::<Result<_, _>>()?;
+        let test_token = match &profile.test_token {
+            Some(notation) => Some(String::from_utf8_lossy(read(notation, &mut secrets)?.expose()).into_owned()),
+            None => None,
+        };
         let mut profile = profile;
         if profile.carriers.is_empty() {
             profile.carriers =
@@ -127,7 +125,7 @@ impl Target {
         if profile.name.is_empty() {
             profile.name = format!("{}:{}", endpoint.host, endpoint.port);
         }
-        Ok(Self { profile, endpoint, keys, algorithm, other_issuers, secrets, trust })
+        Ok(Self { profile, endpoint, keys, algorithm, other_issuers, test_token, secrets, trust })
     }
 
     /// The media type that `typ` must name, where that is promised.
@@ -170,6 +168,95 @@ impl Target {
             listener: None,
             jku_allowed: self.profile.jku_allowlist.first().map(String::as_str),
             declared: self.declared(),
+            words: self.words(),
+            allowed_roles: self.profile.roles.as_ref().map_or(&[], |roles| &roles.allowed),
+            refresh_marker: Some(&self.profile.refresh_marker),
+            other_issuers: &self.other_issuers,
+        }
+    }
+
+    /// The words that the profile declares about tokens.
+    fn words(&self) -> Words<'_> {
+        let profile = &self.profile;
+        let roles = profile.roles.as_ref();
+        let other = self.other_issuers.first();
+        Words {
+            identity_claim: profile.identity_claims.first().map(String::as_str),
+            role_claim: roles.map(|roles| roles.claim.as_str()),
+            allowed_role: roles.and_then(|roles| roles.allowed.first()).map(String::as_str),
+            denied_role: roles.and_then(|roles| roles.refused().next()),
+            default_role: roles.and_then(|roles| roles.default.as_deref()),
+            required_scope: profile.required_scope.as_deref(),
+            kid: profile.kid.as_deref(),
+            other_issuer: other.map(|other| other.issuer.as_str()),
+            other_kid: other.and_then(|other| other.kid.as_deref()),
+            weak_secret: profile.weak_secrets.first().map(String::as_str),
+            test_token: self.test_token.as_deref(),
+        }
+    }
+}
+
+impl Rules {
+    /// What a target promises about tokens.
+    pub fn of(target: &Target) -> Self {
+        let profile = &target.profile;
+        let seconds = |value: Option<u64>| value.map(|seconds| seconds as f64);
+        let declared = profile.algorithms.as_ref();
+        let algorithms: Option<Vec<Algorithm>> =
+            declared.map(|names| names.iter().filter_map(|name| Algorithm::from_name(name)).collect());
+        // A public key may be declared to attack with alone: it is trusted where an algorithm of its kind is.
+        let is_trusted = |kind: KeyKind| {
+            kind == target.algorithm.key_kind()
+                || algorithms.iter().flatten().any(|algorithm| algorithm.key_kind() == kind)
+        };
+        let own =
+            VerifyKey::of_keyring(&target.keys).into_iter().filter(|key| is_trusted(key.kind())).map(|mut key| {
+                if key.kind() == target.algorithm.key_kind() {
+                    key.kid.clone_from(&profile.kid);
+                }
+                key
+            });
+        let others = target.other_issuers.iter().flat_map(|other| {
+            VerifyKey::of_keyring(&other.keys).into_iter().map(|mut key| {
+                key.algorithms = vec![other.algorithm];
+                key.kid.clone_from(&other.kid);
+                key.issuer = Some(other.issuer.clone());
+                key
+            })
+        });
+        let mut keys: Vec<VerifyKey> = own.chain(others).collect();
+        // A key that is declared twice, as its issuer's and to attack with, is its issuer's.
+        let bound: Vec<VerifyKey> = keys.iter().filter(|key| key.issuer.is_some()).cloned().collect();
+        keys.retain(|key| key.issuer.is_some() || !bound.iter().any(|other| other.is_same_as(key)));
+        Self {
+            keys,
+            algorithms,
+            leeway: seconds(profile.leeway),
+            require_exp: profile.require_exp,
+            max_token_age: seconds(profile.max_token_age),
+            max_token_lifetime: seconds(profile.max_token_lifetime),
+            audience: profile.audience.clone(),
+            issuer: profile.issuer.clone(),
+            typ: match (profile.profile, &profile.token_type) {
+                (Some(TokenProfile::Rfc9068), _) => TypRule::Rfc9068,
+                (_, Some(typ)) => TypRule::Exactly(typ.clone()),
+                _ => TypRule::Ignored,
+            },
+            required_claims: profile.required_claims.clone(),
+            identity: IdentityRule {
+                claims: profile.identity_claims.clone(),
+                required: !profile.identity_claims.is_empty() && profile.identity_fallback.is_none(),
+            },
+            roles: profile.roles.as_ref().map(|roles| RoleRule {
+                claim: roles.claim.clone(),
+                allowed: roles.allowed.clone(),
+                default: roles.default.clone(),
+            }),
+            required_scope: profile.required_scope.clone(),
+            refresh_marker: profile.refresh_marker.clone(),
+            single_use: profile.jti_single_use,
+            known_bearer: profile.user.clone().filter(|_| profile.user_directory),
+            ..Self::new(&target.keys, target.algorithm)
         }
     }
 }
@@ -323,7 +410,7 @@ fn other_issuer(declared: &Issuer, secrets: &mut Vec<SecretBytes>) -> Result<Oth
         let issuer = printable(&declared.issuer);
         return Err(TargetError::Url(format!("the issuer `{issuer}` in `other_issuers` has no key to sign with")));
     }
-    Ok(OtherIssuer { declared: declared.clone(), keys, algorithm })
+    Ok(OtherIssuer { issuer: declared.issuer.clone(), keys, algorithm, kid: declared.kid.clone() })
 }
 
 impl Endpoint {

@@ -571,7 +571,7 @@ fn a_list_of_nothing_says_which_word_is_to_blame() {
     --- stderr
     gatecrash: no case fits: nothing is called `smok`; did you mean `smoke`?
     "###);
-    assert_command!(Gatecrash::new(&["list", "LEAK", "--level", "info"]).run(), @r###"
+    assert_command!(Gatecrash::new(&["list", "RES", "--level", "info"]).run(), @r###"
     exit 4
     --- stdout
     --- stderr
@@ -647,7 +647,7 @@ fn a_selection_of_nothing_has_an_exit_code_and_a_hint() {
 fn a_selection_of_cases_that_do_not_apply_says_why() {
     let server = StandIn::new(|stream, _, head| serve(stream, head));
     // The cases about roles need declared ones, and this target declares nothing.
-    let ended = Gatecrash::against(&server, &["--case", "ROLE", "--report", "json=r.json"]).run();
+    let ended = Gatecrash::against(&server, &["--case", "ROLE-001", "--report", "json=r.json"]).run();
     assert_eq!(ended.code(), 4, "{}", ended.all());
     assert!(
         ended.stderr().contains("every selected case is not applicable to this target:\n  ROLE-"),

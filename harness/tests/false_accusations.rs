@@ -24,6 +24,11 @@ fn verdict(question: Across, token: &str, sent: &str) -> Verdict {
 
 /// The same, of an opening on which these things happened.
 fn verdict_after(question: Across, token: &str, sent: &str, events: Vec<Event>) -> Verdict {
+    verdict_on(question, token, sent, events, &Outcome::RefusedHttp(400))
+}
+
+/// The same, of an opening that came to this.
+fn verdict_on(question: Across, token: &str, sent: &str, events: Vec<Event>, outcome: &Outcome) -> Verdict {
     let case = json!({
         "code": "TST-001", "name": "law", "title": "a law", "level": "should", "severity": "high", "source": []
     });
@@ -46,7 +51,7 @@ fn verdict_after(question: Across, token: &str, sent: &str, events: Vec<Event>) 
         outcome,
         connection,
     };
-    let (unauthorized, bad_request) = (Outcome::RefusedHttp(401), Outcome::RefusedHttp(400));
+    let unauthorized = Outcome::RefusedHttp(401);
     let profile = Profile {
         signals: [(Class::Malformed, Signal { http: Some(401), ..Signal::default() })].into(),
         ..Profile::default()
@@ -56,9 +61,12 @@ fn verdict_after(question: Across, token: &str, sent: &str, events: Vec<Event>) 
             seen(&common, &unauthorized),
             seen(&common, &unauthorized),
             seen(&common, &unauthorized),
-            seen(&special, &bad_request),
+            seen(&special, outcome),
         ],
         controls: &[],
+        witness: None,
+        keys: &gatecrash::token::Keyring::new(),
+        host: "localhost",
         profile: &profile,
         redactor: &Redactor::for_secrets(&[]),
         refusal_budget: Duration::from_secs(1),
@@ -95,4 +103,13 @@ fn a_message_behind_the_opening_may_be_told_by_400() {
     let early = vec![Event { at: Duration::ZERO, what: early }];
     assert_eq!(verdict_after(Across::Signal(Class::Malformed), GOOD, &sent, early), Verdict::Pass);
     assert_eq!(verdict(Across::Signal(Class::Malformed), GOOD, &sent), Verdict::Fail);
+}
+
+#[test]
+fn a_get_with_a_body_may_be_dropped() {
+    let dropped = Outcome::Dropped { upgraded: false };
+    let plain = format!("/?token={GOOD} HTTP/1.1");
+    let body = format!("{plain}\r\nContent-Length: 5");
+    assert_eq!(verdict_on(Across::Deliberate, GOOD, &body, Vec::new(), &dropped), Verdict::Pass);
+    assert_eq!(verdict_on(Across::Deliberate, GOOD, &plain, Vec::new(), &dropped), Verdict::Warn);
 }

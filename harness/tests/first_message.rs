@@ -20,7 +20,7 @@ use gatecrash::wire::opening::accept_for;
 use gatecrash::{Suite, Target, Verdict};
 use serde_json::Value;
 
-use hostile_support::{SECRET, StandIn, close_bytes, frame_bytes, take_head};
+use hostile_support::{SECRET, StandIn, close_bytes, frame_bytes, run_watched, take_head};
 
 /// No run of these tests may take longer.
 const WATCHDOG: Duration = Duration::from_secs(120);
@@ -128,12 +128,7 @@ fn run(manner: Manner, families: &[&str], profile: Profile) -> Report {
     for family in families {
         suite = suite.select(family);
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let report = runtime.block_on(async {
-        let run = tokio::spawn(async move { suite.run(&target).await });
-        tokio::time::timeout(WATCHDOG, run).await.expect("the run ends").expect("no panic").unwrap()
-    });
-    runtime.shutdown_background();
+    let report = run_watched(suite, target, WATCHDOG);
     let words = format!("{report}{}", json::write(std::slice::from_ref(&report)));
     assert!(report.failure.is_none(), "{words}");
     assert!(!words.contains("eyJ") && !words.contains("recognisable"), "a token or the secret stands in {words}");

@@ -99,7 +99,16 @@ fn ask(question: Across, level: Level, profile: &Profile, class: Class, refusals
     });
     let redactor = Redactor::default();
     let budget = Duration::from_secs(1);
-    let run = Run { seen: seen.collect(), controls: &[], profile, redactor: &redactor, refusal_budget: budget };
+    let run = Run {
+        seen: seen.collect(),
+        controls: &[],
+        witness: None,
+        keys: &gatecrash::token::Keyring::new(),
+        host: "localhost",
+        profile,
+        redactor: &redactor,
+        refusal_budget: budget,
+    };
     judge::across(&head_of_a_case(level, Severity::Medium), question, &run)
 }
 
@@ -503,7 +512,7 @@ fn r11_aud_and_iss_without_declaration() {
     let mut looked = 0;
     let selection = Selection { words: Vec::new(), all: true };
     for trial in plan::trials(&catalogue, &plain(), &selection).iter().filter(|trial| trial.skip.is_none()) {
-        for open in openings(trial.case) {
+        for open in openings(&trial.case) {
             let Recipe::Forge(ops) = &open.token else { continue };
             let names = |op: &Op| matches!(op, Op::Claims(members) if members.contains_key("aud") || members.contains_key("iss"));
             if ops.iter().any(names) && ops.iter().all(|op| matches!(op, Op::Claims(_))) {
@@ -776,7 +785,7 @@ fn r20_closing() {
 #[test]
 fn a_close_frame_is_judged_by_what_it_says_also_where_it_answers_ours() {
     let must = head_of_a_case(Level::Must, Severity::Low);
-    let ours = |code| What::Sent { opcode: Some(CLOSE), payload: code_bytes(code).to_vec() };
+    let ours = |code| What::Sent { opcode: Some(CLOSE), payload: u16::to_be_bytes(code).to_vec() };
     let closing = |what: Awaited, sent: u16, answer: &[u8]| {
         let wait = Await { on: "main".to_owned(), what, level: None };
         waited(wait, &must, &[ours(sent), frame(CLOSE, answer), What::End(End::Fin)])
@@ -790,8 +799,8 @@ fn a_close_frame_is_judged_by_what_it_says_also_where_it_answers_ours() {
         (1002, 1002, Verdict::Pass),
         (1007, 1002, Verdict::Fail),
     ] {
-        assert_eq!(closing(Awaited::ClosedCleanly, sent, &code_bytes(answer)), verdict, "{sent} {answer}");
-        assert_eq!(closing(Awaited::Closed, sent, &code_bytes(answer)), Verdict::Pass, "{sent} {answer}");
+        assert_eq!(closing(Awaited::ClosedCleanly, sent, &u16::to_be_bytes(answer)), verdict, "{sent} {answer}");
+        assert_eq!(closing(Awaited::Closed, sent, &u16::to_be_bytes(answer)), Verdict::Pass, "{sent} {answer}");
     }
     assert_eq!(closing(Awaited::ClosedCleanly, 4000, b""), Verdict::Pass);
     let end = Await { on: "main".to_owned(), what: Awaited::ClosedCleanly, level: None };
@@ -807,12 +816,12 @@ fn a_close_frame_is_judged_by_what_it_says_also_where_it_answers_ours() {
         (1004, Verdict::Pass),
         (4999, Verdict::Pass),
     ] {
-        assert_eq!(closing(Awaited::LegalCloseCode, code, &code_bytes(code)), verdict, "{code}");
+        assert_eq!(closing(Awaited::LegalCloseCode, code, &u16::to_be_bytes(code)), verdict, "{code}");
     }
     assert_eq!(closing(Awaited::LegalCloseCode, 1006, b""), Verdict::Pass);
     assert_eq!(closing(Awaited::WellFormedClose, 1000, &[3; 126]), Verdict::Fail);
     assert_eq!(closing(Awaited::WellFormedClose, 1000, b"\x03\xe8\xff"), Verdict::Fail, "no UTF-8");
-    assert_eq!(closing(Awaited::WellFormedClose, 1000, &code_bytes(1000)), Verdict::Pass);
+    assert_eq!(closing(Awaited::WellFormedClose, 1000, &1000_u16.to_be_bytes()), Verdict::Pass);
 }
 
 #[test]
@@ -935,7 +944,7 @@ fn no_case_about_tokens_accuses_a_correct_verifier() {
         if trial.skip.is_some() || !head.family_is_of_tokens() {
             continue;
         }
-        for open in openings(trial.case).into_iter().filter(|open| open.carry == Carry::default()) {
+        for open in openings(&trial.case).into_iter().filter(|open| open.carry == Carry::default()) {
             let Some(answer) = judged(open) else { continue };
             looked += 1;
             let accuses = match open.expect {
@@ -956,8 +965,4 @@ fn no_case_about_tokens_accuses_a_correct_verifier() {
     }
     assert!(looked > 150, "only {looked}");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-fn code_bytes(code: u16) -> [u8; 2] {
-    code.to_be_bytes()
 }

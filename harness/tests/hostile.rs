@@ -13,7 +13,9 @@ use gatecrash::report::{Exit, Failure, Report, Standard, json};
 use gatecrash::{Catalogue, Suite, Target, Verdict};
 use insta::assert_snapshot;
 
-use hostile_support::{HOSTILE, SECRET, StandIn, answer, hostile_to_all, hostile_to_the_unsigned, is_unsigned, serve};
+use hostile_support::{
+    HOSTILE, SECRET, StandIn, answer, hostile_to_all, hostile_to_the_unsigned, is_unsigned, run_watched, serve,
+};
 
 /// No run of these tests may take longer.
 const WATCHDOG: Duration = Duration::from_secs(60);
@@ -62,19 +64,12 @@ fn suite(cases: &str) -> Suite {
     Suite::new(Ok(catalogue)).seed(7).timeout_scale(0.1).jobs(4)
 }
 
-/// Runs, unless it takes too long. The run must be able to move between threads, as in a service.
 fn run(suite: &Suite, server: &StandIn) -> Report {
     run_against(suite, Target::new(&server.url(), SECRET).unwrap())
 }
 
 fn run_against(suite: &Suite, target: Target) -> Report {
-    let suite = suite.clone();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let report = runtime.block_on(async {
-        let run = tokio::spawn(async move { suite.run(&target).await });
-        tokio::time::timeout(WATCHDOG, run).await.expect("the run ends").expect("no panic").unwrap()
-    });
-    runtime.shutdown_background();
+    let report = run_watched(suite.clone(), target, WATCHDOG);
     let words = format!("{report}{}", json::write(std::slice::from_ref(&report)));
     assert!(!words.contains("recognisable"), "{words}");
     assert!(!words.chars().any(|character| character.is_control() && character != '\n'), "{words}");

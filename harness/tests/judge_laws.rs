@@ -13,7 +13,7 @@ use gatecrash::outcome::{self, Outcome};
 use gatecrash::profile::{Class, Echo, Profile, Shape, Signal};
 use gatecrash::redact::Redactor;
 use gatecrash::secret::SecretBytes;
-use gatecrash::token::Token;
+use gatecrash::token::{Keyring, Token};
 use gatecrash::verdict::{Check, Grade, Level, Verdict};
 use gatecrash::wire::answer::Head;
 use gatecrash::wire::frame::{CLOSE, Frame, PING, PONG, TEXT};
@@ -22,10 +22,17 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::{Value, json};
 
-const EXPECTATIONS: [Expect; 5] =
-    [Expect::Admitted, Expect::Refused, Expect::Either, Expect::Survives, Expect::NotUpgraded];
+const EXPECTATIONS: [Expect; 7] = [
+    Expect::Admitted,
+    Expect::Refused,
+    Expect::Either,
+    Expect::Survives,
+    Expect::NoServerError,
+    Expect::RefusedInTime,
+    Expect::NotUpgraded,
+];
 
-const QUESTIONS: [Across; 20] = [
+const QUESTIONS: [Across; 28] = [
     Across::Signal(Class::Expired),
     Across::Signal(Class::Missing),
     Across::Reasons,
@@ -46,6 +53,14 @@ const QUESTIONS: [Across; 20] = [
     Across::Unmasked,
     Across::ValidMessages,
     Across::Controls,
+    Across::Witness,
+    Across::NoTokenInRedirect,
+    Across::ChallengeFits,
+    Across::BareChallenge,
+    Across::StatusSemantics,
+    Across::NoLibraryWords,
+    Across::ExpectationsAbsent,
+    Across::Banners,
 ];
 
 /// The messages of these sessions: a word of the harness, and one that is none.
@@ -220,6 +235,10 @@ fn steps() -> Vec<Step> {
         Awaited::LegalCloseCode,
         Awaited::NoAbruptEnd,
         Awaited::Nothing,
+        Awaited::Heeded,
+        Awaited::Unheeded,
+        Awaited::HungUp,
+        Awaited::Released,
     ] {
         steps.push(Step::Await(Await { on: main(), what: awaited, level: None }));
     }
@@ -236,6 +255,9 @@ fn steps() -> Vec<Step> {
     steps.push(Step::Open(Box::new(Open { certificate: true, ..Open::default() })));
     steps.push(Step::Hello(Hello { version: OldTls::Tls10 }));
     steps.push(Step::Fetches(Fetches { none: Level::Must }));
+    let crowd =
+        json!({ "of": [{ "as": "good" }, { "as": "bad", "expect": "refused" }], "times": 2, "in_budget": true });
+    steps.push(Step::Crowd(serde_json::from_value(crowd).expect("a step")));
     steps
 }
 
@@ -378,7 +400,9 @@ proptest! {
             .map(|((connection, expect, class), outcome)| Seen { code: "TST-001", class: *class, expect: *expect, outcome, connection })
             .collect();
         let redactor = Redactor::for_secrets(&[SecretBytes::new("a secret of some length")]);
-        let run = Run { seen, controls: &outcomes, profile: &profile, redactor: &redactor, refusal_budget: Duration::from_secs(1) };
+        let keys = Keyring::new().with_secret("a secret of some length");
+        let witness = connections.first().map(|(connection, _, _)| connection);
+        let run = Run { seen, controls: &outcomes, witness, keys: &keys, host: "localhost", profile: &profile, redactor: &redactor, refusal_budget: Duration::from_secs(1) };
         for question in QUESTIONS {
             for check in judge::across(&head_of_a_case("must"), question, &run) {
                 prop_assert!(!check.expected.is_empty(), "{question:?}: {check:?}");
@@ -397,6 +421,9 @@ fn a_run_that_saw_nothing_answers_no_question_by_a_pass() {
     let run = Run {
         seen: Vec::new(),
         controls: &[],
+        witness: None,
+        keys: &Keyring::new(),
+        host: "localhost",
         profile: &profile,
         redactor: &redactor,
         refusal_budget: Duration::from_secs(1),

@@ -30,6 +30,7 @@ fn main() {
         tests.push(Trial::test(format!("holds::{}", setting.name), move || {
             let mut server = BundledServer::start(setting, None)?;
             server.target.profile.refusal_budget_ms = Some(UNHURRIED_MS);
+            server.target.profile.handshake_budget_ms = Some(UNHURRIED_MS);
             let report = runtime()?.block_on(suite.all().run(&server.target)).map_err(|found| found.to_string())?;
             let wrong = |verdict| !matches!(verdict, Verdict::Pass | Verdict::Info | Verdict::NotApplicable);
             if report.failure.is_some() || report.trials.iter().any(|trial| wrong(trial.verdict)) {

@@ -255,6 +255,7 @@ fn every_example_holds_on_a_server_that_is_right() {
     for dialect in Dialect::ALL {
         let mut server = BundledServer::start(&Setting::of(*dialect, RefusalStyle::Close), None).expect("it starts");
         server.target.profile.refusal_budget_ms = Some(UNHURRIED_MS);
+        server.target.profile.handshake_budget_ms = Some(UNHURRIED_MS);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let suite = gatecrash::Suite::new(Ok(examples())).all().seed(13);
         let report = runtime.block_on(suite.run(&server.target)).expect("a report");

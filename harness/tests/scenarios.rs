@@ -21,6 +21,7 @@ fn main() {
                 let mut target = server.target.clone();
                 // Tests share the machine; how prompt a refusal is, is the business of a run by itself.
                 target.profile.refusal_budget_ms = Some(UNHURRIED_MS);
+                target.profile.handshake_budget_ms = Some(UNHURRIED_MS);
                 target
             }
             Err(why) => {

@@ -5,7 +5,7 @@ mod token_support;
 
 use gatecrash::token::{
     Algorithm, Answer, Effect, Judgement, KeyChoice, Op, PublicForm, Recipe, RoleRule, Rules, Sign, Suits, Token,
-    VerifyKey, forge, oracle, verify_jws,
+    TypRule, VerifyKey, forge, oracle, verify_jws,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -278,7 +278,9 @@ fn declared_rules_bind() {
         (json!([{"claims": {"aud": "${audience}.evil.com"}}]), Answer::Refuse),
         (json!([{"claims": {"aud": []}}]), Answer::Refuse),
         (json!([{"drop_claims": ["aud"]}]), Answer::Refuse),
-        (json!([{"claims": {"iss": ["https://evil", "${issuer}"]}}]), Answer::Refuse),
+        (json!([{"claims": {"iss": ["https://evil", "${issuer}"]}}]), Answer::Either),
+        (json!([{"claims": {"iss": ["https://evil"]}}]), Answer::Refuse),
+        (json!([{"drop_claims": ["iss"]}]), Answer::Either),
         (json!([{"claims": {"iss": "${issuer}/"}}]), Answer::Refuse),
         (json!([{"identity": ""}]), Answer::Refuse),
         (json!([{"claims": {"role": "viewer"}}]), Answer::Refuse),
@@ -290,6 +292,109 @@ fn declared_rules_bind() {
         (json!([{"claims": {"role": "admin"}}, {"claims_style": "escape_values"}]), Answer::Accept),
     ] {
         let judgement = judge(ops.clone());
+        assert_eq!(judgement.answer, expected, "{ops}: {:?}", judgement.reasons);
+    }
+}
+
+/// What each declaration turns a token into: without it, with it, and for a token that keeps it.
+#[test]
+fn each_declaration_decides_by_itself() {
+    type Declare = fn(&mut Rules);
+    let cases: [(Declare, Value, Answer, Answer); 12] = [
+        (
+            |rules| rules.max_token_age = Some(600.0),
+            json!([{"claims": {"iat": "${now-3600}"}}]),
+            Answer::Accept,
+            Answer::Refuse,
+        ),
+        (
+            |rules| rules.max_token_lifetime = Some(600.0),
+            json!([{"claims": {"exp": "${now+9000}"}}]),
+            Answer::Accept,
+            Answer::Refuse,
+        ),
+        (|rules| rules.typ = TypRule::Exactly("ws+jwt".into()), json!([]), Answer::Accept, Answer::Refuse),
+        (
+            |rules| rules.typ = TypRule::Exactly("ws+jwt".into()),
+            json!([{"header": {"typ": "application/WS+jwt"}}]),
+            Answer::Either,
+            Answer::Accept,
+        ),
+        (
+            |rules| rules.required_scope = Some("read".into()),
+            json!([{"claims": {"scope": "reader"}}]),
+            Answer::Accept,
+            Answer::Refuse,
+        ),
+        (
+            |rules| rules.required_scope = Some("read".into()),
+            json!([{"claims": {"scope": "a read b"}}]),
+            Answer::Accept,
+            Answer::Accept,
+        ),
+        (
+            |rules| rules.required_scope = Some("read".into()),
+            json!([{"claims": {"scope": ["read"]}}]),
+            Answer::Accept,
+            Answer::Either,
+        ),
+        (
+            |rules| drop(rules.refresh_marker.insert("token_use".into(), json!("refresh"))),
+            json!(["refresh_marker"]),
+            Answer::Accept,
+            Answer::Refuse,
+        ),
+        (|rules| rules.single_use = true, json!([{"drop_claims": ["jti"]}]), Answer::Accept, Answer::Either),
+        (
+            |rules| rules.known_bearer = Some("gatecrash".into()),
+            json!([{"identity": "somebody"}]),
+            Answer::Accept,
+            Answer::Either,
+        ),
+        (|rules| rules.known_bearer = Some("gatecrash".into()), json!([]), Answer::Accept, Answer::Accept),
+        (
+            |rules| rules.required_claims = vec!["plan".into()],
+            json!([{"drop_claims": ["plan"]}]),
+            Answer::Accept,
+            Answer::Refuse,
+        ),
+    ];
+    let bench = Bench::new();
+    for (declare, ops, without, with) in cases {
+        let token = forge(&recipe(ops.clone()), &bench.mint()).unwrap_or_else(|error| panic!("{ops}: {error}"));
+        let bytes = token.bytes().expect("present");
+        let mut rules = rules(&bench);
+        assert_eq!(oracle(bytes, &rules, NOW, 0.0).answer, without, "{ops} without the declaration");
+        declare(&mut rules);
+        let judgement = oracle(bytes, &rules, NOW, 0.0);
+        assert_eq!(judgement.answer, with, "{ops} with the declaration: {:?}", judgement.reasons);
+    }
+}
+
+#[test]
+fn a_key_vouches_for_its_own_issuer_only() {
+    let bench = Bench::new();
+    let other = &bench.other_issuers[0];
+    let mut rules = rules(&bench);
+    rules.issuer = Some("https://own.example".into());
+    for mut key in VerifyKey::of_keyring(&other.keys) {
+        key.kid.clone_from(&other.kid);
+        key.issuer = Some(other.issuer.clone());
+        rules.keys.push(key);
+    }
+    rules.keys[0].kid = Some("own".into());
+    let mint = gatecrash::token::Mint { issuer: Some("https://own.example"), ..bench.mint() };
+    let named = |kid: &str| json!({"header": {"kid": kid}});
+    for (ops, expected) in [
+        (json!([named("own")]), Answer::Accept),
+        (json!([named("own"), {"claims": {"iss": other.issuer}}]), Answer::Refuse),
+        (json!([{"by_issuer": 0}]), Answer::Refuse),
+        (json!([{"by_issuer": 0}, {"claims": {"iss": other.issuer}}]), Answer::Accept),
+        (json!([named("other")]), Answer::Either),
+        (json!([]), Answer::Either),
+    ] {
+        let token = forge(&recipe(ops.clone()), &mint).unwrap_or_else(|error| panic!("{ops}: {error}"));
+        let judgement = oracle(token.bytes().expect("present"), &rules, NOW, 0.0);
         assert_eq!(judgement.answer, expected, "{ops}: {:?}", judgement.reasons);
     }
 }

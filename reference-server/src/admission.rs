@@ -52,6 +52,7 @@ pub(crate) async fn judge(app: &App, head: &Parts, segment: Option<&str>, peer: 
         Carried::Token(token) => token,
         _ => Vec::new(),
     };
+    let bearer = faulty::after_verification(app, &token, bearer).await;
     faulty::remember_verdict(app, &bearer);
     let outcome = bearer.and_then(|bearer| seat(app, bearer, &token));
     let awaits_token = awaits_token && outcome.is_err();
@@ -70,9 +71,16 @@ pub(crate) async fn judge_token(app: &App, token: &[u8], peer: SocketAddr) -> Re
     outcome
 }
 
-/// Lets a bearer in whom no token named (only a fault does).
-pub(crate) fn wave_through(app: &App, peer: SocketAddr) -> Verdict {
-    let outcome = seat(app, faulty::anonymous(), &[]);
+/// Whose token a request carries, without letting anyone in (only a fault asks).
+pub(crate) async fn identify(app: &App, head: &Parts, segment: Option<&str>) -> Option<Bearer> {
+    let places = Places { segment, query: head.uri.query(), headers: &head.headers };
+    let carried = carrier::find(&app.config.carriers, app.config.dialect, places, app.config.fault);
+    verify(app, &carried, &faulty::hints(app.config.dialect, places)).await.ok()
+}
+
+/// Lets a bearer in whom no token of this request named (only a fault does).
+pub(crate) fn wave_through(app: &App, bearer: Bearer, peer: SocketAddr) -> Verdict {
+    let outcome = seat(app, bearer, &[]);
     log(app, peer, &outcome);
     Verdict { outcome, token: Vec::new(), awaits_token: false }
 }
@@ -84,6 +92,9 @@ async fn verify(app: &App, carried: &Carried, hints: &RequestHints) -> Result<Be
         Carried::Crashed(why) => return Err(Denial::Token(Refusal::Internal(why))),
         Carried::Token(token) => token,
     };
+    if faulty::is_test_token(app, token) {
+        return Ok(faulty::anonymous());
+    }
     if let Some(service) = &app.config.auth_service {
         match auth_service::ask(app, service, token).await {
             auth_service::Word::Unreachable(why) => {
@@ -97,12 +108,16 @@ async fn verify(app: &App, carried: &Carried, hints: &RequestHints) -> Result<Be
 }
 
 /// Counted only after the token was believed, or anyone could use up the connections of anyone.
-fn seat(app: &App, bearer: Bearer, token: &[u8]) -> Result<Admitted, Denial> {
+fn seat(app: &App, mut bearer: Bearer, token: &[u8]) -> Result<Admitted, Denial> {
+    if faulty::chokes_on_plan(app, &bearer) {
+        return Err(Denial::Token(Refusal::Internal("no such plan")));
+    }
     let limit = app.connections_of(&bearer);
     let seat = app.hub.enter(&bearer.identity, limit).ok_or(Denial::TooManyConnections)?;
     if app.has(Fault::SecondConnectionKillsFirst) && !token.is_empty() {
         app.hub.replace_by_token(seat.id(), token);
     }
+    faulty::keep_context(app, &mut bearer);
     Ok(Admitted { bearer, seat })
 }
 

@@ -47,11 +47,11 @@ pub(crate) struct Account {
 
 impl App {
     pub(crate) fn new(config: Config, stop: watch::Receiver<bool>) -> io::Result<Self> {
-        if config.secret.is_empty() {
+        if config.secret.is_empty() && config.keys.is_empty() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the secret is empty: anyone could sign with it"));
         }
         // RFC 7518 §3.2: a key shorter than the hash is weaker than the hash.
-        if config.secret.len() < 32 {
+        if config.secret.len() < 32 && config.keys.is_empty() {
             tracing::warn!(bytes = config.secret.len(), "the secret is shorter than 32 bytes");
         }
         let hash = |password: &str| bcrypt::hash(password, config.bcrypt_cost).map_err(io::Error::other);
@@ -66,7 +66,8 @@ impl App {
             accounts.push(Account { user, hash });
         }
         let policy = config.policy();
-        let validator = crate::gate::Policy { roles: None, ..policy.clone() };
+        // To be asked about a token does not use it up.
+        let validator = crate::gate::Policy { roles: None, single_use: false, ..policy.clone() };
         Ok(Self {
             gate: Gate::new(policy, config.fault),
             validator: Gate::new(validator, config.fault),

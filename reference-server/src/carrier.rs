@@ -166,8 +166,11 @@ fn from_query(query: &str, fault: Option<Fault>) -> Carried {
             Some((name, value)) => (name, Some(value)),
             None => (pair, None),
         };
-        percent_decode(name).is_some_and(|name| name == b"token").then_some(value)
+        percent_decode(name).is_some_and(|name| is_ours(&name, fault)).then_some(value)
     });
+    if fault == Some(Fault::CrashesOnArrayParameter) && query.split('&').any(is_array) {
+        return Carried::Crashed("the parameter is a list");
+    }
     match (values.next(), values.next()) {
         (None, _) => Carried::Absent,
         (Some(None), _) if fault == Some(Fault::CrashesOnValuelessParameter) => {
@@ -180,6 +183,16 @@ fn from_query(query: &str, fault: Option<Fault>) -> Carried {
         }
         (_, Some(_)) => Carried::Unusable("the parameter is repeated"),
     }
+}
+
+/// Names have case.
+fn is_ours(name: &[u8], fault: Option<Fault>) -> bool {
+    name == b"token" || fault == Some(Fault::FoldsParameterCase) && name.eq_ignore_ascii_case(b"token")
+}
+
+/// Is it a parameter that a framework makes a list of?
+fn is_array(pair: &str) -> bool {
+    percent_decode(pair.split('=').next().unwrap_or_default()).is_some_and(|name| name.starts_with(b"token["))
 }
 
 fn from_authorization(headers: &HeaderMap, fault: Option<Fault>) -> Carried {
@@ -196,6 +209,9 @@ fn from_authorization(headers: &HeaderMap, fault: Option<Fault>) -> Carried {
     }
     if fault == Some(Fault::CaseSensitiveScheme) && !value.starts_with(b"Bearer ") {
         return Carried::Absent;
+    }
+    if fault == Some(Fault::OneSpaceAfterScheme) && value.get(6..8) == Some(b"  ") {
+        return Carried::Empty;
     }
     bearer(value).map_or(Carried::Absent, token_or_empty)
 }

@@ -23,7 +23,7 @@ use crate::carrier::Carrier;
 use crate::clock::Clock;
 use crate::dialect::Dialect;
 use crate::fault::Fault;
-use crate::gate::{Policy, RolePolicy};
+use crate::gate::{Policy, RolePolicy, TrustedKey};
 use crate::transport::Tls;
 
 /// The fallback key of the documents, for development only.
@@ -34,10 +34,17 @@ const DEV_SECRET: &str = "dev-secret-key";
 pub struct Config {
     /// Which documented interface to speak.
     pub dialect: Dialect,
-    /// The HMAC secret, byte for byte. Must not be empty.
+    /// The HMAC secret, byte for byte. Empty where `keys` are trusted instead: then no tokens are issued here.
     pub secret: Vec<u8>,
-    /// The one `alg` that is allowed.
+    /// The one `alg` that the secret is for.
     pub algorithm: jsonwebtoken::Algorithm,
+    /// The name of the secret, in the header of issued tokens and of those that are presented.
+    pub kid: Option<String>,
+    /// Public keys that are trusted as well, each for one algorithm and one issuer. They are published at
+    /// `/.well-known/jwks.json`. None of the four systems has any.
+    pub keys: Vec<TrustedKey>,
+    /// Secrets that were used before. They open nothing; the log tells when one is still in use.
+    pub retired_secrets: Vec<Vec<u8>>,
     /// How a refusal is told.
     pub refusal: RefusalStyle,
     /// The one way in which to be wrong.
@@ -55,6 +62,21 @@ pub struct Config {
     pub issuer: Option<String>,
     /// The media type that `typ` must name; `None` does not look at it. None of the four systems asks.
     pub typ: Option<String>,
+    /// Only access tokens of RFC 9068 pass: `typ` is `at+jwt`, whatever the field above says, and every claim of its §2.2
+    /// is there.
+    pub rfc9068: bool,
+    /// The greatest age of a token since its `iat`, in seconds; `None` does not look at it.
+    pub max_token_age_s: Option<u64>,
+    /// The greatest distance from `iat` to `exp`, in seconds; `None` does not look at it.
+    pub max_token_lifetime_s: Option<u64>,
+    /// A scope that every token must grant; issued tokens do. `None` asks for none.
+    pub required_scope: Option<String>,
+    /// Claims that make a token a refresh token, which opens no socket. Empty, there are no such tokens.
+    pub refresh_marker: Map<String, Value>,
+    /// A token of the same `jti` opens one socket.
+    pub single_use: bool,
+    /// The only bearers there are; `None` asks nobody.
+    pub directory: Option<Vec<String>>,
     /// How much of everything.
     pub limits: Limits,
     /// Who can log in; `None` is the documented sample accounts in development and nobody in production.
@@ -106,6 +128,9 @@ impl Config {
             dialect,
             secret: secret.into(),
             algorithm: jsonwebtoken::Algorithm::HS256,
+            kid: promised("strict-1"),
+            keys: Vec::new(),
+            retired_secrets: Vec::new(),
             refusal: RefusalStyle::Close,
             fault: None,
             leeway_s: 0,
@@ -114,9 +139,24 @@ impl Config {
             audience: promised("https://ws.strict.example"),
             issuer: promised("https://issuer.strict.example/"),
             typ: promised("ws+jwt"),
+            rfc9068: false,
+            max_token_age_s: strict.then_some(600),
+            max_token_lifetime_s: strict.then_some(3600),
+            required_scope: promised("ws:connect"),
+            refresh_marker: if strict {
+                Map::from_iter([("token_use".to_owned(), "refresh".into())])
+            } else {
+                Map::new()
+            },
+            single_use: false,
+            directory: None,
             limits: Limits::new(dialect),
             users: strict.then(|| {
-                vec![User::new("alice", "correct-horse-battery-staple", json!({"sub": "alice", "role": "admin"}))]
+                vec![User::new(
+                    "alice",
+                    "correct-horse-battery-staple",
+                    json!({"sub": "alice", "groups_role": "owner"}),
+                )]
             }),
             bcrypt_cost: 6,
             token_lifetime: match dialect {
@@ -193,19 +233,38 @@ impl Config {
         Policy {
             secret: self.secret.clone(),
             algorithm: self.algorithm,
+            kid: self.kid.clone(),
+            keys: self.keys.clone(),
+            retired_secrets: self.retired_secrets.clone(),
             leeway_s: self.leeway_s,
             require_exp: self.requires_exp(),
             identity_claims: dialect.identity_claims().iter().map(|&name| name.to_owned()).collect(),
             identity_fallback: (dialect == Dialect::Omni2).then(|| "unknown".to_owned()),
             roles: match dialect {
-                Dialect::Omni2 => Some(RolePolicy::new("role", &["admin", "developer", "dba"], "read_only")),
-                Dialect::Strict => Some(RolePolicy::new("role", &["admin", "developer", "dba"], "viewer")),
+                Dialect::Omni2 => {
+                    Some(RolePolicy::new("role", &["admin", "developer", "dba"], "read_only").and_denied(&["viewer"]))
+                }
+                // Names that no document of another system has, so that nothing may rest on those.
+                Dialect::Strict => {
+                    Some(RolePolicy::new("groups_role", &["owner", "editor"], "guest").and_denied(&["suspended"]))
+                }
                 _ => None,
             },
             max_token_bytes: self.max_token_bytes,
             audience: self.audience.clone(),
             issuer: self.issuer.clone(),
-            typ: self.typ.clone(),
+            typ: if self.rfc9068 { Some("at+jwt".to_owned()) } else { self.typ.clone() },
+            required_claims: if self.rfc9068 {
+                ["iss", "exp", "aud", "sub", "client_id", "iat", "jti"].map(str::to_owned).to_vec()
+            } else {
+                Vec::new()
+            },
+            max_token_age_s: self.max_token_age_s,
+            max_token_lifetime_s: self.max_token_lifetime_s,
+            required_scope: self.required_scope.clone(),
+            refresh_marker: self.refresh_marker.clone(),
+            single_use: self.single_use,
+            directory: self.directory.as_ref().map(|users| users.iter().cloned().collect()),
         }
     }
 
@@ -218,11 +277,15 @@ impl Config {
 
     /// Who can log in.
     pub(crate) fn accounts(&self) -> Vec<User> {
-        match (&self.users, self.environment) {
+        let mut users = match (&self.users, self.environment) {
             (Some(users), _) => users.clone(),
             (None, Environment::Development) => sample_users(self.dialect),
             (None, Environment::Production) => Vec::new(),
+        };
+        if self.fault == Some(Fault::DefaultAccount) {
+            users.push(User::new("admin", "admin", json!({"sub": "admin", "role": "admin"})));
         }
+        users
     }
 }
 

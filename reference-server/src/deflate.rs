@@ -8,6 +8,7 @@ use axum::http::HeaderMap;
 use axum::http::header::SEC_WEBSOCKET_EXTENSIONS;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
+use crate::carrier::elements;
 use crate::fault::Fault;
 use crate::frames::{CONTINUATION, Frame};
 
@@ -58,17 +59,12 @@ impl Agreed {
 /// Takes the first offer that can be kept to. An offer that is wrong is declined like one that asks too much (§5.1):
 /// neither is a reason to refuse the handshake.
 pub(crate) fn negotiate(headers: &HeaderMap, fault: Option<Fault>) -> Option<Agreed> {
-    offers(headers).find_map(|offer| accept(offer, fault))
+    elements(headers, &SEC_WEBSOCKET_EXTENSIONS).find_map(|offer| accept(offer, fault))
 }
 
 /// Is there an offer, be it a good one or a bad one?
 pub(crate) fn is_offered(headers: &HeaderMap) -> bool {
-    offers(headers).any(|offer| offer.split(';').next().map(str::trim) == Some(NAME))
-}
-
-fn offers(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    let lines = headers.get_all(SEC_WEBSOCKET_EXTENSIONS).iter();
-    lines.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','))
+    elements(headers, &SEC_WEBSOCKET_EXTENSIONS).any(|offer| offer.split(';').next().map(str::trim) == Some(NAME))
 }
 
 fn accept(offer: &str, fault: Option<Fault>) -> Option<Agreed> {

@@ -45,6 +45,8 @@ faults! {
         TrustsForwardedFor = "trusts-forwarded-for",
         DebugSwitch = "debug-switch",
         CaseFoldedTokenCache = "case-folded-token-cache",
+        TestTokenBypass = "test-token-bypass",
+        SecretPerWorker = "secret-per-worker",
     }
     "ENC" {
         MissingSignatureSegment = "missing-signature-segment",
@@ -81,6 +83,8 @@ faults! {
         CrashesOnOddNumbers = "crashes-on-odd-numbers",
         AsciiClaimsOnly = "ascii-claims-only",
         ComparesRoleUnescaped = "compares-role-unescaped",
+        AnySignatureCounts = "any-signature-counts",
+        CrashesOnControlCharacters = "crashes-on-control-characters",
     }
     "SIG" {
         IgnoresSignature = "ignores-signature",
@@ -113,6 +117,20 @@ faults! {
         TrustsNestedToken = "trusts-nested-token",
         RefusesUnknownHeader = "refuses-unknown-header",
         HeaderOverridesClaims = "header-overrides-claims",
+        RetiredSecretAccepted = "retired-secret-accepted",
+        PublicKeyAsSecret = "public-key-as-secret",
+        PublicKeyAsSecretUnlessPem = "public-key-as-secret-unless-pem",
+        HashByDigestInfo = "hash-by-digest-info",
+        EitherRsaPadding = "either-rsa-padding",
+        LenientPkcs1 = "lenient-pkcs1",
+        AnyPssSalt = "any-pss-salt",
+        RsaRangeUnchecked = "rsa-range-unchecked",
+        AcceptsDerSignature = "accepts-der-signature",
+        ZeroEcdsaSignature = "zero-ecdsa-signature",
+        PadsShortEcdsa = "pads-short-ecdsa",
+        CutsLongEcdsa = "cuts-long-ecdsa",
+        CurveNotTied = "curve-not-tied",
+        EddsaRangeUnchecked = "eddsa-range-unchecked",
     }
     "CLM" {
         IgnoresExp = "ignores-exp",
@@ -135,6 +153,35 @@ faults! {
         RequiresTyp = "requires-typ",
         ExactTyp = "exact-typ",
         SecondCarrierUnverified = "second-carrier-unverified",
+        AgeFromExp = "age-from-exp",
+        IgnoresLifetime = "ignores-lifetime",
+        IgnoresAud = "ignores-aud",
+        MissingAudSkipsCheck = "missing-aud-skips-check",
+        RefusesAudArray = "refuses-aud-array",
+        AnyAudArray = "any-aud-array",
+        EmptyAudMatches = "empty-aud-matches",
+        AudBySubstring = "aud-by-substring",
+        FoldsAudCase = "folds-aud-case",
+        AudOfAnyType = "aud-of-any-type",
+        IgnoresIss = "ignores-iss",
+        MissingIssSkipsCheck = "missing-iss-skips-check",
+        NormalisesIss = "normalises-iss",
+        IssAnyOfArray = "iss-any-of-array",
+        IgnoresDirectory = "ignores-directory",
+        NormalisesIdentity = "normalises-identity",
+        ForgetsJti = "forgets-jti",
+        AccessTokenClaimsOptional = "access-token-claims-optional",
+        IgnoresTyp = "ignores-typ",
+        AcceptsRefreshToken = "accepts-refresh-token",
+        CtyPicksParser = "cty-picks-parser",
+        IdentityInQuery = "identity-in-query",
+        ScopeBySubstring = "scope-by-substring",
+    }
+    "KEY" {
+        RequiresKid = "requires-kid",
+        AnyKeyForAnyIssuer = "any-key-for-any-issuer",
+        PublishesSecret = "publishes-secret",
+        PublishesWeakKey = "publishes-weak-key",
     }
     "CAR" {
         HeaderCarrierMissing = "header-carrier-missing",
@@ -155,6 +202,11 @@ faults! {
         GreedyPath = "greedy-path",
         QueryRescuesPath = "query-rescues-path",
         EitherCarrierRescues = "either-carrier-rescues",
+        OneSpaceAfterScheme = "one-space-after-scheme",
+        FoldsParameterCase = "folds-parameter-case",
+        QueryFallback = "query-fallback",
+        CrashesOnArrayParameter = "crashes-on-array-parameter",
+        DecodesPathBeforeRouting = "decodes-path-before-routing",
         TwoAuthorizationHeaders = "two-authorization-headers",
         SubprotocolEchoesToken = "subprotocol-echoes-token",
         LastCarrierWins = "last-carrier-wins",
@@ -180,6 +232,27 @@ faults! {
         AnonymousOnUnknownPath = "anonymous-on-unknown-path",
         SendsUnaskedSubprotocol = "sends-unasked-subprotocol",
         SendsUnaskedExtension = "sends-unasked-extension",
+        ExactUpgradeWords = "exact-upgrade-words",
+        UnknownHeaderIsError = "unknown-header-is-error",
+        JoinsTwoKeys = "joins-two-keys",
+        UpgradesOldDraft = "upgrades-old-draft",
+        UpgradesHttp10 = "upgrades-http-1-0",
+        HostNotRequired = "host-not-required",
+        TakesAnyHost = "takes-any-host",
+        SpaceBeforeColon = "space-before-colon",
+        FoldedLineIsHeader = "folded-line-is-header",
+        BareCrEndsLine = "bare-cr-ends-line",
+        AnswersOwnSubprotocol = "answers-own-subprotocol",
+        CrashesOnExtensionHeader = "crashes-on-extension-header",
+        OneReadPerRequest = "one-read-per-request",
+        DropsEarlyFrames = "drops-early-frames",
+        RoutesAbsoluteForm = "routes-absolute-form",
+        LengthOn101 = "length-on-101",
+        IdentitySticksToConnection = "identity-sticks-to-connection",
+        BodyTakenAsFrames = "body-taken-as-frames",
+        SlowVerification = "slow-verification",
+        RedirectsWithToken = "redirects-with-token",
+        AnswersBehindRefusal = "answers-behind-refusal",
         FirstOfferedSubprotocol = "first-offered-subprotocol",
     }
     "REJ" {
@@ -198,6 +271,11 @@ faults! {
         OverlongCloseReason = "overlong-close-reason",
         WrongReason = "wrong-reason",
         CloseBeforeAccept = "close-before-accept",
+        ChallengeOfAnotherError = "challenge-of-another-error",
+        ErrorWithoutCredentials = "error-without-credentials",
+        RefusedSocketsLinger = "refused-sockets-linger",
+        CodesShiftedByOne = "codes-shifted-by-one",
+        ExceptionAsReason = "exception-as-reason",
     }
     "ROLE" {
         OnlyAdminAllowed = "only-admin-allowed",
@@ -217,6 +295,8 @@ faults! {
         RoleCachedPerUser = "role-cached-per-user",
         LongRoleBreaksClose = "long-role-breaks-close",
         ReasonCutInsideCharacter = "reason-cut-inside-character",
+        CrashesOnUnknownPlan = "crashes-on-unknown-plan",
+        CrashesOnOddLimits = "crashes-on-odd-limits",
     }
     "USR" {
         UserFromMessage = "user-from-message",
@@ -225,6 +305,7 @@ faults! {
         MillisecondTimestamp = "millisecond-timestamp",
         SharedUserState = "shared-user-state",
         BroadcastSkipsSender = "broadcast-skips-sender",
+        ContextSurvives = "context-survives",
     }
     "MSG" {
         NoEcho = "no-echo",
@@ -324,10 +405,25 @@ faults! {
         TestTokenInProduction = "test-token-in-production",
         ValidateIgnoresSignature = "validate-ignores-signature",
         ValidateCachesCaller = "validate-caches-caller",
+        GuessesBodyType = "guesses-body-type",
+        DefaultAccount = "default-account",
+        InjectableLogin = "injectable-login",
+        DeadTestToken = "dead-test-token",
+        PlainGetCrashes = "plain-get-crashes",
+        ReflectingCors = "reflecting-cors",
     }
     "RES" {
         DiesAfterBadToken = "dies-after-bad-token",
         WorkerRestart = "worker-restart",
+        DeathIsContagious = "death-is-contagious",
+        HealthBreaksUnderAttack = "health-breaks-under-attack",
+        SharedVerificationState = "shared-verification-state",
+    }
+    "DOS" {
+        DiesOnReset = "dies-on-reset",
+        DeepHeaderOverflows = "deep-header-overflows",
+        DeepClaimsOverflow = "deep-claims-overflow",
+        UnboundedPbes2 = "unbounded-pbes2",
     }
     "KEY" {
         FollowsJku = "follows-jku",
@@ -345,6 +441,10 @@ faults! {
         LeaksSecret = "leaks-secret",
         StackTrace = "stack-trace",
         JudgesClaimsFirst = "judges-claims-first",
+        RoleBeforeSignature = "role-before-signature",
+        TellsExpectedSignature = "tells-expected-signature",
+        LooksUpUserFirst = "looks-up-user-first",
+        BroadcastsClaims = "broadcasts-claims",
     }
 }
 

@@ -4,20 +4,25 @@
 //! right path can be read without opening this file. What a fault is good for is told in `scenarios/weaknesses.yaml`.
 //! The faults of the gate itself are the gate's.
 
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::HttpBody as _;
-use axum::http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
+use axum::http::header::{AUTHORIZATION, CONNECTION, LOCATION, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use axum::response::Response;
+use base64::Engine as _;
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
@@ -28,7 +33,7 @@ use crate::app::App;
 use crate::carrier::{self, Carried, Places};
 use crate::dialect::{Dialect, Route};
 use crate::fault::Fault;
-use crate::gate::{Bearer, Refusal, RequestHints};
+use crate::gate::{Bearer, Refusal, RequestHints, STACK_OVERFLOW};
 use crate::hub::Seat;
 use crate::refusal::{self, Closing, Denial, HttpRefusal, REASON_BYTES};
 use crate::transport::Way;
@@ -48,7 +53,22 @@ pub(crate) struct Memory {
     issued: Mutex<Option<String>>,
     /// validate-caches-caller
     caller: Mutex<Option<Bearer>>,
+    /// health-breaks-under-attack
+    attacked: AtomicBool,
+    /// death-is-contagious: somebody has died, and nobody has died of it yet.
+    death: AtomicBool,
+    /// looks-up-user-first: who was let in before.
+    known: Mutex<HashSet<String>>,
+    /// shared-verification-state
+    verdict: Mutex<Option<Result<Bearer, Denial>>>,
+    /// context-survives: who had the place of a connection first.
+    contexts: Mutex<HashMap<usize, String>>,
+    /// secret-per-worker: how many tokens were issued.
+    issues: AtomicUsize,
 }
+
+/// How many names looks-up-user-first keeps.
+const KNOWN_NAMES: usize = 4096;
 
 fn held<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -104,6 +124,10 @@ pub(crate) fn bend_carried(fault: Option<Fault>, dialect: Dialect, places: Place
     match (fault, found) {
         (Some(Fault::CookieFallback), Carried::Absent | Carried::Empty) => {
             session_cookie(places.headers).unwrap_or(Carried::Absent)
+        }
+        // A remnant from the time before the token moved out of the URL.
+        (Some(Fault::QueryFallback), Carried::Absent) => {
+            parameter(places.query, "token").map_or(Carried::Absent, |token| carrier::decoded(token, None))
         }
         (Some(Fault::AnyJwtLookingCookie), Carried::Absent) => carrier::cookies(places.headers)
             .find(|(_, value)| value.split('.').count() == 3)
@@ -163,6 +187,54 @@ pub(crate) fn waves_through(fault: Option<Fault>, dialect: Dialect, carried: &Ca
     }
 }
 
+/// The secret of the worker that issues this token, where workers have each their own: the second of two, in turn.
+pub(crate) fn secret_of_worker(app: &App) -> Option<&[u8]> {
+    let second = app.has(Fault::SecretPerWorker) && app.memory.issues.fetch_add(1, Ordering::Relaxed) % 2 == 1;
+    second.then_some(b"what the other worker made when it started")
+}
+
+/// Keys that do not belong into the published set.
+pub(crate) fn published_by_mistake(app: &App) -> Vec<Value> {
+    let text = |bytes: &[u8]| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes);
+    match app.config.fault {
+        Some(Fault::PublishesSecret) => vec![json!({ "kty": "oct", "k": text(&app.config.secret) })],
+        // 1024 bits, and an exponent under which a signature is the message.
+        Some(Fault::PublishesWeakKey) => {
+            vec![json!({ "kty": "RSA", "kid": "legacy", "n": text(&[0xc5; 128]), "e": "AQ", "use": "sig" })]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Breaks on what a token says of its bearer's plan.
+pub(crate) fn chokes_on_plan(app: &App, bearer: &Bearer) -> bool {
+    let plans = &app.config.limits.plans;
+    if plans.is_empty() {
+        return false;
+    }
+    if app.has(Fault::CrashesOnUnknownPlan) {
+        let name = bearer.claims.get("plan").and_then(Value::as_str);
+        return !plans.iter().any(|plan| Some(plan.name.as_str()) == name);
+    }
+    let sane =
+        |limits: &Value| limits.as_object().is_some_and(|limits| limits.values().all(|limit| limit.as_u64().is_some()));
+    app.has(Fault::CrashesOnOddLimits) && !bearer.claims.get("rate_limits").is_none_or(sane)
+}
+
+/// Who speaks on a connection: under context-survives, whoever had its place first.
+pub(crate) fn keep_context(app: &App, bearer: &mut Bearer) {
+    // As many places as there may be connections, so that this does not grow without end.
+    if app.has(Fault::ContextSurvives) {
+        let mut contexts = held(&app.memory.contexts);
+        bearer.identity.clone_from(contexts.entry(app.hub.len()).or_insert_with(|| bearer.identity.clone()));
+    }
+}
+
+/// Whether the known test token opens the gate before anything is verified.
+pub(crate) fn is_test_token(app: &App, token: &[u8]) -> bool {
+    app.has(Fault::TestTokenBypass) && app.config.test_token.as_ref().is_some_and(|known| known.as_bytes() == token)
+}
+
 /// What a 101 selects of the offered subprotocols; `ours` is what it should.
 pub(crate) fn bend_subprotocol<'o>(
     fault: Option<Fault>,
@@ -171,6 +243,7 @@ pub(crate) fn bend_subprotocol<'o>(
 ) -> Option<&'o str> {
     match fault {
         Some(Fault::SubprotocolNotSelected) => None,
+        Some(Fault::AnswersOwnSubprotocol) if !offered.is_empty() => Some("gatecrash.v1"),
         Some(Fault::FirstOfferedSubprotocol) => offered.first().copied(),
         // The last one, where clients put their token.
         Some(Fault::SubprotocolEchoesToken) => offered.last().copied(),
@@ -340,6 +413,128 @@ pub(crate) fn remember_verdict(app: &App, verdict: &Result<Bearer, Denial>) {
     if app.has(Fault::WorkerRestart) && *refusal != Refusal::Missing {
         app.hub.drop_everyone();
     }
+    if app.has(Fault::HealthBreaksUnderAttack) && matches!(refusal, Refusal::BadSignature(_)) {
+        app.memory.attacked.store(true, Ordering::Relaxed);
+    }
+    if *refusal == Refusal::Internal(STACK_OVERFLOW) {
+        // The process is gone, and a supervisor has started another.
+        app.hub.drop_everyone();
+    }
+}
+
+/// health-breaks-under-attack: has there been a forged token?
+pub(crate) fn is_shaken(app: &App) -> bool {
+    app.memory.attacked.load(Ordering::Relaxed)
+}
+
+/// dies-on-reset: a request that broke off takes the process with it.
+pub(crate) fn note_broken_request(app: &App, error: &hyper::Error) {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
+    let reset = source.is_some_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset);
+    if app.has(Fault::DiesOnReset) && (reset || error.is_incomplete_message()) {
+        app.hub.drop_everyone();
+    }
+}
+
+/// What a verdict costs, and what becomes of it while it is on its way.
+pub(crate) async fn after_verification(
+    app: &App,
+    token: &[u8],
+    verdict: Result<Bearer, Denial>,
+) -> Result<Bearer, Denial> {
+    match app.config.fault {
+        Some(Fault::SlowVerification) => {
+            // A password hash, or a request for the keys.
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            verdict
+        }
+        Some(Fault::UnboundedPbes2) => {
+            let key = tokio::time::sleep(derivation(token).min(Duration::from_secs(30)));
+            tokio::select! {
+                () = key => {}
+                () = app.stopped() => {}
+            }
+            verdict
+        }
+        Some(Fault::SharedVerificationState) => {
+            *held(&app.memory.verdict) = Some(verdict);
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            held(&app.memory.verdict).clone().unwrap_or(Err(Denial::ServiceFailed))
+        }
+        Some(Fault::LooksUpUserFirst) => look_up(app, token, verdict),
+        _ => verdict,
+    }
+}
+
+/// How long PBKDF2 takes for what the header asks (RFC 7518 §4.8.1.2), at a million rounds a second.
+fn derivation(token: &[u8]) -> Duration {
+    let rounds = members(token, 0).and_then(|header| header.get("p2c")?.as_f64()).unwrap_or_default();
+    Duration::try_from_secs_f64(rounds / 1e6).unwrap_or_default()
+}
+
+/// The members of a segment, unverified.
+fn members(token: &[u8], segment: usize) -> Option<serde_json::Map<String, Value>> {
+    let segment = token.split(|byte| *byte == b'.').nth(segment)?;
+    serde_json::from_slice(&base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(segment).ok()?).ok()
+}
+
+/// looks-up-user-first: whoever is not in the books is told so, signature or not.
+fn look_up(app: &App, token: &[u8], verdict: Result<Bearer, Denial>) -> Result<Bearer, Denial> {
+    let mut known = held(&app.memory.known);
+    match verdict {
+        Ok(bearer) => {
+            if known.len() >= KNOWN_NAMES {
+                known.clear();
+            }
+            known.insert(bearer.identity.clone());
+            Ok(bearer)
+        }
+        Err(Denial::Token(Refusal::BadSignature(why))) => {
+            let claims = members(token, 1).unwrap_or_default();
+            let mut names = app.config.dialect.identity_claims().iter().filter_map(|name| claims.get(*name)?.as_str());
+            Err(Denial::Token(match names.next() {
+                Some(name) if !known.contains(name) => Refusal::BadClaims("an identity nobody knows"),
+                _ => Refusal::BadSignature(why),
+            }))
+        }
+        other => other,
+    }
+}
+
+/// identity-sticks-to-connection: who spoke first on a TCP connection.
+#[derive(Debug, Default)]
+pub(crate) struct Sticky(Mutex<Option<Bearer>>);
+
+impl Sticky {
+    /// Remembers the bearer of this request, whatever else becomes of it.
+    pub(crate) async fn learn(&self, app: &App, head: &Parts, segment: Option<&str>) {
+        if let Some(bearer) = crate::admission::identify(app, head, segment).await {
+            *held(&self.0) = Some(bearer);
+        }
+    }
+
+    /// Whom it remembers.
+    pub(crate) fn bearer(&self) -> Option<Bearer> {
+        held(&self.0).clone()
+    }
+}
+
+/// The path by which a request is routed.
+pub(crate) fn path_to_route(fault: Option<Fault>, path: &str) -> Cow<'_, str> {
+    if fault != Some(Fault::DecodesPathBeforeRouting) {
+        return Cow::Borrowed(path);
+    }
+    let decoded = carrier::percent_decode(path).and_then(|bytes| String::from_utf8(bytes).ok());
+    let decoded = decoded.unwrap_or_else(|| path.to_owned());
+    let mut segments: Vec<&str> = Vec::new();
+    for segment in decoded.split('/').skip(1) {
+        if segment == ".." {
+            segments.pop();
+        } else {
+            segments.push(segment);
+        }
+    }
+    Cow::Owned(format!("/{}", segments.join("/")))
 }
 
 /// Does every handshake end in 500 from now on?
@@ -420,6 +615,13 @@ pub(crate) fn closing(app: &App, denial: &Denial, token: &[u8]) -> Told {
             closing.reason.push(0xc3); // the first half of a two-byte character
         }
         (Fault::WrongReason, _) => closing.reason = b"nope".to_vec(),
+        (Fault::CodesShiftedByOne, _) if closing.code >= 4000 => closing.code += 1,
+        (Fault::ExceptionAsReason, denial) => {
+            closing.reason = exception(denial).map_or(closing.reason, |words| words.as_bytes().to_vec());
+        }
+        (Fault::TellsExpectedSignature, Denial::Token(Refusal::BadSignature(_))) => {
+            closing.reason = text(&expected_signature(app, token));
+        }
         (Fault::ReflectsToken, _) if !token.is_empty() => {
             // The end of the token, so that the signature is in what fits.
             let tail = &token[token.len().saturating_sub(100)..];
@@ -438,6 +640,34 @@ pub(crate) fn closing(app: &App, denial: &Denial, token: &[u8]) -> Told {
 fn secret(app: &App) -> String {
     let secret = &app.config.secret;
     str::from_utf8(secret).map_or_else(|_| crate::app::hex(secret), str::to_owned)
+}
+
+/// exception-as-reason: the words of the library.
+fn exception(denial: &Denial) -> Option<&'static str> {
+    match denial {
+        Denial::Token(Refusal::Malformed(_)) => Some("Not enough segments"),
+        Denial::Token(Refusal::BadSignature(_)) => Some("Signature verification failed"),
+        Denial::Token(Refusal::Expired) => Some("Signature has expired"),
+        _ => None,
+    }
+}
+
+/// tells-expected-signature
+fn expected_signature(app: &App, token: &[u8]) -> String {
+    let expected = app.gate.signature_for(token);
+    format!("expected signature {}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(expected))
+}
+
+/// redirects-with-token: whoever's token is over is sent to log in elsewhere, and to come back with the same URL.
+pub(crate) fn redirected(app: &App, denial: &Denial, uri: &Uri) -> Option<Response> {
+    if !app.has(Fault::RedirectsWithToken) || *denial != Denial::Token(Refusal::Expired) {
+        return None;
+    }
+    let mut response = crate::http::empty(StatusCode::FOUND);
+    let location = HeaderValue::try_from(format!("https://login.example/?next={uri}")).ok()?;
+    response.headers_mut().insert(LOCATION, location);
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    Some(response)
 }
 
 const STACK_TRACE: &str = "Traceback (most recent call last): File \"/srv/app/auth.py\", line 42, in verify_token: jwt.exceptions.DecodeError";
@@ -468,6 +698,18 @@ pub(crate) fn http(app: &App, denial: &Denial, token: &[u8]) -> HttpRefusal {
         (Some(Fault::RefusesWith200), _) => answer.status = StatusCode::OK,
         (Some(Fault::Unchallenged401), _) => answer.challenge = None,
         (Some(Fault::WrongReason), _) => answer.detail = "nope".to_owned(),
+        (Some(Fault::ChallengeOfAnotherError), Denial::Token(Refusal::Expired)) => {
+            answer.challenge = Some("Bearer error=\"invalid_request\"");
+        }
+        (Some(Fault::ErrorWithoutCredentials), Denial::Token(Refusal::Missing)) => {
+            answer.challenge = Some("Bearer error=\"invalid_token\"");
+        }
+        (Some(Fault::ExceptionAsReason), denial) => {
+            answer.detail = exception(denial).map_or(answer.detail, str::to_owned);
+        }
+        (Some(Fault::TellsExpectedSignature), Denial::Token(Refusal::BadSignature(_))) => {
+            answer.detail = expected_signature(app, token);
+        }
         (Some(Fault::ReflectsToken), _) if !token.is_empty() => {
             answer.detail = format!("Bad token: {}", String::from_utf8_lossy(token));
         }
@@ -522,6 +764,18 @@ pub(crate) fn poison(app: &App, culprit: u64, text: &str) {
 /// poisons-broadcast: does the dead entry kill this sender, who did not leave it?
 pub(crate) fn dies_of_poison(app: &App, sender: u64) -> bool {
     held(&app.memory.poison).take_if(|culprit| *culprit != sender).is_some()
+}
+
+/// death-is-contagious: remembers that a client went without a word.
+pub(crate) fn note_death(app: &App) {
+    if app.has(Fault::DeathIsContagious) {
+        app.memory.death.store(true, Ordering::Relaxed);
+    }
+}
+
+/// death-is-contagious: does the error that a dead client left behind end this session?
+pub(crate) fn dies_with_another(app: &App) -> bool {
+    app.memory.death.swap(false, Ordering::Relaxed)
 }
 
 /// masks-server-frames
@@ -615,6 +869,48 @@ where
     };
     if let Some(text) = said {
         let _ = socket.send(Message::text(text)).await;
+    }
+}
+
+/// answers-behind-refusal: the socket was registered before it was refused, and what it says is answered all the same.
+pub(crate) async fn close_and_answer<S>(app: &App, socket: &mut WebSocketStream<S>, close: Message)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    use futures_util::SinkExt as _;
+    let heard = tokio::time::timeout(Duration::from_millis(50), socket.next()).await;
+    let talk = crate::talk::Talk::new(app.config.dialect, None, &anonymous(), app.now());
+    let answer = match heard {
+        Ok(Some(Ok(Message::Text(text)))) => talk.text(&text, app.now(), [1; 16]),
+        _ => crate::talk::Answer::Quiet,
+    };
+    let _ = socket.send(close).await;
+    if let crate::talk::Answer::Reply(text) | crate::talk::Answer::Broadcast(text) = answer {
+        // The WebSocket layer would not send it any more.
+        let header = FrameHeader { opcode: OpCode::Data(Data::Text), ..FrameHeader::default() };
+        let frame = Frame::from_payload(header, Bytes::from(text));
+        let mut bytes = Vec::with_capacity(frame.len());
+        if frame.format(&mut bytes).is_ok() {
+            let _ = socket.get_mut().write_all(&bytes).await;
+        }
+    }
+}
+
+/// refused-sockets-linger: a second handle on the socket, which is kept when the first is dropped.
+pub(crate) fn doubled(stream: TcpStream) -> std::io::Result<(TcpStream, TcpStream)> {
+    let first = stream.into_std()?;
+    let second = first.try_clone()?;
+    Ok((TcpStream::from_std(first)?, TcpStream::from_std(second)?))
+}
+
+/// refused-sockets-linger: waits until the client has ended the connection, or the server stops.
+pub(crate) async fn linger(app: &App, stream: &mut (impl AsyncRead + Unpin)) {
+    let mut sink = [0; 1024];
+    loop {
+        tokio::select! {
+            read = stream.read(&mut sink) => if !matches!(read, Ok(1..)) { return },
+            () = app.stopped() => return,
+        }
     }
 }
 

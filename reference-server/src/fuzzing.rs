@@ -51,6 +51,7 @@ fn policy() -> Policy {
             claim: "role".to_owned(),
             allowed: ROLES.map(str::to_owned).to_vec(),
             default: "read_only".to_owned(),
+            denied: Vec::new(),
         }),
         max_token_bytes: MAX_TOKEN_BYTES,
         ..Policy::default()

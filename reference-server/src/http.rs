@@ -18,6 +18,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Form, Json, Router};
 use base64::Engine as _;
+use bytes::Bytes;
 use jsonwebtoken::{EncodingKey, Header};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -58,7 +59,12 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         Dialect::Strict => ("/login", post(login_json)),
     };
     let login = if fault == Some(Fault::LoginByGet) { login.get(login_query) } else { login };
-    let mut router = router.route(path, login);
+    let login = if fault == Some(Fault::GuessesBodyType) { post(login_guess) } else { login };
+    // Without a secret there is nothing to sign with.
+    let mut router = if app.config.secret.is_empty() { router } else { router.route(path, login) };
+    if !app.config.keys.is_empty() {
+        router = router.route("/.well-known/jwks.json", get(key_set));
+    }
     if dialect == Dialect::Omni2 {
         router = router.route("/auth/validate", post(validate));
     }
@@ -85,9 +91,19 @@ fn unauthorized(challenge: &'static str, text: &str) -> Response {
     response
 }
 
+/// The public keys that are trusted here (RFC 7517 §5).
+async fn key_set(State(app): Shared) -> Response {
+    let mut keys: Vec<Value> = app.config.keys.iter().filter_map(crate::gate::TrustedKey::jwk).collect();
+    keys.extend(faulty::published_by_mistake(&app));
+    Json(json!({ "keys": keys })).into_response()
+}
+
 async fn health(State(app): Shared, headers: HeaderMap) -> Response {
     if app.has(Fault::HealthNeedsToken) && !headers.contains_key(AUTHORIZATION) {
         return unauthorized("Bearer", "Not authenticated");
+    }
+    if faulty::is_shaken(&app) {
+        return detail(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
     }
     let now = if app.has(Fault::StaleHealthTimestamp) { 1_704_067_200.0 } else { app.now() };
     let mut body = json!({"status": "ok", "timestamp": iso8601(now), "service": app.config.dialect.service()});
@@ -134,6 +150,24 @@ async fn login_query(state: Shared, peer: Extension<Peer>, uri: Uri) -> Response
     }
 }
 
+/// Only for the fault that takes a body for whatever it looks like.
+async fn login_guess(state: Shared, peer: Extension<Peer>, body: Bytes) -> Response {
+    let json = serde_json::from_slice(&body).ok();
+    let form = || serde_json::from_value(Value::Object(form_fields(&body)?)).ok();
+    match json.or_else(form) {
+        Some(credentials) => login(state, peer, credentials).await,
+        None => bad_login(&state.0, StatusCode::UNPROCESSABLE_ENTITY),
+    }
+}
+
+/// The fields of a form.
+fn form_fields(body: &[u8]) -> Option<Map<String, Value>> {
+    let text = str::from_utf8(body).ok()?.replace('+', "%20");
+    let pairs = text.split('&').filter_map(|pair| pair.split_once('='));
+    let text = |text: &str| String::from_utf8(carrier::percent_decode(text)?).ok();
+    pairs.map(|(name, value)| Some((text(name)?, Value::from(text(value)?)))).collect()
+}
+
 /// The rejection's own text could repeat what was sent, so only its status is used.
 fn bad_login(app: &App, status: StatusCode) -> Response {
     if app.has(Fault::CrashesOnMissingField) {
@@ -149,6 +183,14 @@ async fn login(State(app): Shared, Extension(Peer(peer)): Extension<Peer>, crede
         let mut response = detail(StatusCode::TOO_MANY_REQUESTS, "Too many failed logins");
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(FAILURE_WINDOW.as_secs()));
         return response;
+    }
+    if app.has(Fault::InjectableLogin) && is_tautology(&username) {
+        // WHERE name = '...' OR 1=1: the first row.
+        if let Some(account) = app.accounts.first()
+            && let Ok(body) = issue(&app, account, &password)
+        {
+            return token_response(&app, StatusCode::OK, body);
+        }
     }
     let account = app.accounts.iter().find(|account| account.user.username == username);
     // The work is the same whether there is such a user or not.
@@ -177,6 +219,14 @@ async fn login(State(app): Shared, Extension(Peer(peer)): Extension<Peer>, crede
             response
         }
     }
+}
+
+/// Whether a text, put between quotes in a WHERE clause, makes it true for every row.
+fn is_tautology(text: &str) -> bool {
+    let Some((_, clause)) = text.split_once('\'') else { return false };
+    let clause = clause.trim_start().to_ascii_lowercase();
+    let condition = clause.strip_prefix("or ").and_then(|rest| rest.split("--").next()).unwrap_or_default();
+    condition.split_once('=').is_some_and(|(left, right)| !left.trim().is_empty() && left.trim() == right.trim())
 }
 
 /// bcrypt is slow by design, so it runs beside the event loop, a few at a time.
@@ -223,7 +273,8 @@ fn issue(app: &App, account: &Account, password: &str) -> io::Result<Value> {
             Dialect::Omni2 => "email",
         });
     }
-    let token = faulty::constant(app, mint(&app.config, claims)?);
+    let secret = faulty::secret_of_worker(app).unwrap_or(&app.config.secret);
+    let token = faulty::constant(app, mint_with(&app.config, claims, secret)?);
     let expires_in = if app.has(Fault::LifetimeInMinutes) { lifetime / 60 } else { lifetime };
     let mut body = json!({"access_token": token, "token_type": "bearer", "expires_in": expires_in});
     if app.config.dialect == Dialect::Omni2 {
@@ -236,14 +287,19 @@ fn issue(app: &App, account: &Account, password: &str) -> io::Result<Value> {
 }
 
 /// Signs `claims` with the configured secret.
-pub(crate) fn mint(config: &Config, mut claims: Map<String, Value>) -> io::Result<String> {
-    let key = EncodingKey::from_secret(&config.secret);
+pub(crate) fn mint(config: &Config, claims: Map<String, Value>) -> io::Result<String> {
+    mint_with(config, claims, &config.secret)
+}
+
+fn mint_with(config: &Config, mut claims: Map<String, Value>, secret: &[u8]) -> io::Result<String> {
+    let key = EncodingKey::from_secret(secret);
     let mut header = Header::new(config.algorithm);
+    header.kid.clone_from(&config.kid);
     if let Some(typ) = &config.typ {
         header.typ = Some(typ.clone());
     }
     // What the gate asks of every token holds for those that are issued here.
-    for (name, wanted) in [("aud", &config.audience), ("iss", &config.issuer)] {
+    for (name, wanted) in [("aud", &config.audience), ("iss", &config.issuer), ("scope", &config.required_scope)] {
         if let Some(wanted) = wanted {
             claims.insert(name.to_owned(), wanted.as_str().into());
         }
@@ -252,8 +308,12 @@ pub(crate) fn mint(config: &Config, mut claims: Map<String, Value>) -> io::Resul
 }
 
 async fn test_token(State(app): Shared) -> Response {
+    // Signed once, when the key was another.
+    let key = Config { secret: b"the secret of last year, before it was changed".to_vec(), ..app.config.clone() };
+    let dead = app.has(Fault::DeadTestToken).then(|| mint(&key, Map::from_iter([("sub".to_owned(), "user".into())])));
+    let handed_out = dead.and_then(Result::ok).unwrap_or_else(|| app.test_token.clone());
     let body = json!({
-        "test_token": app.test_token,
+        "test_token": handed_out,
         "note": "For development only: valid for `user`, never expires. Set WS_TEST_TOKEN to hand out another.",
     });
     token_response(&app, StatusCode::OK, body)

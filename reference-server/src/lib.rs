@@ -19,7 +19,8 @@
 //! | `http` | everything that is not the WebSocket endpoint |
 //!
 //! A [`Fault`] makes one of these decisions wrong; what takes more than a line lies in `faulty`, what is
-//! wrong about frames in `wire_faults`, on a layer (`stream`) that is there for nothing else but it and compression.
+//! wrong about frames in `wire_faults`, on a layer (`stream`) that is there for nothing else but it and compression,
+//! and what is wrong about the head of a request in `head_faults`, before hyper reads it.
 
 mod admission;
 mod app;
@@ -37,6 +38,7 @@ mod frames;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gate;
+mod head_faults;
 mod http;
 mod hub;
 mod opening;
@@ -54,5 +56,6 @@ pub use clock::Clock;
 pub use config::{Config, ConfigError, Environment, Limits, PlanLimit, RefusalStyle, UnknownRefusalStyle, User};
 pub use dialect::{Dialect, UnknownDialect};
 pub use fault::{Fault, UnknownFault};
+pub use jsonwebtoken;
 pub use server::Server;
 pub use transport::Tls;

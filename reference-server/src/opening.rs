@@ -5,8 +5,8 @@
 //! of Sec-WebSocket-Accept or a refusal out. Says nothing about tokens, which are looked at only after this.
 
 use axum::http::header::{
-    ALLOW, CONNECTION, CONTENT_LENGTH, HOST, HeaderName, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
-    SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+    ALLOW, CONNECTION, CONTENT_LENGTH, HOST, HeaderName, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, Version};
@@ -55,11 +55,13 @@ impl BadOpening {
 }
 
 /// What any request must be, whatever its path.
-pub(crate) fn check_any(head: &Parts) -> Result<(), BadOpening> {
+pub(crate) fn check_any(head: &Parts, fault: Option<Fault>) -> Result<(), BadOpening> {
     let headers = &head.headers;
     // RFC 9112 §3.2: none, or more than one, is 400.
     let hosts = headers.get_all(HOST).iter().count();
-    if hosts > 1 || (hosts == 0 && head.version >= Version::HTTP_11) {
+    let doubled = hosts > 1 && fault != Some(Fault::TakesAnyHost);
+    let missing = hosts == 0 && head.version >= Version::HTTP_11 && fault != Some(Fault::HostNotRequired);
+    if doubled || missing {
         return Err(BadOpening::bad_request("exactly one Host is needed"));
     }
     Ok(())
@@ -68,6 +70,16 @@ pub(crate) fn check_any(head: &Parts) -> Result<(), BadOpening> {
 /// What a request to the WebSocket endpoint must be.
 pub(crate) fn check(head: &Parts, subprotocol: Option<&str>, fault: Option<Fault>) -> Result<Opening, BadOpening> {
     let headers = &head.headers;
+    if fault == Some(Fault::UpgradesOldDraft) && headers.contains_key(KEY_OF_DRAFT_76) {
+        return Ok(Opening { accept: derive_accept_key(b""), subprotocol: None });
+    }
+    if fault == Some(Fault::UnknownHeaderIsError) && headers.keys().any(|name| !KNOWN.contains(&name.as_str())) {
+        return Err(BadOpening::bad_request("a header that nobody knows"));
+    }
+    if fault == Some(Fault::CrashesOnExtensionHeader) && !elements(headers, &SEC_WEBSOCKET_EXTENSIONS).all(is_extension)
+    {
+        return Err(BadOpening::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"));
+    }
     if head.method != Method::GET && fault != Some(Fault::UpgradesAnyMethod) {
         return Err(BadOpening::new(StatusCode::METHOD_NOT_ALLOWED, "the method is not GET").with(ALLOW, "GET"));
     }
@@ -82,6 +94,9 @@ pub(crate) fn check(head: &Parts, subprotocol: Option<&str>, fault: Option<Fault
     }
     if fault != Some(Fault::UpgradesWithoutUpgrade) {
         if !headers.contains_key(UPGRADE) && !headers.contains_key(SEC_WEBSOCKET_KEY) {
+            if fault == Some(Fault::PlainGetCrashes) {
+                return Err(BadOpening::new(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"));
+            }
             return Err(BadOpening::upgrade_required("this resource speaks WebSocket"));
         }
         if !lists(headers, &UPGRADE, "websocket") {
@@ -89,6 +104,11 @@ pub(crate) fn check(head: &Parts, subprotocol: Option<&str>, fault: Option<Fault
         }
         if !lists(headers, &CONNECTION, "upgrade") {
             return Err(BadOpening::bad_request("Connection does not list Upgrade"));
+        }
+        if fault == Some(Fault::ExactUpgradeWords)
+            && !(is_only(headers, &UPGRADE, "websocket") && is_only(headers, &CONNECTION, "Upgrade"))
+        {
+            return Err(BadOpening::bad_request("not the usual words"));
         }
     }
     if !is_only(headers, &SEC_WEBSOCKET_VERSION, "13") && fault != Some(Fault::UpgradesAnyVersion) {
@@ -99,7 +119,10 @@ pub(crate) fn check(head: &Parts, subprotocol: Option<&str>, fault: Option<Fault
     let mut keys = headers.get_all(SEC_WEBSOCKET_KEY).iter();
     let accept = match (keys.next(), keys.next()) {
         (Some(key), None) if is_key(key.as_bytes()) => derive_accept_key(key.as_bytes()),
-        _ if fault == Some(Fault::UpgradesWithoutKey) => derive_accept_key(b""),
+        (Some(first), Some(second)) if fault == Some(Fault::JoinsTwoKeys) => {
+            derive_accept_key(&[first.as_bytes(), b", ", second.as_bytes()].concat())
+        }
+        (None, _) if fault == Some(Fault::UpgradesWithoutKey) => derive_accept_key(b""),
         _ => {
             return Err(BadOpening::bad_request("Sec-WebSocket-Key is not one nonce of 16 bytes"));
         }
@@ -117,6 +140,37 @@ pub(crate) fn check(head: &Parts, subprotocol: Option<&str>, fault: Option<Fault
             let ours = subprotocol.filter(|ours| offered.contains(ours));
             faulty::bend_subprotocol(fault, &offered, ours).map(str::to_owned)
         },
+    })
+}
+
+/// The first of the two keys of draft-hixie-thewebsocketprotocol-76.
+const KEY_OF_DRAFT_76: &str = "sec-websocket-key1";
+
+/// What unknown-header-is-error knows.
+const KNOWN: &[&str] = &[
+    "host",
+    "upgrade",
+    "connection",
+    "sec-websocket-key",
+    "sec-websocket-version",
+    "sec-websocket-protocol",
+    "sec-websocket-extensions",
+    "origin",
+    "authorization",
+    "cookie",
+    "user-agent",
+    "content-length",
+];
+
+/// Whether an element of Sec-WebSocket-Extensions has the form of RFC 6455 §9.1.
+fn is_extension(element: &str) -> bool {
+    let is_token = |text: &str| {
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.!*+".contains(&byte))
+    };
+    let is_value = |text: &str| is_token(text) || text.len() > 1 && text.starts_with('"') && text.ends_with('"');
+    element.split(';').map(str::trim).all(|part| match part.split_once('=') {
+        Some((name, value)) => is_token(name) && is_value(value),
+        None => is_token(part),
     })
 }
 
@@ -165,7 +219,7 @@ mod tests {
     }
 
     fn status(head: &Parts) -> u16 {
-        check_any(head).and_then(|()| check(head, None, None)).map_or_else(|bad| bad.status.as_u16(), |_| 101)
+        check_any(head, None).and_then(|()| check(head, None, None)).map_or_else(|bad| bad.status.as_u16(), |_| 101)
     }
 
     #[test]

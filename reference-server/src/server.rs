@@ -14,8 +14,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::{
-    CACHE_CONTROL, CONNECTION, HeaderName, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS,
-    SEC_WEBSOCKET_PROTOCOL, UPGRADE, WWW_AUTHENTICATE,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONNECTION, HeaderName, ORIGIN,
+    RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, UPGRADE, WWW_AUTHENTICATE,
 };
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
 use axum::response::Response;
@@ -25,6 +25,7 @@ use hyper::service::{Service as _, service_fn};
 use hyper::upgrade::{OnUpgrade, Parts as UpgradeParts};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -39,6 +40,7 @@ use crate::fault::Fault;
 use crate::faulty::{self, Reroute};
 use crate::first_message;
 use crate::gate::Refusal;
+use crate::head_faults::{self, BentHead};
 use crate::http::{self, Peer, detail};
 use crate::opening::{self, BadOpening, Opening};
 use crate::origin;
@@ -210,6 +212,12 @@ enum Entrance {
 async fn entered(app: Arc<App>, router: Router, tcp: TcpStream, peer: SocketAddr, entrance: Entrance) {
     // Without it a burst of answers waits for the client's delayed acknowledgement.
     let _ = tcp.set_nodelay(true);
+    let (tcp, kept) = if app.has(Fault::RefusedSocketsLinger) {
+        let Ok((tcp, kept)) = faulty::doubled(tcp) else { return };
+        (tcp, Some(kept))
+    } else {
+        (tcp, None)
+    };
     let (stream, way) = match entrance {
         Entrance::Plain => (Transport::Plain(tcp), Way::Plain),
         Entrance::Beside => (Transport::Plain(tcp), Way::Beside),
@@ -227,7 +235,13 @@ async fn entered(app: Arc<App>, router: Router, tcp: TcpStream, peer: SocketAddr
             }
         }
     };
-    connection(app, router, stream, way, peer).await;
+    match head_faults::bend(app.config.fault) {
+        Some(bend) => connection(Arc::clone(&app), router, BentHead::new(stream, bend), way, peer).await,
+        None => connection(Arc::clone(&app), router, stream, way, peer).await,
+    }
+    if let Some(mut kept) = kept {
+        faulty::linger(&app, &mut kept).await;
+    }
 }
 
 /// Says 503 and hangs up, whatever the request is. Over TLS nothing can be said without a handshake, which is costly.
@@ -267,12 +281,16 @@ struct Upgrade {
 }
 
 /// One connection, from the first byte to the last.
-async fn connection(app: Arc<App>, router: Router, stream: Transport, way: Way, peer: SocketAddr) {
+async fn connection<S>(app: Arc<App>, router: Router, stream: S, way: Way, peer: SocketAddr)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let sticky = faulty::Sticky::default();
     let upgrade: Mutex<Option<Upgrade>> = Mutex::new(None);
     let service = service_fn(|request| {
-        let (app, router, upgrade, way) = (&app, &router, &upgrade, &way);
+        let (app, router, upgrade, way, sticky) = (&app, &router, &upgrade, &way, &sticky);
         async move {
-            let response = answer(app, router, request, way, peer, |made| {
+            let response = answer(app, router, request, way, peer, sticky, |made| {
                 *upgrade.lock().unwrap_or_else(PoisonError::into_inner) = Some(made);
             });
             Ok::<_, Infallible>(response.await)
@@ -296,6 +314,7 @@ async fn connection(app: Arc<App>, router: Router, stream: Transport, way: Way, 
     };
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "HTTP ended");
+        faulty::note_broken_request(&app, &error);
     }
     // The stream is still there unless it was upgraded.
     if let Some(left) = http.into_parts() {
@@ -303,15 +322,19 @@ async fn connection(app: Arc<App>, router: Router, stream: Transport, way: Way, 
     }
     let made = upgrade.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(made) = made {
-        upgraded(&app, made, peer).await;
+        upgraded::<S>(&app, made, peer).await;
     }
 }
 
 /// The WebSocket of a connection that was upgraded.
-async fn upgraded(app: &App, Upgrade { on, verdict, compression }: Upgrade, peer: SocketAddr) {
+async fn upgraded<S>(app: &App, Upgrade { on, verdict, compression }: Upgrade, peer: SocketAddr)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let Some((stream, early)) = on.await.ok().and_then(|upgraded| {
-        let UpgradeParts { io, read_buf, .. } = upgraded.downcast::<TokioIo<Transport>>().ok()?;
-        Some((io.into_inner(), Vec::from(read_buf)))
+        let UpgradeParts { io, read_buf, .. } = upgraded.downcast::<TokioIo<S>>().ok()?;
+        let early = if app.has(Fault::DropsEarlyFrames) { Vec::new() } else { Vec::from(read_buf) };
+        Some((io.into_inner(), early))
     }) else {
         return;
     };
@@ -343,6 +366,7 @@ async fn answer(
     mut request: Request<Incoming>,
     way: &Way,
     peer: SocketAddr,
+    sticky: &faulty::Sticky,
     made: impl FnOnce(Upgrade),
 ) -> Response {
     let on = hyper::upgrade::on(&mut request);
@@ -354,12 +378,16 @@ async fn answer(
         return response;
     }
     faulty::read_body(app.config.fault, &mut head, &mut body).await;
-    if let Err(bad) = opening::check_any(&head) {
+    if let Err(bad) = opening::check_any(&head, app.config.fault) {
         return bad_opening(&bad, peer);
     }
     let (dialect, fault) = (app.config.dialect, app.config.fault);
-    let routed = dialect.route(head.uri.path());
-    let rerouted = faulty::reroute(fault, dialect, head.uri.path(), &routed);
+    if fault == Some(Fault::RoutesAbsoluteForm) && head.uri.scheme().is_some() {
+        return detail(StatusCode::NOT_FOUND, "Not Found");
+    }
+    let path = faulty::path_to_route(fault, head.uri.path());
+    let routed = dialect.route(&path);
+    let rerouted = faulty::reroute(fault, dialect, &path, &routed);
     let rerouted = faulty::default_host(app, way, &routed).or(rerouted);
     let segment = match (&rerouted, routed) {
         (Some(Reroute::Socket(segment)), _) => *segment,
@@ -374,7 +402,14 @@ async fn answer(
     // The handshake is judged before the token: whoever does not speak WebSocket learns nothing about tokens.
     let opening = match opening::check(&head, app.config.subprotocol.as_deref(), fault) {
         Ok(opening) => opening,
-        Err(bad) => return bad_opening(&bad, peer),
+        Err(bad) => {
+            let mut response = bad_opening(&bad, peer);
+            if app.has(Fault::IdentitySticksToConnection) {
+                sticky.learn(app, &head, segment).await;
+                response.headers_mut().remove(CONNECTION);
+            }
+            return response;
+        }
     };
     // Before the token: a page that may not connect learns nothing about the token of its visitor.
     if !origin::is_allowed(&app.config, &head.headers) {
@@ -386,8 +421,9 @@ async fn answer(
     if faulty::is_dead(app) {
         return detail(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error");
     }
-    let verdict = match rerouted {
-        Some(Reroute::Anonymous) => admission::wave_through(app, peer),
+    let verdict = match (rerouted, sticky.bearer()) {
+        (Some(Reroute::Anonymous), _) => admission::wave_through(app, faulty::anonymous(), peer),
+        (_, Some(bearer)) => admission::wave_through(app, bearer, peer),
         _ => admission::judge(app, &head, segment, peer).await,
     };
     if let Err(denial) = &verdict.outcome
@@ -397,7 +433,7 @@ async fn answer(
             tokio::time::sleep(Duration::from_millis(1300)).await;
         }
         if !faulty::refuses_by_close(fault, app.config.refusal == RefusalStyle::Close) {
-            return refused(app, denial, &verdict.token);
+            return faulty::redirected(app, denial, &head.uri).unwrap_or_else(|| refused(app, denial, &verdict.token));
         }
     }
     // A refusal is one close frame, which is never compressed.
@@ -465,9 +501,17 @@ fn refused(app: &App, denial: &Denial, token: &[u8]) -> Response {
 }
 
 async fn http_endpoint(app: &App, router: &Router, request: Request<Incoming>) -> Response {
+    let origin = request.headers().get(ORIGIN).filter(|_| app.has(Fault::ReflectingCors)).cloned();
     let answered = TowerToHyperService::new(router.clone()).call(request);
     match tokio::time::timeout(app.config.limits.handshake, answered).await {
-        Ok(Ok(response)) => response.map(Body::new),
+        Ok(Ok(response)) => {
+            let mut response = response.map(Body::new);
+            if let Some(origin) = origin {
+                response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+                response.headers_mut().insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+            }
+            response
+        }
         Ok(Err(never)) => match never {},
         Err(_) => {
             let mut response = detail(StatusCode::REQUEST_TIMEOUT, "Request Timeout");

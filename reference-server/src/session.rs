@@ -125,7 +125,7 @@ where
             let _ = timeout(limits.close, socket.send(close_message(closing))).await;
             hang_up(socket.into_inner()).await;
         }
-        Ending::Drop(_) => {}
+        Ending::Drop(_) => faulty::note_death(app),
     }
 }
 
@@ -136,6 +136,14 @@ where
 {
     faulty::before_refusal(app, &mut socket).await;
     match faulty::closing(app, denial, token) {
+        Told::Close(closing) if app.has(Fault::AnswersBehindRefusal) => {
+            faulty::close_and_answer(app, &mut socket, close_message(closing)).await;
+            hang_up(socket.into_inner()).await;
+        }
+        Told::Close(closing) if app.has(Fault::RefusedSocketsLinger) => {
+            let _ = timeout(app.config.limits.close, socket.send(close_message(closing))).await;
+            faulty::linger(app, socket.get_mut()).await;
+        }
         Told::Close(closing) => close(socket, closing, &app.config.limits).await,
         Told::Drop => {}
     }
@@ -292,6 +300,9 @@ impl<'a> Session<'a> {
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => return Ok(()),
         };
         self.deadlines.active = Instant::now();
+        if faulty::dies_with_another(self.app) {
+            return Err(Ending::Drop("an error of another session"));
+        }
         match answer {
             Answer::Quiet => Ok(()),
             Answer::Reply(text) => self.feed(socket, text.into()).await,

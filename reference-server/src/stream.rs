@@ -14,7 +14,6 @@ use tokio::time::timeout;
 use crate::deflate::{Broken, Codec};
 use crate::frames::{self, Frame};
 use crate::session;
-use crate::transport::Transport;
 use crate::wire_faults::{Bent, Flow};
 
 /// Bytes between this layer and the library.
@@ -38,11 +37,10 @@ pub(crate) struct Layering {
 }
 
 /// Puts the layer upon `stream`, of which `early` was already read.
-pub(crate) fn layered(
-    Layering { bent, codec, max_frame }: Layering,
-    stream: Transport,
-    early: Vec<u8>,
-) -> DuplexStream {
+pub(crate) fn layered<S>(Layering { bent, codec, max_frame }: Layering, stream: S, early: Vec<u8>) -> DuplexStream
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
     tokio::spawn(async move {
         let (mut from_client, mut to_client) = tokio::io::split(stream);

@@ -121,6 +121,9 @@ impl Talk {
         put("user", Value::from(self.identity.as_str()), Fault::UserFromMessage);
         put("timestamp", Value::from(timestamp), Fault::StampByClient);
         put("requestId", Value::from(uuid_v4(id)), Fault::StampByClient);
+        if self.fault == Some(Fault::BroadcastsClaims) {
+            message.insert("context".to_owned(), Value::Object(self.claims.as_ref().clone()));
+        }
         let text = Value::Object(message).to_string();
         // Put together without escaping, a quotation mark ends the string it stands in.
         Answer::Broadcast(if self.fault == Some(Fault::UnescapedBroadcast) { text.replace("\\\"", "\"") } else { text })

@@ -3,12 +3,16 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::OnceLock;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::Target;
-use crate::profile::{FirstMessage, Profile, RefusesBy, Shape, Signal};
-use gatecrash_reference_server::{Carrier, Config, Dialect, Environment, Fault, RefusalStyle, Server};
+use crate::profile::{FirstMessage, Issuer, Profile, RefusesBy, Shape, Signal, TokenProfile};
+use crate::target::Endpoint;
+use crate::token::{KeyKind, PrivateKey, PublicForm};
+use gatecrash_reference_server::gate::TrustedKey;
+use gatecrash_reference_server::{Carrier, Config, Dialect, Environment, Fault, RefusalStyle, Server, jsonwebtoken};
 use tokio::sync::oneshot;
 
 use super::certificates;
@@ -24,6 +28,12 @@ pub struct BundledServer {
 
 /// The secret of the bundled server. It guards nothing: the server lives for one run, on the loopback.
 const SECRET: &str = "gatecrash bundled server, for one run on loopback only";
+
+/// A test token of development, which opens nothing in production.
+const TEST_TOKEN: &str = "gatecrash-test-token-of-development";
+
+/// Where the server publishes its keys.
+const JWKS_PATH: &str = "/.well-known/jwks.json";
 
 /// One way to set the server up, and what it then promises.
 ///
@@ -43,7 +53,17 @@ pub struct Setting {
 impl Setting {
     /// The defaults of a dialect, as its documents have it.
     pub const fn plain(dialect: Dialect, refusal: RefusalStyle, name: &'static str) -> Self {
-        Self { name, dialect, refusal, change: |_, _| {} }
+        Self::changed(dialect, refusal, name, |_, _| {})
+    }
+
+    /// A dialect with something else than its defaults.
+    const fn changed(
+        dialect: Dialect,
+        refusal: RefusalStyle,
+        name: &'static str,
+        change: fn(&mut Config, &mut Profile),
+    ) -> Self {
+        Self { name, dialect, refusal, change }
     }
 
     /// The first setting of this dialect that refuses in this way.
@@ -51,6 +71,104 @@ impl Setting {
         let found = SETTINGS.iter().find(|setting| setting.dialect == dialect && setting.refusal == refusal);
         found.copied().unwrap_or(Self::plain(dialect, refusal, dialect.name()))
     }
+}
+
+/// A key pair that is made once per process: an RSA key takes longer than many a run.
+fn pair(kind: KeyKind) -> Option<&'static PrivateKey> {
+    static PAIRS: [OnceLock<Option<PrivateKey>>; 3] = [const { OnceLock::new() }; 3];
+    let place = match kind {
+        KeyKind::Rsa => 0,
+        KeyKind::P256 => 1,
+        KeyKind::Ed25519 => 2,
+        _ => return None,
+    };
+    PAIRS[place].get_or_init(|| PrivateKey::generate(kind)).as_ref()
+}
+
+/// A key pair as the server is given it and as the profile declares it.
+fn halves(kind: KeyKind, algorithm: jsonwebtoken::Algorithm, kid: &str) -> Option<(TrustedKey, String)> {
+    let pair = pair(kind)?;
+    let pem = String::from_utf8(pair.public().spelled(PublicForm::SpkiPem)?).ok()?;
+    Some((TrustedKey { kid: Some(kid.to_owned()), ..TrustedKey::new(pem, algorithm) }, pair.to_pem()?))
+}
+
+/// Replaces the secret by a key pair.
+fn signed_with(config: &mut Config, profile: &mut Profile, kind: KeyKind, algorithm: jsonwebtoken::Algorithm) {
+    let name = format!("{algorithm:?}");
+    let kid = format!("{}-1", name.to_lowercase());
+    let Some((key, private)) = halves(kind, algorithm, &kid) else { return };
+    config.secret.clear();
+    config.keys.push(key);
+    profile.secret = None;
+    profile.keys.private.push(private);
+    profile.kid = Some(kid);
+    profile.algorithm = Some(name.clone());
+    profile.algorithms = Some(vec![name]);
+    profile.jwks_url = Some(JWKS_PATH.to_owned());
+    // Without a secret no tokens are issued.
+    profile.http.remove("login");
+    profile.http.remove("validate");
+    // Those were secrets.
+    config.retired_secrets.clear();
+    profile.retired_secrets.clear();
+}
+
+/// Trusts a second issuer, which signs with ES256.
+fn with_second_issuer(config: &mut Config, profile: &mut Profile) {
+    const ISSUER: &str = "https://partner.strict.example/";
+    let Some((key, private)) = halves(KeyKind::P256, jsonwebtoken::Algorithm::ES256, "partner-1") else { return };
+    config.keys.push(TrustedKey { issuer: Some(ISSUER.to_owned()), ..key });
+    profile.other_issuers.push(Issuer {
+        issuer: ISSUER.to_owned(),
+        secret: None,
+        private: Some(private),
+        algorithm: None,
+        kid: Some("partner-1".to_owned()),
+    });
+    profile.jwks_url = Some(JWKS_PATH.to_owned());
+    profile.algorithms.get_or_insert_default().push("ES256".to_owned());
+}
+
+/// What the strict dialect promises beside its preset, because it is a secret or is made when the server starts.
+fn promises(config: &mut Config, profile: &mut Profile) {
+    let retired = ["the secret of the year before, 32 bytes", "the secret before that one, 32 bytes."];
+    config.retired_secrets = retired.map(|secret| secret.as_bytes().to_vec()).to_vec();
+    profile.retired_secrets = retired.map(str::to_owned).to_vec();
+    config.test_token = Some(TEST_TOKEN.to_owned());
+    profile.test_token = Some(TEST_TOKEN.to_owned());
+    with_second_issuer(config, profile);
+}
+
+/// RS256, and access tokens of RFC 9068.
+fn rs256(config: &mut Config, profile: &mut Profile) {
+    signed_with(config, profile, KeyKind::Rsa, jsonwebtoken::Algorithm::RS256);
+    with_second_issuer(config, profile);
+    config.rfc9068 = true;
+    profile.profile = Some(TokenProfile::Rfc9068);
+    profile.token_type = None;
+}
+
+/// ES256, and each token is good for one opening.
+fn es256(config: &mut Config, profile: &mut Profile) {
+    signed_with(config, profile, KeyKind::P256, jsonwebtoken::Algorithm::ES256);
+    config.single_use = true;
+    profile.jti_single_use = true;
+}
+
+/// EdDSA, and only one bearer is known.
+fn eddsa(config: &mut Config, profile: &mut Profile) {
+    signed_with(config, profile, KeyKind::Ed25519, jsonwebtoken::Algorithm::EdDSA);
+    config.directory = Some(vec!["alice".to_owned()]);
+    profile.user_directory = true;
+    profile.user = Some("alice".to_owned());
+}
+
+/// PS256, and nothing but `aud` tells a token of this kind from others.
+fn ps256(config: &mut Config, profile: &mut Profile) {
+    const AUDIENCE: &str = "https://ws.ps256.example";
+    signed_with(config, profile, KeyKind::Rsa, jsonwebtoken::Algorithm::PS256);
+    config.audience = Some(AUDIENCE.to_owned());
+    profile.audience = Some(AUDIENCE.to_owned());
 }
 
 /// Every setting, in the order in which a fault is looked for.
@@ -63,12 +181,16 @@ pub const SETTINGS: &[Setting] = &[
     Setting::plain(Dialect::Shipvox, RefusalStyle::Close, "shipvox::close"),
     Setting::plain(Dialect::Simutrador, RefusalStyle::Close, "simutrador::close"),
     Setting::plain(Dialect::Omni2, RefusalStyle::Close, "omni2::close"),
-    Setting::plain(Dialect::Strict, RefusalStyle::Close, "strict::close"),
+    Setting::changed(Dialect::Strict, RefusalStyle::Close, "strict::close", promises),
     Setting::plain(Dialect::PersonalAssistant, RefusalStyle::Http, "personal-assistant::http"),
     Setting::plain(Dialect::Shipvox, RefusalStyle::Http, "shipvox::http"),
     Setting::plain(Dialect::Simutrador, RefusalStyle::Http, "simutrador::http"),
     Setting::plain(Dialect::Omni2, RefusalStyle::Http, "omni2::http"),
-    Setting::plain(Dialect::Strict, RefusalStyle::Http, "strict::http"),
+    Setting::changed(Dialect::Strict, RefusalStyle::Http, "strict::http", promises),
+    Setting::changed(Dialect::Strict, RefusalStyle::Close, "rs256", rs256),
+    Setting::changed(Dialect::Strict, RefusalStyle::Close, "es256", es256),
+    Setting::changed(Dialect::Strict, RefusalStyle::Close, "eddsa", eddsa),
+    Setting::changed(Dialect::PersonalAssistant, RefusalStyle::Close, "ps256", ps256),
     Setting {
         name: "strict::tls",
         dialect: Dialect::Strict,
@@ -151,6 +273,9 @@ impl BundledServer {
         })?;
         let (url, plain) =
             is_ready.recv().map_err(|_| io::Error::other("the server's thread ended before it was ready"))??;
+        if let (Some(JWKS_PATH), Ok(endpoint)) = (profile.jwks_url.as_deref(), Endpoint::parse(&url)) {
+            profile.jwks_url = Some(format!("http://{}{JWKS_PATH}", endpoint.host_header()));
+        }
         profile.url = Some(url);
         profile.plain_port = plain.map(|address| address.port());
         let target = Target::from_profile(profile).map_err(io::Error::other)?;

@@ -24,6 +24,10 @@ pub(super) fn explain(arguments: &Explain) -> Exit {
     let wanted = arguments.case.split('@').next().unwrap_or_default();
     let found =
         catalogue.cases.iter().find(|case| wanted.eq_ignore_ascii_case(&case.head.code) || wanted == case.head.name);
+    if let (None, Some((code, covered))) = (found, catalogue.covered.get_key_value(&wanted.to_ascii_uppercase())) {
+        say(&pages::explain_covered(code, covered));
+        return Exit::Good;
+    }
     let Some(case) = found else {
         let known = catalogue.cases.iter().flat_map(|case| [case.head.code.as_str(), case.head.name.as_str()]);
         let hint = closest(&wanted.to_ascii_uppercase(), known.clone())

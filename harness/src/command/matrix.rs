@@ -102,6 +102,9 @@ async fn attempt(suite: &Suite, catalogue: &Catalogue, fault: Fault) -> Result<K
         if fault != Fault::SlowRefusal {
             target.target.profile.refusal_budget_ms = Some(UNHURRIED_MS);
         }
+        if fault != Fault::SlowVerification {
+            target.target.profile.handshake_budget_ms = Some(UNHURRIED_MS);
+        }
         let applies = suite.applies(&target.target, &open).map_err(|found| found.to_string())?;
         if !applies {
             continue;

@@ -36,7 +36,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Judge a server; without a URL, the bundled one in its four dialects
+    /// Judge a server; without a URL, the bundled one in each of its dialects
     Run(Box<run::Run>),
     /// List the cases
     List(list::List),

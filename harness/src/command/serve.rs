@@ -13,7 +13,7 @@ use super::{certificates, complain, file, say, signals};
 /// What `gatecrash serve` is told.
 #[derive(Debug, Args)]
 pub(super) struct Serve {
-    /// Which of the four systems to speak like: personal-assistant, shipvox, simutrador or omni2
+    /// Which interface to speak: that of personal-assistant, shipvox, simutrador or omni2, or strict
     #[arg(long, default_value = "personal-assistant", value_name = "NAME", value_parser = super::dialect)]
     dialect: Dialect,
     /// How to refuse: after the upgrade by a close code, or before it by HTTP 401 and 403

@@ -11,7 +11,9 @@ use crate::observation::{Connection, Event, What};
 use crate::outcome::Outcome;
 use crate::profile::{Carrier, Class, Profile, RefusesBy, Shape, Signal};
 use crate::redact::{Redactor, contains};
+use crate::token::{Keyring, genuine_signatures};
 use crate::verdict::{Basis, Check, Grade, Level};
+use crate::wire::answer::lines;
 use crate::wire::frame;
 
 /// One opening of the run.
@@ -36,6 +38,12 @@ pub struct Run<'a> {
     pub seen: Vec<Seen<'a>>,
     /// What came of every control.
     pub controls: &'a [Outcome],
+    /// The session that was held through the run, as it was found at the end.
+    pub witness: Option<&'a Connection>,
+    /// The keys of the target.
+    pub keys: &'a Keyring,
+    /// The host of the target.
+    pub host: &'a str,
     /// What the target declares.
     pub profile: &'a Profile,
     /// Finds the secret.
@@ -98,6 +106,7 @@ pub fn across(head: &CaseText, question: Across, run: &Run<'_>) -> Vec<Check> {
             let told: Vec<_> =
                 refusals.iter().copied().filter(|seen| seen.connection.presented() != Some(false)).collect();
             vec![all(weight, &told, &expected, |seen| match told_at(seen.connection) {
+                _ if announces_body(seen) => None,
                 Some(at) if at <= budget => None,
                 Some(at) => Some(format!("told after {} ms", at.as_millis())),
                 None => Some(seen.outcome.to_string()),
@@ -106,6 +115,7 @@ pub fn across(head: &CaseText, question: Across, run: &Run<'_>) -> Vec<Check> {
         Across::Deliberate => {
             let expected = "refusals by HTTP 4xx or a close frame, never by a server error or a bare end";
             vec![all(weight, &refusals, expected, |seen| match seen.outcome {
+                Outcome::Dropped { upgraded: false } if announces_body(seen) => None,
                 Outcome::ServerError(_) | Outcome::Dropped { .. } => Some(seen.outcome.to_string()),
                 _ => None,
             })]
@@ -131,12 +141,9 @@ pub fn across(head: &CaseText, question: Across, run: &Run<'_>) -> Vec<Check> {
         }
         Across::OneSignalPerClass => one_signal_per_class(weight, &refusals),
         Across::TokenNotReflected => vec![all(weight, &refusals, "the token does not come back", |seen| {
-            let token = seen.connection.token.as_ref()?.bytes()?;
-            let signature = token.rsplit(|byte| *byte == b'.').next()?;
-            // A short word such as `test` may stand in any message by chance.
-            let marked = token.iter().filter(|byte| **byte == b'.').count() == 2 && signature.len() >= 16;
+            let signature = signature_of(seen.connection)?;
             let answer = seen.connection.received_bytes();
-            (marked && contains(&answer, signature)).then(|| "its signature stands in the answer".to_owned())
+            contains(&answer, signature).then(|| "its signature stands in the answer".to_owned())
         })],
         Across::SecretAbsent => {
             let every: Vec<&Seen<'_>> = run.seen.iter().collect();
@@ -188,7 +195,210 @@ pub fn across(head: &CaseText, question: Across, run: &Run<'_>) -> Vec<Check> {
                 _ => vec![weight.holds(failed.is_none() && !run.controls.is_empty(), expected, observed)],
             }
         }
+        Across::Witness => vec![witness(weight, run)],
+        Across::NoTokenInRedirect => {
+            let every: Vec<&Seen<'_>> = run.seen.iter().collect();
+            vec![all(weight, &every, "no redirect that takes the token to another host", |seen| {
+                let head = seen.connection.head().filter(|head| (300..400).contains(&head.status))?;
+                let location = head.header("location")?;
+                let signature = signature_of(seen.connection)?;
+                (contains(location.as_bytes(), signature) && elsewhere(&location, run.host))
+                    .then(|| format!("HTTP {} to another host, with the token", head.status))
+            })]
+        }
+        Across::ChallengeFits => vec![challenge_fits(weight, &refusals)],
+        Across::BareChallenge => {
+            let expected = "no error code in the challenge to a client that sent no token";
+            vec![all(weight, &refusals, expected, |seen| {
+                let challenge = challenge(seen)?;
+                (seen.connection.token.is_none() && parameter(&challenge, "error").is_some())
+                    .then(|| challenge.escape_debug().to_string())
+            })]
+        }
+        Across::StatusSemantics => vec![status_semantics(weight, run)],
+        Across::NoLibraryWords => {
+            vec![all(weight, &refusals, "no text of a library's error in a refusal", |seen| {
+                let told = told_text(seen);
+                LIBRARY_WORDS.iter().find(|words| told.contains(*words)).map(|words| format!("\"{words}\""))
+            })]
+        }
+        Across::ExpectationsAbsent => {
+            vec![all(weight, &refusals, "nothing of what the token should have been", |seen| disclosed(seen, run))]
+        }
+        Across::Banners => vec![banners(weight, run)],
     }
+}
+
+/// The session that was held lives on, or was ended in order: a limit of time is the server's right.
+fn witness(weight: Weight, run: &Run<'_>) -> Check {
+    let expected = "the session that was opened after the first control lives on at the end";
+    let Some(witness) = run.witness else {
+        return weight.check(Grade::Info, expected, "no session could be held beside the others");
+    };
+    if witness.frames().any(|(_, frame)| frame.opcode == frame::PONG) {
+        return weight.holds(true, expected, "it answers");
+    }
+    match witness.close().map(frame::Frame::close_code) {
+        // 1011 and 1012 are errors and restarts; whatever else a server says at the end is a decision.
+        Some(Some(code @ (1011 | 1012))) => {
+            weight.holds(false, expected, format!("close {code} in the midst of the run"))
+        }
+        Some(code) => {
+            let code = code.map_or_else(|| "no code".to_owned(), |code| code.to_string());
+            weight.check(Grade::Info, expected, format!("the server ended it in order (close, {code})"))
+        }
+        None if witness.end().is_some() => weight.holds(false, expected, "it was cut off without a close frame"),
+        None => weight.holds(false, expected, "it does not answer any more"),
+    }
+}
+
+/// The third part of the token that was sent, if it looks like one.
+fn signature_of(connection: &Connection) -> Option<&[u8]> {
+    let token = connection.token.as_ref()?.bytes()?;
+    let signature = token.rsplit(|byte| *byte == b'.').next()?;
+    // A short word such as `test` may stand in any message by chance.
+    let marked = token.iter().filter(|byte| **byte == b'.').count() == 2 && signature.len() >= 16;
+    marked.then_some(signature)
+}
+
+/// Whether a `Location` (RFC 9110 §10.2.2) names another host.
+fn elsewhere(location: &str, host: &str) -> bool {
+    let Some((scheme, rest)) = location.split_once("//") else { return false };
+    let named = scheme.strip_suffix(':').is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+    if !(scheme.is_empty() || named) {
+        return false;
+    }
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let named = authority.rsplit('@').next().unwrap_or_default();
+    let bare = match named.strip_prefix('[') {
+        Some(literal) => literal.split(']').next().unwrap_or_default(),
+        None => named.split(':').next().unwrap_or_default(),
+    };
+    !bare.eq_ignore_ascii_case(host)
+}
+
+/// The challenge of a refusal by HTTP.
+fn challenge(seen: &Seen<'_>) -> Option<String> {
+    let head = seen.connection.head().filter(|head| head.status == 401 || head.status == 403)?;
+    head.header("www-authenticate")
+}
+
+/// A parameter of a challenge (RFC 9110 §11.2), without its quotes.
+fn parameter(challenge: &str, name: &str) -> Option<String> {
+    let pairs = challenge.split([',', ' ']).filter_map(|part| part.trim().split_once('='));
+    pairs
+        .filter(|(key, _)| key.trim().eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.trim().trim_matches('"').to_owned())
+        .next()
+}
+
+fn challenge_fits(weight: Weight, refusals: &[&Seen<'_>]) -> Check {
+    let expected = "challenges of Bearer with error=\"invalid_token\" or \"insufficient_scope\" to a token";
+    let challenged: Vec<&Seen<'_>> = refusals
+        .iter()
+        .filter(|seen| {
+            seen.connection.token.as_ref().and_then(|token| token.bytes()).is_some_and(|token| !token.is_empty())
+        })
+        .filter(|seen| seen.class.is_some_and(|class| class != Class::Missing) && challenge(seen).is_some())
+        .copied()
+        .collect();
+    if challenged.is_empty() {
+        return weight.check(Grade::Info, expected, "no token was answered with a challenge");
+    }
+    all(weight, &challenged, expected, |seen| {
+        let challenge = challenge(seen)?;
+        let error = parameter(&challenge, "error");
+        let fits = challenge.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer"))
+            && matches!(error.as_deref(), Some("invalid_token" | "insufficient_scope"));
+        (!fits).then(|| challenge.escape_debug().to_string())
+    })
+}
+
+fn status_semantics(weight: Weight, run: &Run<'_>) -> Check {
+    let mut statuses: BTreeMap<&str, BTreeSet<u16>> = BTreeMap::new();
+    for seen in run.refused() {
+        if let (Some(class), Some((RefusesBy::Http, status))) = (seen.class, told(seen.outcome)) {
+            statuses.entry(class.word()).or_default().insert(status);
+        }
+    }
+    let list = |codes: &BTreeSet<u16>| codes.iter().map(u16::to_string).collect::<Vec<_>>().join(" and ");
+    let observed: Vec<String> = statuses.iter().map(|(class, codes)| format!("{class} by {}", list(codes))).collect();
+    let observed = if observed.is_empty() { "no refusal by HTTP".to_owned() } else { observed.join(", ") };
+    weight.check(Grade::Info, "401 for the unknown and 403 for those who may not, or 403 for all", observed)
+}
+
+/// What a refusal says in words: a reason, or a body.
+fn told_text(seen: &Seen<'_>) -> String {
+    match seen.outcome {
+        Outcome::RefusedClose { reason, .. } => reason.clone(),
+        _ => String::from_utf8_lossy(seen.connection.body()).into_owned(),
+    }
+}
+
+/// Texts that only the errors of widespread libraries have, letter by letter.
+const LIBRARY_WORDS: &[&str] = &[
+    "Not enough segments",
+    "Invalid header padding",
+    "Invalid payload padding",
+    "Invalid crypto padding",
+    "Signature verification failed",
+    "Signature has expired",
+    "Error decoding token headers",
+    "The specified alg value is not allowed",
+    "jwt malformed",
+    "jwt expired",
+    "jwt must be provided",
+    "token contains an invalid number of segments",
+    "token is unverifiable",
+    "JWT signature does not match locally computed signature",
+    "JWT strings must contain exactly 2 period characters",
+    "IDX10",
+];
+
+/// What a refusal tells that helps to forge the next token, if anything.
+fn disclosed(seen: &Seen<'_>, run: &Run<'_>) -> Option<String> {
+    let answer = seen.connection.received_bytes();
+    let token = seen.connection.token.as_ref().and_then(|token| token.bytes());
+    if let Some(token) = token {
+        let told = genuine_signatures(run.keys, token).into_iter().any(|right| {
+            // A token that was genuine may be refused for another reason, and its signature is no news.
+            !contains(token, right.as_bytes()) && contains(&answer, right.as_bytes())
+        });
+        if told {
+            return Some("the signature that the token should have had".to_owned());
+        }
+    }
+    let told = told_text(seen);
+    let claims = seen.connection.token.as_ref().and_then(|token| token.peek()).map(|(_, claims)| claims);
+    // What the client sent itself is no news to it.
+    let sent = |value: &str| {
+        claims.as_ref().is_some_and(|claims| serde_json::to_string(claims).is_ok_and(|text| text.contains(value)))
+    };
+    for (name, value) in [("audience", &run.profile.audience), ("issuer", &run.profile.issuer)] {
+        if let Some(value) = value.as_ref().filter(|value| told.contains(value.as_str()) && !sent(value)) {
+            return Some(format!("the {name} \"{}\"", value.escape_debug()));
+        }
+    }
+    let roles = run.profile.roles.as_ref().map(|roles| roles.allowed.as_slice()).unwrap_or_default();
+    let words: Vec<&str> = told.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '-').collect();
+    let listed = roles.iter().filter(|role| words.contains(&role.as_str()) && !sent(role)).count();
+    (listed > 1).then(|| format!("{listed} of the roles that would be let in"))
+}
+
+fn banners(weight: Weight, run: &Run<'_>) -> Check {
+    let mut seen_banners = BTreeSet::new();
+    for seen in &run.seen {
+        let Some(head) = seen.connection.head() else { continue };
+        for name in ["server", "x-powered-by", "via", "x-aspnet-version"] {
+            if let Some(value) = head.header(name) {
+                let value: String = value.chars().take(80).collect();
+                seen_banners.insert(format!("{name}: {}", value.escape_debug()));
+            }
+        }
+    }
+    let list: Vec<String> = seen_banners.into_iter().take(8).collect();
+    let observed = if list.is_empty() { "none".to_owned() } else { list.join(", ") };
+    weight.check(Grade::Info, "what the server says about its make", observed)
 }
 
 /// What a close frame of a server must be.
@@ -216,7 +426,15 @@ const INTERNALS: &[&str] = &[
 fn asks_refusals(question: Across) -> bool {
     !matches!(
         question,
-        Across::SecretAbsent | Across::NoInternals | Across::Unmasked | Across::ValidMessages | Across::Controls
+        Across::SecretAbsent
+            | Across::NoInternals
+            | Across::Unmasked
+            | Across::ValidMessages
+            | Across::Controls
+            | Across::Witness
+            | Across::NoTokenInRedirect
+            | Across::StatusSemantics
+            | Across::Banners
     )
 }
 
@@ -269,6 +487,12 @@ fn told(outcome: &Outcome) -> Option<(RefusesBy, u16)> {
         Outcome::RefusedClose { code: Some(code), .. } => Some((RefusesBy::Close, *code)),
         _ => None,
     }
+}
+
+/// Whether the opening announces a body: who reads such a GET may end the connection at once, for fear of a smuggled
+/// request (RFC 9110 §9.3.1), or wait for what it announces. Either says nothing of how tokens are refused.
+fn announces_body(seen: &Seen<'_>) -> bool {
+    ["content-length", "transfer-encoding"].iter().any(|name| !lines(&seen.connection.sent, name).is_empty())
 }
 
 /// Whether a 400 speaks of the request and not of the token. Who parses the request may refuse it before anybody looks

@@ -5,12 +5,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 use super::Weight;
-use crate::case::{Answer, Http, Issued, Selects};
+use crate::case::{Answer, Http, Issued, KeySet, Selects};
 use crate::observation::{Connection, End, Observation, What};
 use crate::profile::{HttpEndpoint, Profile};
 use crate::redact::contains;
 use crate::token::Token;
 use crate::verdict::{Basis, Check, Grade, Level};
+use crate::wire::answer::lines;
 use crate::wire::opening::accept_for;
 
 /// Grades the head and the body of an answer against what they must look like.
@@ -37,6 +38,36 @@ pub(super) fn head(weight: Weight, wanted: &Answer, connection: &Connection) -> 
         let observed = format!("Sec-WebSocket-Accept: {}", given.escape_debug());
         checks.push(weight.holds(given == right, format!("Sec-WebSocket-Accept: {right}"), observed));
     }
+    if wanted.accepts_a_key && head.status == 101 {
+        let keys = sent(connection, "sec-websocket-key");
+        let given = head.header("sec-websocket-accept").unwrap_or_default();
+        let right = keys.iter().any(|key| accept_for(key.as_bytes()) == given);
+        let observed = format!("Sec-WebSocket-Accept: {}", given.escape_debug());
+        checks.push(weight.holds(right, "the answer to one of the keys, or a refusal", observed));
+    }
+    if wanted.offered_subprotocol {
+        let offered: Vec<String> = sent(connection, "sec-websocket-protocol")
+            .iter()
+            .flat_map(|line| line.split(','))
+            .map(|offer| offer.trim().to_owned())
+            .collect();
+        let chosen = head.header("sec-websocket-protocol");
+        let right = chosen.as_ref().is_none_or(|chosen| offered.contains(chosen));
+        let observed = chosen.unwrap_or_else(|| "none".to_owned()).escape_debug().to_string();
+        checks.push(weight.holds(right, "no subprotocol, or one that was offered", observed));
+    }
+    if let Some(origin) = &wanted.unreadable_by {
+        let allowed = head.header("access-control-allow-origin").unwrap_or_default();
+        let named = allowed.trim().eq_ignore_ascii_case(origin);
+        let with = head.header("access-control-allow-credentials").is_some_and(|value| value.trim() == "true");
+        let expected = format!("no answer that {origin} may read in the name of its visitor");
+        let observed = format!(
+            "Access-Control-Allow-Origin: {}{}",
+            if allowed.is_empty() { "none".to_owned() } else { allowed.escape_debug().to_string() },
+            if with { ", with credentials" } else { "" }
+        );
+        checks.push(weight.holds(!(named && with), expected, observed));
+    }
     for name in &wanted.has {
         let there = head.header(name).is_some();
         checks.push(weight.holds(there, format!("a header {name}"), if there { "it is there" } else { "none" }));
@@ -53,7 +84,7 @@ pub(super) fn head(weight: Weight, wanted: &Answer, connection: &Connection) -> 
         checks.push(weight.holds(right, format!("{name} with {text}"), observed));
     }
     if wanted.extensions {
-        let offers = crate::wire::answer::lines(&connection.sent, "sec-websocket-extensions");
+        let offers = lines(&connection.sent, "sec-websocket-extensions");
         let answers = head.lines("sec-websocket-extensions");
         let observed = match crate::wire::deflate::agree(&offers, &answers) {
             Err(flaw) => Err(format!("{}: {flaw}", answers.join(", ").escape_debug())),
@@ -76,6 +107,18 @@ pub(super) fn head(weight: Weight, wanted: &Answer, connection: &Connection) -> 
         ));
     }
     checks
+}
+
+/// The values of every line of this name in the request that was sent.
+fn sent(connection: &Connection, name: &str) -> Vec<String> {
+    let head = String::from_utf8_lossy(&connection.sent).into_owned();
+    head.split("\r\n")
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split_once(':'))
+        .filter(|(other, _)| other.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.trim().to_owned())
+        .collect()
 }
 
 /// Grades how the 101 answers the offer of subprotocols. Nothing is asked of another answer.
@@ -121,10 +164,8 @@ pub(super) fn selects(weight: Weight, selects: Selects, connection: &Connection,
 
 /// The subprotocols that a request offers, in order.
 pub(super) fn offered(request: &[u8]) -> Vec<String> {
-    let text = String::from_utf8_lossy(request);
-    let lines = text.split("\r\n").skip(1).take_while(|line| !line.is_empty()).filter_map(|line| line.split_once(':'));
-    let values = lines.filter(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-protocol")).map(|(_, value)| value);
-    values.flat_map(|value| value.split(',')).map(|element| element.trim().to_owned()).collect()
+    let values = lines(request, "sec-websocket-protocol");
+    values.iter().flat_map(|value| value.split(',')).map(|element| element.trim().to_owned()).collect()
 }
 
 /// The JSON members that must be in `body`; a wanted `null` asks for presence only.
@@ -171,6 +212,9 @@ pub(super) fn http(
             let earlier = observation.connections[..index].iter().rev().find_map(|other| token_of(other, declared));
             checks.push(self::issued(weight, issued, connection, earlier, declared, profile));
         }
+        if let Some(question) = http.key_set {
+            checks.push(key_set(weight, question, connection));
+        }
         if let Some(pointer) = &http.current_time {
             checks.push(current_time(weight, pointer, connection, observation));
         }
@@ -179,6 +223,66 @@ pub(super) fn http(
         checks.push(weight.check(Grade::Error, "something to check", "the case asks nothing of the answer"));
     }
     checks
+}
+
+/// The members that hold the private half of a key, or a shared secret (RFC 7518 §6.2.2, §6.3.2, §6.4.1).
+const PRIVATE_MEMBERS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+
+/// Grades a published key set.
+fn key_set(weight: Weight, question: KeySet, connection: &Connection) -> Check {
+    let body = body_of(connection);
+    let expected = match question {
+        KeySet::Public => "public keys, without any private member",
+        KeySet::Sound => {
+            "RSA keys of 2048 bits or more with an odd exponent from 3 on, and a kid of its own for each key"
+        }
+    };
+    let Some(keys) = body.get("keys").and_then(Value::as_array).filter(|keys| !keys.is_empty()) else {
+        return weight.check(Grade::Inconclusive, expected, "no key set with a key in it");
+    };
+    let wrong = match question {
+        KeySet::Public => keys.iter().enumerate().find_map(|(at, key)| {
+            let member = PRIVATE_MEMBERS.iter().find(|name| key.get(name).is_some())?;
+            Some(format!("key {} has the member {member}", at + 1))
+        }),
+        KeySet::Sound => unsound(keys),
+    };
+    let observed = wrong.clone().unwrap_or_else(|| format!("{} key(s), nothing amiss", keys.len()));
+    weight.holds(wrong.is_none(), expected, observed)
+}
+
+/// What is amiss with the keys of a set, if anything is.
+fn unsound(keys: &[Value]) -> Option<String> {
+    let mut names = std::collections::BTreeSet::new();
+    for (at, key) in keys.iter().enumerate() {
+        let at = at + 1;
+        let number = |name: &str| {
+            let bytes = URL_SAFE_NO_PAD.decode(key.get(name)?.as_str()?).ok()?;
+            let first = bytes.iter().position(|byte| *byte != 0).unwrap_or(bytes.len());
+            Some(bytes[first..].to_vec())
+        };
+        if key.get("kty").and_then(Value::as_str) == Some("RSA") {
+            let (Some(n), Some(e)) = (number("n"), number("e")) else {
+                return Some(format!("key {at} lacks a readable n or e"));
+            };
+            let bits = n.len() * 8 - n.first().map_or(0, |byte| byte.leading_zeros() as usize);
+            if bits < 2048 {
+                return Some(format!("key {at} has {bits} bits"));
+            }
+            if e.last().is_none_or(|last| last % 2 == 0) || e == [1] {
+                return Some(format!("key {at} has an exponent that is even or 1"));
+            }
+        }
+        // RFC 7517 §4.5: kid is optional, but only by it can one key of several be chosen.
+        match key.get("kid").and_then(Value::as_str) {
+            None if keys.len() > 1 => return Some(format!("key {at} of several has no kid")),
+            Some(kid) if !names.insert((kid, key.get("kty").map(Value::to_string))) => {
+                return Some(format!("key {at} has the kid of another key of its type"));
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 fn body_of(connection: &Connection) -> Value {

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::case::{Alive, Await, Awaited, CaseText, Expect, Fetches, Hear, Hello, Lint, Open, Stamp, Step};
+use crate::case::{Alive, Await, Awaited, CaseText, Crowd, Expect, Fetches, Hear, Hello, Lint, Open, Stamp, Step};
 use crate::observation::{Connection, End, Event, Mark, Message, Observation, Proofs, Trouble, What};
 use crate::outcome::{self, Outcome};
 use crate::profile::{Echo, FirstMessage, Profile};
@@ -113,6 +113,9 @@ pub fn session(
         if let Step::Fetches(fetches) = step {
             checks.push(fetched(weight, *fetches, observation));
         }
+        if let Step::Crowd(crowd) = step {
+            checks.extend(crowded(weight, crowd, mark, observation, profile, learned));
+        }
         let Some(connection) = observation.connections.get(mark.connection) else { continue };
         match step {
             Step::Open(open) => {
@@ -123,13 +126,20 @@ pub fn session(
             }
             Step::Hear(hear) => checks.extend(heard(weight, hear, mark, observation, profile, learned)),
             Step::Alive(alive) => checks.push(lives(weight, alive, mark, connection, learned)),
+            Step::Await(Await { what: what @ (Awaited::Heeded | Awaited::Unheeded), level, .. }) => {
+                let early = Early { said: said_on(&observation.marks, mark.connection), connection, mark, learned };
+                let weight = weight.at(*level);
+                checks.push(if *what == Awaited::Heeded { early.heeded(weight) } else { early.unheeded(weight) });
+            }
             Step::Await(wait) if matches!(wait.what, Awaited::NotServed) => {
                 checks.push(not_served(weight.at(wait.level), mark, observation, profile, learned));
             }
             Step::Await(wait) => checks.push(awaited(weight, wait, mark, connection, profile)),
             Step::Http(http) => checks.extend(answer::http(weight, http, observation, mark.connection, profile)),
             Step::Hello(hello) => checks.push(greeted(weight, *hello, mark, connection)),
-            Step::Say(_) | Step::Send(_) | Step::Close(_) | Step::Cut(_) | Step::Wait(_) | Step::Fetches(_) => {}
+            Step::Say(_) | Step::Send(_) | Step::Close(_) | Step::Cut(_) | Step::Abort(_) => {}
+            // These look at more connections than one, or at none.
+            Step::Wait(_) | Step::Crowd(_) | Step::Fetches(_) => {}
         }
     }
     checks
@@ -195,6 +205,7 @@ fn opened(
     learned: &Learned,
 ) -> Vec<Check> {
     let outcome = outcome::of(mark.until(connection), learned.speaks);
+    let weight = weight.at(open.level);
     let mut checks = vec![match (open.expect, connection.head()) {
         (Expect::Upgraded, Some(head)) if head.status == 101 => weight.holds(true, expectation(open.expect), "101"),
         _ => expected(weight, open.expect, &outcome),
@@ -218,6 +229,125 @@ fn opened(
     checks
 }
 
+/// Everybody of a crowd came to what was asked, and half of them within the budget where that is asked.
+fn crowded(
+    weight: Weight,
+    crowd: &Crowd,
+    mark: &Mark,
+    observation: &Observation,
+    profile: &Profile,
+    learned: &Learned,
+) -> Vec<Check> {
+    let connections = observation.connections.get(mark.connection..).unwrap_or_default();
+    let members: Vec<(&Open, &Connection)> = crowd.members().zip(connections).collect();
+    let mut checks = Vec::new();
+    for open in &crowd.of {
+        let outcomes: Vec<Outcome> = members
+            .iter()
+            .filter(|(member, _)| std::ptr::eq(*member, open))
+            .map(|(_, connection)| outcome::of(&connection.events, learned.speaks))
+            .collect();
+        let expected = format!("{} of {}: {}", crowd.times, crowd.times, expectation(open.expect));
+        let graded: Vec<Check> = outcomes.iter().map(|outcome| self::expected(weight, open.expect, outcome)).collect();
+        let right = graded.iter().filter(|check| check.grade <= Grade::Info).count();
+        let other = graded.iter().filter(|check| check.grade > Grade::Info).max_by_key(|check| check.grade);
+        let observed = match other {
+            None => format!("{right} of {}", crowd.times),
+            Some(other) => format!("{right} of {}; others: {}", crowd.times, other.observed),
+        };
+        let grade = match other {
+            Some(other) => other.grade,
+            // Nobody seen is nothing earned.
+            None if right < crowd.times || crowd.times == 0 => Grade::Inconclusive,
+            None => Grade::Pass,
+        };
+        checks.push(Check { label: open.name.clone(), ..weight.check(grade, expected, observed) });
+    }
+    if crowd.in_budget {
+        let mut times: Vec<Duration> = members.iter().filter_map(|(_, connection)| connection.answered_at()).collect();
+        times.sort_unstable();
+        let budget = Duration::from_millis(profile.handshake_budget_ms.unwrap_or(250));
+        let expected = format!("half of the handshakes within {} ms", budget.as_millis());
+        checks.push(match times.get(times.len() / 2) {
+            None => weight.check(Grade::Inconclusive, expected, "no answer"),
+            Some(median) => weight.holds(*median <= budget, expected, format!("within {} ms", median.as_millis())),
+        });
+    }
+    checks
+}
+
+/// A refusal without what may differ each time, such as a number by which it is found in a log.
+fn without_marks(outcome: &Outcome) -> Outcome {
+    match outcome {
+        Outcome::RefusedClose { code, reason, data_before } => {
+            let words = reason.split_whitespace().filter(|word| !word.bytes().any(|byte| byte.is_ascii_digit()));
+            let reason = words.collect::<Vec<_>>().join(" ");
+            Outcome::RefusedClose { code: *code, reason, data_before: *data_before }
+        }
+        other => other.clone(),
+    }
+}
+
+/// What was sent along with an opening, and what became of it.
+struct Early<'a> {
+    said: Vec<String>,
+    connection: &'a Connection,
+    mark: &'a Mark,
+    learned: &'a Learned,
+}
+
+impl Early<'_> {
+    /// How many of the messages were answered.
+    fn answered(&self) -> usize {
+        let Some(echo) = &self.learned.echo else { return 0 };
+        let given = answers(self.connection, 0, self.learned);
+        if echo.is_faithful() {
+            return self.said.iter().filter(|word| given.contains(word)).count();
+        }
+        given.len().saturating_sub(probes(self.connection, echo).len())
+    }
+
+    fn heeded(&self, weight: Weight) -> Check {
+        let expected = "an answer to what was sent along with the opening, or the end of the connection";
+        let ends = |event: &Event| match &event.what {
+            What::Frame(frame) => frame.opcode == frame::CLOSE,
+            What::End(_) => true,
+            _ => false,
+        };
+        let ended = self.mark.until(self.connection).iter().any(ends);
+        let answered = self.answered() >= self.said.len() && !self.said.is_empty();
+        let observed = match (answered, ended) {
+            (true, _) => "an answer".to_owned(),
+            (false, true) => "the end of the connection".to_owned(),
+            (false, false) => since(self.connection, self.mark),
+        };
+        weight.holds(answered || ended, expected, observed)
+    }
+
+    fn unheeded(&self, weight: Weight) -> Check {
+        let expected = "no answer to what was sent along with the opening, and no frame behind a refusal";
+        if !watched(self.connection, self.mark) {
+            return weight.check(Grade::Inconclusive, expected, "nothing was observed");
+        }
+        let events = &self.connection.events;
+        let refused = |event: &Event| match &event.what {
+            What::Frame(frame) => frame.opcode == frame::CLOSE,
+            What::Body { .. } => true,
+            _ => false,
+        };
+        let behind = events.iter().position(refused).map_or(&[][..], |at| &events[at + 1..]);
+        let spoke =
+            |event: &Event| matches!(&event.what, What::Frame(frame) if frame.is_data() || frame.opcode == frame::PONG);
+        let (answered, frames) = (self.answered(), behind.iter().filter(|event| spoke(event)).count());
+        let observed = match (answered, frames) {
+            (0, 0) => "neither".to_owned(),
+            (0, frames) => format!("{frames} frame(s) behind the refusal"),
+            (answered, _) => format!("{answered} answer(s)"),
+        };
+        weight.holds(answered == 0 && frames == 0, expected, observed)
+    }
+}
+
 /// Two refusals were told in the same way.
 fn told_like(
     weight: Weight,
@@ -226,23 +356,25 @@ fn told_like(
     observation: &Observation,
     learned: &Learned,
 ) -> Check {
-    let told = |connection: &Connection| outcome::of(&connection.events, learned.speaks).to_string();
+    let told = |connection: &Connection| outcome::of(&connection.events, learned.speaks);
     let expected = format!("told in the same way as `{earlier}`");
     let Some(other) = observation.connections.iter().rfind(|other| other.name == earlier) else {
         return weight.check(Grade::Error, expected, "no earlier opening is called so");
     };
     let (this, other) = (told(connection), told(other));
-    let observed = if this == other { this.clone() } else { format!("{this}, and before: {other}") };
-    weight.holds(this == other, expected, observed)
+    if let Some(undecided) = [&this, &other].into_iter().find(|outcome| outcome.is_undecided()) {
+        return weight.check(Grade::Inconclusive, expected, undecided.to_string());
+    }
+    let same = without_marks(&this) == without_marks(&other);
+    let observed = if same { this.to_string() } else { format!("{this}, and before: {other}") };
+    weight.holds(same, expected, observed)
 }
 
 /// A client that was not admitted heard nothing that only an admitted one hears.
 fn not_served(weight: Weight, mark: &Mark, observation: &Observation, profile: &Profile, learned: &Learned) -> Check {
     let connection = &observation.connections[mark.connection];
     let said: Vec<String> = observation.marks.iter().flat_map(|mark| mark.said.clone()).collect();
-    let replies = profile.first_message().and_then(|first| first.reply.clone());
-    let proofs =
-        Proofs { messages: replies.into_iter().chain(profile.welcome.clone()).collect(), echo: learned.echo.clone() };
+    let proofs = Proofs::of(profile, learned.echo.as_ref());
     let heard: Vec<String> = connection.messages().iter().map(Message::text).collect();
     let shown = |text: &String| format!("\"{}\"", text.chars().take(60).collect::<String>().escape_debug());
     let expected = "nothing that only an admitted client hears";
@@ -285,6 +417,8 @@ pub fn expectation(expect: Expect) -> &'static str {
         Expect::Refused => "refused (HTTP 4xx, or 101 and close 1008, 3000, 3003 or 4xxx)",
         Expect::Either => "admitted or refused, both are right",
         Expect::Survives => "admitted or refused, without a server error",
+        Expect::NoServerError => "admitted or refused, or the end of the connection, without a server error",
+        Expect::RefusedInTime => "refused before the deadline (HTTP 4xx, or 101 and a close frame)",
         Expect::NotUpgraded => "no upgrade (HTTP 4xx preferred)",
         Expect::Upgraded => "101",
     }
@@ -313,6 +447,15 @@ pub fn expected(weight: Weight, expect: Expect, outcome: &Outcome) -> Check {
                 | Outcome::NotHttp(_)
                 | Outcome::NotWebSocket(_)
         ),
+        Expect::NoServerError => !matches!(
+            outcome,
+            Outcome::ServerError(_)
+                | Outcome::Dropped { upgraded: true }
+                | Outcome::Hang
+                | Outcome::Mute
+                | Outcome::NotHttp(_)
+        ),
+        Expect::RefusedInTime => outcome.is_refused() && !matches!(outcome, Outcome::Hang | Outcome::Mute),
         Expect::NotUpgraded => {
             matches!(
                 outcome,
@@ -382,8 +525,7 @@ fn heard(
     let expected = format!("{} answer(s), in order, none lost, none doubled, none from elsewhere", said.len());
     // Where any text is an answer, the welcome and the word that the token was accepted look like one.
     let opened = observation.marks.iter().find(|other| other.connection == mark.connection).map_or(0, |open| open.to);
-    let reply = profile.first_message().and_then(|first| first.reply.as_ref());
-    let greets = |text: &str| reply.iter().copied().chain(&profile.welcome).any(|shape| shape.fits(text));
+    let greets = |text: &str| profile.greetings().any(|shape| shape.fits(text));
     let mut given: Vec<String> = connection
         .messages()
         .iter()
@@ -406,6 +548,9 @@ fn heard(
             .filter_map(|message| serde_json::from_slice(&message.payload).ok())
             .collect();
         let speaker = &observation.connections[speaker];
+        if hear.discreet {
+            checks.push(discreet(weight, &messages, speaker, profile));
+        }
         checks
             .extend(hear.stamps.iter().map(|stamp| stamped(weight, *stamp, &messages, speaker, observation, profile)));
         return checks;
@@ -470,6 +615,43 @@ fn stamped(
     }
 }
 
+/// Nothing of the speaker's token stands in the messages that others hear, but who it was.
+fn discreet(weight: Weight, messages: &[Value], speaker: &Connection, profile: &Profile) -> Check {
+    let expected = "no token and no claim of it but the identity";
+    if messages.is_empty() {
+        return weight.holds(false, expected, "no message to look at");
+    }
+    let token = speaker.token.as_ref();
+    let signature = token.and_then(|token| token.text()).and_then(|text| text.rsplit('.').next()).unwrap_or_default();
+    let text = Value::from(messages).to_string();
+    if signature.len() >= 16 && text.contains(signature) {
+        return weight.holds(false, expected, "the token");
+    }
+    let claims = token.and_then(|token| token.peek()).map(|(_, claims)| claims).unwrap_or_default();
+    let told = claims.iter().find(|(name, value)| {
+        !profile.identity_claims.contains(name)
+            && RELAYED.contains(&name.as_str())
+            && messages.iter().any(|message| holds_member(message, name, value))
+    });
+    let observed =
+        told.map_or_else(|| format!("{} message(s), all so", messages.len()), |(name, _)| format!("the claim {name}"));
+    weight.holds(told.is_none(), expected, observed)
+}
+
+/// Claims that say nothing to a listener but how the speaker got in. A role or a plan may well be part of a message.
+const RELAYED: &[&str] = &["exp", "iat", "nbf", "jti", "aud", "iss", "scope"];
+
+/// Whether a member of this name and value stands anywhere in a message.
+fn holds_member(message: &Value, name: &str, value: &Value) -> bool {
+    match message {
+        Value::Object(members) => {
+            members.get(name) == Some(value) || members.values().any(|member| holds_member(member, name, value))
+        }
+        Value::Array(items) => items.iter().any(|item| holds_member(item, name, value)),
+        _ => false,
+    }
+}
+
 /// What a case writes where the server should write something of its own.
 const CHOSEN: &str = "chosen-by-the-client";
 
@@ -482,7 +664,7 @@ fn unpromised(learned: &Learned) -> Option<Level> {
 pub const WORD_PREFIX: &str = "gc";
 
 /// The messages that the harness sent to see whether the session is served.
-fn probes(connection: &Connection, echo: &Echo) -> Vec<String> {
+pub fn probes(connection: &Connection, echo: &Echo) -> Vec<String> {
     let mut probes = Vec::new();
     let mut sent = connection.events.iter().filter_map(|event| match &event.what {
         // A ping of the server may be answered between the two.
@@ -685,6 +867,25 @@ fn awaited(weight: Weight, wait: &Await, mark: &Mark, connection: &Connection, p
             weight.holds(right, "no close code that must not be sent", observed)
         }
         Awaited::Nothing => weight.holds(!spoke, "no message", observed),
+        Awaited::HungUp => {
+            let expected = "the server ends the TCP connection after the closing handshake";
+            if connection.close().is_none() {
+                return weight.check(Grade::Info, expected, "the refusal was told without a close frame");
+            }
+            let ended = mark.until(connection).iter().any(|event| matches!(&event.what, What::End(_)));
+            weight.holds(ended, expected, if ended { "it is ended".to_owned() } else { observed })
+        }
+        Awaited::Released => {
+            let expected = "the connection is ended, or answers another request";
+            if connection.head().is_none_or(|head| head.status == 101) {
+                return weight.check(Grade::Info, expected, "the refusal was not told by HTTP");
+            }
+            let ended = mark.until(connection).iter().any(|event| matches!(&event.what, What::End(_)));
+            let answered = part.iter().any(|event| matches!(&event.what, What::Head(_)));
+            weight.holds(ended || answered, expected, observed)
+        }
+        // Graded by `Early`, which knows what was said.
+        Awaited::Heeded | Awaited::Unheeded => weight.check(Grade::Error, "what was sent early", "nothing"),
         Awaited::NotServed => weight.check(Grade::Error, "a look at the whole session", "none"),
         Awaited::Ended => {
             let until = mark.until(connection);

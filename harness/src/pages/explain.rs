@@ -1,7 +1,7 @@
 //! All about one case, for a terminal.
 
 use crate::case::{Across, Body, Case, Over, Set};
-use crate::catalogue::{Catalogue, Weakness};
+use crate::catalogue::{Catalogue, Covered, Weakness};
 use crate::need::Need;
 use crate::verdict::Level;
 
@@ -40,6 +40,15 @@ pub fn explain(catalogue: &Catalogue, case: &Case) -> String {
             text.line(2, &format!("gatecrash run --case {}", head.code));
         }
     }
+    text.into_string()
+}
+
+/// A code that is no case of its own, and which case answers for it.
+pub fn explain_covered(code: &str, covered: &Covered) -> String {
+    let mut text = Text::default();
+    text.heading(&format!("{code}  is no case of its own: {} asks it", covered.by));
+    text.line(2, &covered.because);
+    text.line(2, &format!("see: gatecrash explain {}", covered.by));
     text.into_string()
 }
 

@@ -10,7 +10,7 @@ mod script;
 mod text;
 
 pub use catalogue::catalogue;
-pub use explain::explain;
+pub use explain::{explain, explain_covered};
 pub use mutations::{fill, mutations};
 
 use crate::case::Case;

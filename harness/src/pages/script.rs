@@ -9,18 +9,18 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use crate::carrier::{self, Placed};
 use crate::case::{
-    Across, Alive, Answer, Await, Awaited, Case, Close, Encoding, Expect, FrameText, Given, Hear, How, Http, Issued,
-    Lint, OfLimit, Open, Say, Selects, Send, Stamp, Step,
+    Across, Alive, Answer, Await, Awaited, Case, Close, Crowd, Encoding, Expect, FrameText, Given, Hear, How, Http,
+    Issued, KeySet, Lint, OfLimit, Open, Request, Say, Selects, Send, Sent, Stamp, Step,
 };
 use crate::catalogue::Catalogue;
 use crate::judge;
 use crate::need::Need;
-use crate::profile::{Carrier, Class, FirstMessage, HttpEndpoint, Issuer, Profile, Roles, Shape, TokenProfile};
+use crate::profile::{Carrier, Class, FirstMessage, HttpEndpoint, Profile, Roles, Shape, TokenProfile};
 use crate::run;
-use crate::target::{Endpoint, OtherIssuer, Target, Templates};
+use crate::target::{Endpoint, Target, Templates};
 use crate::token::{
-    Algorithm, ForgeError, IdentityRule, KeyKind, Keyring, Mint, Op, PrivateKey, Recipe, RoleRule, Rules, Token,
-    TypRule, forge, oracle,
+    Algorithm, ForgeError, IdentityRule, KeyKind, Keyring, Mint, Op, OtherIssuer, PrivateKey, Recipe, Rules, Token,
+    fill, forge, oracle,
 };
 use crate::verdict::Level;
 use crate::wire::frame::{self, Written};
@@ -41,6 +41,8 @@ const OTHERS: &[u8] = b"a secret that another issuer uses for explanations only"
 const RETIRED: &[u8] = b"a secret that was used for explanations once";
 /// An address of the harness.
 const LISTENER: &str = "http://harness.example/0123456789abcdef";
+/// Where keys are usually published.
+const JWKS_PATH: &str = "/.well-known/jwks.json";
 /// A masking key, the one of the examples in RFC 6455 §5.7.
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 /// The longest text that is shown in its place in a request.
@@ -144,7 +146,10 @@ fn declare(profile: &mut Profile, need: Need) {
             profile.refresh_marker.insert("token_use".to_owned(), "refresh".into());
         }
         Need::RequiredScope => profile.required_scope = Some("socket".to_owned()),
-        Need::Roles | Need::DefaultRole => {
+        Need::TokenKind => profile.audience = Some("https://server.example".to_owned()),
+        Need::IdentityClaim => profile.identity_claims = vec!["sub".to_owned()],
+        Need::SingleUse => profile.jti_single_use = true,
+        Need::Roles | Need::DefaultRole | Need::DeniedRole => {
             profile.roles = Some(Roles {
                 claim: "role".to_owned(),
                 allowed: ["admin", "developer", "dba"].map(str::to_owned).to_vec(),
@@ -172,15 +177,10 @@ fn target_for(case: &Case, carrier: &Carrier) -> Target {
     }
     case.head.needs.iter().for_each(|need| declare(&mut profile, *need));
     let other_issuers = case.head.needs.contains(&Need::SecondIssuer).then(|| OtherIssuer {
-        declared: Issuer {
-            issuer: "https://other.example".to_owned(),
-            secret: None,
-            private: None,
-            algorithm: None,
-            kid: None,
-        },
+        issuer: "https://other.example".to_owned(),
         keys: Keyring::new().with_secret(OTHERS),
         algorithm: Algorithm::HS256,
+        kid: Some("other-1".to_owned()),
     });
     let path = if *carrier == Carrier::Path { "/ws/{token}" } else { "/ws" };
     Target {
@@ -196,6 +196,7 @@ fn target_for(case: &Case, carrier: &Carrier) -> Target {
         keys: Keyring::new().with_secret(SECRET).with_retired_secret(RETIRED),
         algorithm: Algorithm::HS256,
         other_issuers: other_issuers.into_iter().collect(),
+        test_token: case.head.needs.contains(&Need::FixedTestToken).then(|| "the-test-token".to_owned()),
         secrets: Vec::new(),
         trust: None,
     }
@@ -203,32 +204,12 @@ fn target_for(case: &Case, carrier: &Carrier) -> Target {
 
 /// What the target promises about tokens.
 fn rules_of(target: &Target, case: &Case) -> Rules {
-    let profile = &target.profile;
-    let declared = target.declared();
     Rules {
-        algorithms: profile.algorithms.as_ref().map(|_| vec![target.algorithm]),
-        leeway: declared.leeway,
-        require_exp: profile.require_exp,
-        max_token_age: declared.max_token_age,
-        max_token_lifetime: declared.max_token_lifetime,
-        audience: profile.audience.clone(),
-        issuer: profile.issuer.clone(),
-        typ: match (profile.profile, &profile.token_type) {
-            (Some(TokenProfile::Rfc9068), _) => TypRule::Rfc9068,
-            (_, Some(typ)) => TypRule::Exactly(typ.clone()),
-            (_, None) => TypRule::Ignored,
-        },
         identity: IdentityRule {
             claims: ["sub", "user_id", "username"].map(str::to_owned).to_vec(),
             required: case.head.needs.contains(&Need::RequiredIdentity),
         },
-        roles: profile.roles.as_ref().map(|roles| RoleRule {
-            claim: roles.claim.clone(),
-            allowed: roles.allowed.clone(),
-            default: roles.default.clone(),
-        }),
-        required_scope: profile.required_scope.clone(),
-        ..Rules::new(&target.keys, target.algorithm)
+        ..Rules::of(target)
     }
 }
 
@@ -298,6 +279,16 @@ impl<'a> Scene<'a> {
             Step::Close(close) => self::close(close),
             Step::Cut(cut) => silent(format!("cut the connection `{}` by a reset, without a close frame", cut.on)),
             Step::Wait(wait) => silent(format!("let {} ms pass", wait.ms)),
+            Step::Abort(abort) => {
+                let sent = match abort.after {
+                    Sent::Nothing => "open a TCP connection, send nothing",
+                    Sent::HalfALine => "send half of the request line of a good opening",
+                    Sent::HalfAHead => "send half of the head of a good opening",
+                    Sent::Head => "send a good opening",
+                };
+                silent(format!("{sent}, and cut the connection by a reset"))
+            }
+            Step::Crowd(crowd) => self.crowd(crowd),
             Step::Hello(hello) => Told {
                 what: format!(
                     "greet the endpoint by a TLS ClientHello that offers no more than {}",
@@ -325,13 +316,21 @@ impl<'a> Scene<'a> {
             .zip(names)
             .map(|((made, also), name)| Placed { on: &also.on, token: made.shown(name) })
             .collect();
+        let written = self.request(&open.request);
         let key = open.request.key.as_deref().unwrap_or("<16 random bytes in base64>");
         let carry = crate::case::Carry { encoding: Encoding::Needed, ..open.carry.clone() };
         let place = Placed { on: main_on, token: main.shown("TOKEN") };
         let on: Vec<&Carrier> = std::iter::once(&place).chain(&placed).map(|placed| placed.on).collect();
-        let fitted = carrier::fit(&open.request, &self.target.profile, &on).unwrap_or_else(|_| open.request.clone());
+        let fitted = carrier::fit(&written, &self.target.profile, &on).unwrap_or_else(|_| written.clone());
         let opening = carrier::place(&self.target.endpoint, key, place, &carry, &placed, &fitted);
         let mut sent = request(&opening.to_bytes());
+        if let Some(earlier) = &open.over {
+            let words = format!("the connection of `{earlier}`, if the server has left it open");
+            sent.insert(0, Line::labelled("over", words));
+        }
+        if open.request.early_is_body {
+            sent.push(Line::labelled("length", "Content-Length announces what follows as the body"));
+        }
         for line in &mut sent {
             // What stands for a token that rides in another spelling.
             line.words = line.words.replace(&URL_SAFE_NO_PAD.encode("TOKEN"), "BASE64URL(TOKEN)");
@@ -353,7 +352,8 @@ impl<'a> Scene<'a> {
             sent.push(Line::labelled("segments", format!("of {size} byte(s) each")));
         }
         for text in &open.request.early {
-            sent.push(Line::labelled("at once", format!("a text message in the same segment: {}", shorten(text))));
+            let text = text.replace("${echo}", "<a word of its own, in the form of `echo.send`>");
+            sent.push(Line::labelled("at once", format!("a text message in the same segment: {}", shorten(&text))));
         }
         if main.shown("TOKEN").is_some() {
             match open.carry.encoding {
@@ -370,7 +370,11 @@ impl<'a> Scene<'a> {
                 sent.extend(made.lines(name, self));
             }
         }
+        if open.again {
+            sent.push(Line::labelled("again", "TOKEN is the very one of the opening before"));
+        }
         let mut right = vec![judge::expectation(open.expect).to_owned()];
+        right.extend(open.level.map(|level| format!("anything else breaks a {}", format!("{level:?}").to_uppercase())));
         right.extend(open.answer.iter().flat_map(answer));
         if let Some(given) = open.given {
             let words = match given {
@@ -389,10 +393,24 @@ impl<'a> Scene<'a> {
         Told { what: format!("open the connection `{}`", open.name), sent, right }
     }
 
+    fn crowd(&self, crowd: &Crowd) -> Told {
+        let mut sent = Vec::new();
+        let mut right = Vec::new();
+        for told in crowd.of.iter().map(|open| self.open(open)) {
+            sent.extend(told.sent);
+            right.extend(told.right);
+        }
+        right.extend(crowd.in_budget.then(|| {
+            "half of them are answered within the budget, `handshake_budget_ms` or a quarter of a second".to_owned()
+        }));
+        let what = format!("open {} of each, {} at a time, each for a user of its own", crowd.times, crowd.at_once);
+        Told { what, sent, right }
+    }
+
     fn http(&self, http: &Http) -> Told {
         let bearer = http.bearer.as_ref().map(|recipe| self.make(recipe));
         let fallback = || HttpEndpoint {
-            path: format!("/{}", http.endpoint),
+            path: if http.endpoint == "jwks" { JWKS_PATH.to_owned() } else { format!("/{}", http.endpoint) },
             method: "GET".to_owned(),
             form: Default::default(),
             json: None,
@@ -424,11 +442,34 @@ impl<'a> Scene<'a> {
             }
             .to_owned()
         }));
+        right.extend(http.key_set.map(|question| {
+            match question {
+                KeySet::Public => "a key set without any private member or shared secret".to_owned(),
+                KeySet::Sound => {
+                    "RSA keys of 2048 bits or more with an odd exponent from 3 on, each key with a kid of its own"
+                        .to_owned()
+                }
+            }
+        }));
         right.extend(http.current_time.as_ref().map(|at| format!("{at} is the time of now, within a minute")));
         if http.capture {
             right.push("the token in the answer is kept for a later step".to_owned());
         }
         Told { what: format!("ask the endpoint `{}` that the profile declares, such as", http.endpoint), sent, right }
+    }
+
+    /// The request with the words of the target in its texts.
+    fn request(&self, written: &Request) -> Request {
+        let templates = Templates::of(&self.target.profile);
+        let mint = self.target.mint(&templates, NOW, USER, 1);
+        let mut request = written.clone();
+        let values = request.set.values_mut().chain(request.add.iter_mut().map(|(_, value)| value));
+        for text in request.query.iter_mut().chain(values) {
+            if let Ok(filled) = fill(text, &mint) {
+                *text = filled;
+            }
+        }
+        request
     }
 
     fn make(&self, recipe: &Recipe) -> Made {
@@ -637,6 +678,9 @@ fn hear(hear: &Hear) -> Told {
         hear.level,
         format!("{served}every message said{speaker} is answered once, in order, and nothing else comes"),
     )];
+    right.extend(
+        hear.discreet.then(|| "no answer holds the speaker's token, or a claim of it but the identity".to_owned()),
+    );
     right.extend(hear.stamps.iter().map(|stamp| {
         match stamp {
             Stamp::Speaker => "each answer names the bearer of the speaker's token, at `identity_echo`",
@@ -749,6 +793,22 @@ fn wait(wait: &Await) -> Told {
             "the code of a close frame, if there is one, may be sent (RFC 6455 §7.4)",
         ),
         Awaited::Nothing => (format!("listen on `{on}`"), "no message comes"),
+        Awaited::Heeded => (
+            format!("listen on `{on}`"),
+            "what was sent along with the opening is answered, or the connection is closed",
+        ),
+        Awaited::Unheeded => (
+            format!("listen on `{on}`, behind a refusal too"),
+            "what was sent along with the opening is not answered, and no frame comes behind a refusal",
+        ),
+        Awaited::HungUp => (
+            format!("wait on `{on}`"),
+            "the server ends the TCP connection, if the refusal was told by a close frame (RFC 6455 §7.1.1)",
+        ),
+        Awaited::Released => (
+            format!("send another request on `{on}`, unless the answer said that the connection ends"),
+            "an answer, or the end of the connection, if the refusal was told by HTTP",
+        ),
         Awaited::NotServed => (
             format!("listen on `{on}`"),
             "nothing comes that only an admitted client hears: no welcome, no answer, no message of another client",
@@ -793,6 +853,15 @@ fn answer(answer: &Answer) -> Vec<String> {
     if answer.accepts_key {
         words.push("Sec-WebSocket-Accept answers the key (RFC 6455 §4.2.2)".to_owned());
     }
+    if answer.accepts_a_key {
+        words.push("a 101 answers one of the keys".to_owned());
+    }
+    if answer.offered_subprotocol {
+        words.push("no Sec-WebSocket-Protocol, or one that was offered (RFC 6455 §4.2.2)".to_owned());
+    }
+    words.extend(answer.unreadable_by.iter().map(|origin| {
+        format!("Access-Control-Allow-Origin is not {origin} together with Access-Control-Allow-Credentials")
+    }));
     words.extend(answer.has.iter().map(|name| format!("a header {name}")));
     words.extend(answer.lacks.iter().map(|name| format!("no header {name}")));
     words.extend(answer.header.iter().map(|(name, text)| format!("a header {name} with `{text}` in it")));
@@ -854,6 +923,18 @@ fn across(question: Across) -> String {
         Across::Unmasked => "no frame of the server is masked (RFC 6455 §5.1)",
         Across::ValidMessages => "every text message is UTF-8, and JSON where the profile declares it",
         Across::Controls => "every control, which is the valid token between the cases, was admitted",
+        Across::Witness => "a session that was opened after the first control still answers at the end of the run",
+        Across::NoTokenInRedirect => "no redirect to another host has the token in its Location",
+        Across::ChallengeFits => {
+            "a challenge to a token is one of Bearer with error=\"invalid_token\" or error=\"insufficient_scope\""
+        }
+        Across::BareChallenge => "a challenge to a client without a token has no error=",
+        Across::StatusSemantics => "whatever it is: the statuses of the refusals are reported, by class",
+        Across::NoLibraryWords => "no refusal repeats the text of a library's error",
+        Across::ExpectationsAbsent => {
+            "no refusal tells the signature, audience or issuer that the token should have had, or lists the roles"
+        }
+        Across::Banners => "whatever it is: Server, X-Powered-By and the like are reported",
     }
     .to_owned()
 }

@@ -110,7 +110,7 @@ pub struct TrialReport {
 impl TrialReport {
     /// An entry without a verdict yet.
     pub fn new(trial: &Trial<'_>, catalogue: &Catalogue) -> Self {
-        let Case { head, .. } = trial.case;
+        let Case { head, .. } = trial.case.as_ref();
         let weakness = head.weakness.as_ref().and_then(|name| catalogue.weaknesses.get(name));
         Self {
             id: trial.id(),

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::dial::{self, Door, Stream};
 use crate::observation::{Connection, End, Event, MAX_EVIDENCE_BYTES, Proofs, What};
-use crate::wire::answer::{self, BodyLength};
+use crate::wire::answer::{self, BodyLength, Head};
 use crate::wire::deflate::{self, Codec};
 use crate::wire::frame::{self, Frame, Written};
 use crate::wire::tls;
@@ -33,6 +33,8 @@ const READ_BYTES: u64 = 64 << 10;
 #[derive(Debug)]
 pub(super) struct Live {
     stream: Option<Stream>,
+    /// The connection under an answer that is no upgrade, as long as nobody has ended it.
+    spare: Option<Stream>,
     unread: Vec<u8>,
     /// Up to here `unread` is known to hold no whole head.
     searched: usize,
@@ -56,6 +58,8 @@ enum Phase {
     Head,
     Body(BodyLength),
     Frames,
+    /// Behind an answer that is no upgrade: another answer, or frames of a server that goes on all the same.
+    Behind,
     Ended,
 }
 
@@ -74,28 +78,10 @@ impl Live {
     /// Dials. A failure is an event of the log, never an error.
     pub(super) async fn dial(name: &str, door: &Door<'_>, patience: Duration) -> Self {
         let started = Instant::now();
-        let log = Connection {
-            name: name.to_owned(),
-            sent: Vec::new(),
-            key: None,
-            token: None,
-            tls: None,
-            events: Vec::new(),
-        };
-        let mut live = Self {
-            stream: None,
-            unread: Vec::new(),
-            searched: 0,
-            kept_bytes: 0,
-            started,
-            phase: if door.greets_by_hand() { Phase::Greeting } else { Phase::Head },
-            masks: started.elapsed().subsec_nanos() | 1,
-            close_sent: false,
-            codec: None,
-            inflating: false,
-            half_noted: false,
-            log,
-        };
+        let mut live = Self::new(name, started);
+        if door.greets_by_hand() {
+            live.phase = Phase::Greeting;
+        }
         let dialled = match timeout_at(started + patience, dial::dial(door)).await {
             Ok(dialled) => dialled,
             Err(_) => Err(format!("no connection within {} ms", patience.as_millis())),
@@ -109,6 +95,65 @@ impl Live {
             Err(why) => live.end(End::NoConnection(why)),
         }
         live
+    }
+
+    fn new(name: &str, started: Instant) -> Self {
+        let log = Connection {
+            name: name.to_owned(),
+            sent: Vec::new(),
+            key: None,
+            token: None,
+            tls: None,
+            events: Vec::new(),
+        };
+        Self {
+            stream: None,
+            spare: None,
+            unread: Vec::new(),
+            searched: 0,
+            kept_bytes: 0,
+            started,
+            phase: Phase::Head,
+            masks: started.elapsed().subsec_nanos() | 1,
+            close_sent: false,
+            codec: None,
+            inflating: false,
+            half_noted: false,
+            log,
+        }
+    }
+
+    /// Goes on over the connection of an earlier answer. Where that was announced to end, or has ended, so has this.
+    pub(super) fn over(name: &str, earlier: &mut Self) -> Self {
+        let mut live = Self::new(name, Instant::now());
+        live.log.tls.clone_from(&earlier.log.tls);
+        let kept = earlier.log.head().is_some_and(Head::keeps_alive);
+        match earlier.spare.take().filter(|_| kept) {
+            Some(stream) => live.stream = Some(stream),
+            None => live.end(End::Fin),
+        }
+        live
+    }
+
+    /// A connection that is over and of which the log is left.
+    pub(super) fn past(log: Connection) -> Self {
+        Self { phase: Phase::Ended, log, ..Self::new("", Instant::now()) }
+    }
+
+    /// Turns to what comes behind an answer that is no upgrade. False where nothing can come any more.
+    pub(super) fn turn_behind(&mut self) -> bool {
+        if let Some(stream) = self.spare.take() {
+            self.stream = Some(stream);
+            self.phase = Phase::Behind;
+        }
+        self.stream.is_some()
+    }
+
+    /// Forgets what was seen but for the last event, where only the end is of interest.
+    pub(super) fn forget(&mut self) {
+        let seen = self.log.events.len().saturating_sub(1);
+        self.log.events.drain(..seen);
+        self.kept_bytes = 0;
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -267,14 +312,29 @@ impl Live {
             Phase::Body(length) => {
                 let (bytes, complete) = answer::body(&self.unread, length);
                 if complete || self.unread.len() > MAX_EVIDENCE_BYTES {
+                    match length {
+                        BodyLength::Exactly(length) => drop(self.unread.drain(..length.min(self.unread.len()))),
+                        _ => self.unread.clear(),
+                    }
                     self.push(What::Body { bytes, complete });
-                    self.unread.clear();
-                    // The refused handshake is over; the harness never asks a second time on the same connection.
-                    self.stream = None;
+                    // The handshake is over; only a case about what is left of the connection looks further.
+                    self.spare = self.stream.take();
                     self.phase = Phase::Ended;
                     return true;
                 }
                 false
+            }
+            Phase::Behind => {
+                let answer = b"HTTP/";
+                let length = self.unread.len().min(answer.len());
+                if self.unread[..length] != answer[..length] {
+                    self.phase = Phase::Frames;
+                } else if length == answer.len() {
+                    self.phase = Phase::Head;
+                } else {
+                    return false;
+                }
+                self.take_event()
             }
             Phase::Frames => match frame::read(&self.unread, MAX_FRAME_BYTES) {
                 frame::Read::More => false,
@@ -414,7 +474,7 @@ impl Live {
             let (bytes, complete) = answer::body(&self.unread, length);
             self.push(What::Body { bytes, complete: complete || (ended && length == BodyLength::UntilClose) });
             self.unread.clear();
-            self.stream = None;
+            self.spare = self.stream.take().filter(|_| !ended);
             self.phase = Phase::Ended;
         }
     }

@@ -45,6 +45,11 @@ impl<'a> Door<'a> {
         Self { beginning: Beginning::Named(Some(name).filter(|name| !name.is_empty())), ..self }
     }
 
+    /// Another endpoint of the same target.
+    pub(super) fn at(self, endpoint: &'a Endpoint) -> Self {
+        Self { endpoint, ..self }
+    }
+
     /// Another endpoint, where nobody needs to serve.
     pub(super) fn side(self, endpoint: &'a Endpoint) -> Self {
         Self { endpoint, beginning: Beginning::Side, ..self }

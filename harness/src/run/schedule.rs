@@ -12,13 +12,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep};
 
 use super::listener::Listener;
-use super::session::{Actor, Context, Deadlines, control, play};
-use crate::case::{self, Body, Expect, Step};
+use super::session::{Actor, Context, Deadlines, control, play, witness};
+use crate::case::{self, Across, Body, Expect, Step, Variant};
 use crate::catalogue::Catalogue;
 use crate::diagnosis::{Cause, Finding, Lost};
 use crate::judge::{self, Learned, Run, Seen, Weight};
@@ -162,13 +162,22 @@ pub async fn run(
     events(RunEvent::Started { target: &report.target, trials: trials.iter().filter(|trial| trial.wanted).count() });
     let mut played: Vec<Played<'_>> = Vec::new();
     let mut lost = None;
+    let mut witness = None;
     match first {
         None => {}
         Some(Err(why)) => report.failure = Some(Failure::NoToken(redactor.clean(&why))),
         Some(Ok(Tried { outcome: Outcome::Admitted(_), .. })) => {
             runner.listen(trials).await;
+            let watched = match trials.iter().any(asks_a_witness) {
+                true => runner.witness().await,
+                false => None,
+            };
             (played, lost) =
                 runner.play_all(trials, &mut |trial| events(RunEvent::TrialEnded { id: &trial.id() })).await;
+            witness = match watched {
+                Some(watched) => watched.end().await,
+                None => None,
+            };
         }
         Some(Ok(Tried { outcome: Outcome::Unreachable(why), .. })) => {
             report.failure = Some(Failure::Unreachable(redactor.clean(&why)));
@@ -190,6 +199,9 @@ pub async fn run(
     let view = Run {
         seen,
         controls: &runner.controls,
+        witness: witness.as_ref(),
+        keys: &target.keys,
+        host: &target.endpoint.host,
         profile: &target.profile,
         redactor: &redactor,
         // A promise, not a deadline: a hurried run does not tighten it.
@@ -232,6 +244,26 @@ pub async fn run(
     report.took = begun.elapsed();
     events(RunEvent::Ended { report: &report });
     report
+}
+
+/// Whether the trial looks at the session that is held through the whole run.
+fn asks_a_witness(trial: &Trial<'_>) -> bool {
+    let asks = |body: &Body| matches!(body, Body::Across(Across::Witness));
+    trial.wanted && trial.skip.is_none() && trial.case.variants.iter().any(|variant| asks(&variant.body))
+}
+
+/// A session that is held while the others are played.
+struct Witness {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<Option<Connection>>,
+}
+
+impl Witness {
+    /// Ends it, and tells how it was found.
+    async fn end(self) -> Option<Connection> {
+        let _ = self.stop.send(());
+        self.task.await.ok().flatten()
+    }
 }
 
 /// The checks of one trial.
@@ -314,7 +346,7 @@ fn seen<'a>(
 ) -> Vec<Seen<'a>> {
     let mut all = Vec::new();
     for (played, outcomes) in played.iter().zip(outcomes).filter(|(played, _)| believed(played)) {
-        let case = played.trial.case;
+        let case = &played.trial.case;
         for ((variant, observation), outcomes) in case.variants.iter().zip(&played.observations).zip(outcomes) {
             let Body::Steps(steps) = &variant.body else { continue };
             for (mark, outcome) in observation.marks.iter().zip(outcomes) {
@@ -323,8 +355,9 @@ fn seen<'a>(
                 else {
                     continue;
                 };
-                // At another door a refusal may be told in any way: a redirect, or nobody there.
-                if open.request.is_side_door() {
+                // At another door a refusal may be told in any way: a redirect, or nobody there. What comes second over
+                // one connection may well find it ended.
+                if open.request.is_side_door() || open.over.is_some() {
                     continue;
                 }
                 // A target that is told the token in a message may answer something else first: a message that came
@@ -413,7 +446,7 @@ impl Runner<'_> {
         self.actors += 1;
         let seed = mix(self.options.seed, self.actors);
         let user = user.unwrap_or_else(|| format!("gatecrash-{:06x}", seed & 0xFF_FFFF));
-        Actor { user, seed, carrier: carrier.clone() }
+        Actor { user, seed, carrier: carrier.clone(), bound: None }
     }
 
     pub(super) fn context(&self) -> Context<'_> {
@@ -498,6 +531,35 @@ impl Runner<'_> {
                 return;
             }
         }
+    }
+
+    /// Opens a session that is held through the run, if this target can be expected to bear one more.
+    ///
+    /// Where the profile pins one user there may be a limit for it, which the witness would use up; and where the valid
+    /// token is not admitted beside it, it goes again at once.
+    async fn witness(&mut self) -> Option<Witness> {
+        if self.target.profile.user.is_some() {
+            return None;
+        }
+        let carrier = self.target.profile.carriers[0].clone();
+        let actor = self.actor(&carrier);
+        let (target, learned, deadlines) = (Arc::clone(&self.target), Arc::clone(&self.learned), self.deadlines);
+        let (opened, is_open) = oneshot::channel();
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(async move {
+            let context = Context { target: &target, learned: &learned, deadlines, listener: Ok(None) };
+            witness(&context, &actor, opened, stopped).await
+        });
+        let witness = Witness { stop, task };
+        let controls = self.controls.len();
+        if is_open.await == Ok(true) && matches!(self.control().await, Ok(Tried { outcome: Outcome::Admitted(_), .. }))
+        {
+            return Some(witness);
+        }
+        // This control speaks of the witness, not of the cases.
+        self.controls.truncate(controls);
+        witness.end().await;
+        None
     }
 
     async fn play_all<'t>(
@@ -676,15 +738,16 @@ impl Runner<'_> {
         let learned = Arc::clone(&self.learned);
         let deadlines = self.deadlines;
         let listener = self.listener.clone();
-        let bodies: Vec<Body> = trial.case.variants.iter().map(|variant| variant.body.clone()).collect();
+        let variants: Vec<Variant> = trial.case.variants.clone();
         Box::pin(async move {
             let begun = Instant::now();
             let context = Context { target: &target, learned: &learned, deadlines, listener: lent(&listener) };
-            let mut observations = Vec::with_capacity(bodies.len());
-            let mut seeds = Vec::with_capacity(bodies.len());
-            for (number, body) in bodies.iter().enumerate() {
+            let mut observations = Vec::with_capacity(variants.len());
+            let mut seeds = Vec::with_capacity(variants.len());
+            for (number, Variant { body, bound, .. }) in variants.iter().enumerate() {
                 let mut actor = actor.clone();
                 actor.seed = mix(actor.seed, number as u64);
+                actor.bound.clone_from(bound);
                 let observation = match body {
                     Body::Steps(steps) => play(&context, &actor, steps).await,
                     Body::Across(_) | Body::Lint(_) => Observation::default(),
@@ -712,7 +775,7 @@ fn panic_text(payload: &(dyn Any + Send)) -> String {
 }
 
 /// A number that looks unlike its neighbours (SplitMix64).
-fn mix(seed: u64, index: u64) -> u64 {
+pub(super) fn mix(seed: u64, index: u64) -> u64 {
     let mut z = seed.wrapping_add(index.wrapping_mul(0x9E37_79B9_7F4A_7C15));
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

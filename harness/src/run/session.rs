@@ -2,29 +2,34 @@
 //!
 //! Every wait ends by an event; its deadline is only for targets that stay silent.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::connection::{Live, Step as Looked};
 use super::dial::Door;
 use super::listener::Listener;
+use super::schedule::mix;
 use crate::carrier::{self, Placed};
 use crate::case::{
-    Awaited, Close, Expect, FrameText, Given, Hello, How, Http, OfLimit, Open, Request, Say, Send, Step,
+    Abort, Awaited, Bound, Close, Crowd, Expect, FrameText, Given, Hello, How, Http, Label, OfLimit, Open, Request,
+    Say, Send, Sent, Step,
 };
 use crate::hex;
 use crate::judge::{self, Learned, WORD_PREFIX};
-use crate::observation::{Assembler, Connection, Mark, Observation, Proofs, Trouble, What};
-use crate::outcome::{self, Outcome};
+use crate::observation::{Assembler, Connection, Mark, Observation, Proofs, Trouble, What, before_our_close};
+use crate::outcome::{self, Outcome, Service};
 use crate::profile::{Carrier, HttpEndpoint};
 use crate::target::{Endpoint, Target, Templates};
-use crate::token::{ForgeError, Mint, Recipe, Token, forge};
+use crate::token::{ForgeError, Mint, Recipe, Token, fill, forge};
+use crate::wire::answer::Head;
 use crate::wire::frame::{self, LengthForm, Written};
 use crate::wire::opening::Opening;
 use crate::wire::tls::client_hello;
@@ -63,21 +68,13 @@ pub(super) struct Actor {
     pub(super) seed: u64,
     /// The carrier tokens ride in unless the case says otherwise.
     pub(super) carrier: Carrier,
+    /// The word of the profile that this variant runs for.
+    pub(super) bound: Option<Bound>,
 }
 
 /// Plays `steps` and tells what happened.
 pub(super) async fn play(context: &Context<'_>, actor: &Actor, steps: &[Step]) -> Observation {
-    let address = context.listener.ok().flatten().map(|listener| listener.address(actor.seed));
-    let mut session = Session {
-        context,
-        actor,
-        now: unix_now(),
-        live: Vec::new(),
-        marks: Vec::new(),
-        said: 0,
-        captured: None,
-        address,
-    };
+    let mut session = Session::new(context, actor);
     for (index, step) in steps.iter().enumerate() {
         session.step(index, step).await;
         // What follows rests on a thing that is not there.
@@ -110,21 +107,40 @@ struct Session<'a> {
     captured: Option<Vec<u8>>,
     /// What `${listener}` stands for.
     address: Option<String>,
+    /// The token of the last opening.
+    sent: Option<Token>,
 }
 
-impl Session<'_> {
+impl<'a> Session<'a> {
+    fn new(context: &'a Context<'a>, actor: &'a Actor) -> Self {
+        let address = context.listener.ok().flatten().map(|listener| listener.address(actor.seed));
+        Self {
+            address,
+            context,
+            actor,
+            now: unix_now(),
+            live: Vec::new(),
+            marks: Vec::new(),
+            said: 0,
+            captured: None,
+            sent: None,
+        }
+    }
+
     async fn step(&mut self, index: usize, step: &Step) {
-        let opens = matches!(step, Step::Open(_) | Step::Http(_) | Step::Hello(_));
+        let opens = matches!(step, Step::Open(_) | Step::Http(_) | Step::Hello(_) | Step::Abort(_) | Step::Crowd(_));
         let connection = if opens { self.live.len() } else { self.find(step.on()).unwrap_or(usize::MAX) };
         let from = if opens { 0 } else { self.live.get(connection).map_or(0, |live| live.log.events.len()) };
         let mut said = Vec::new();
         let done = match step {
-            Step::Open(open) => self.open(open).await,
+            Step::Open(open) => self.open(open, &mut said).await,
             Step::Http(http) => self.http(http).await,
             Step::Hello(hello) => {
                 self.hello(*hello).await;
                 Ok(())
             }
+            Step::Abort(abort) => self.abort(*abort).await,
+            Step::Crowd(crowd) => self.crowd(crowd).await,
             _ if connection == usize::MAX && !matches!(step, Step::Wait(_) | Step::Fetches(_)) => {
                 Err(Trouble::Fault(format!("no connection is called `{}`", step.on())))
             }
@@ -165,26 +181,85 @@ impl Session<'_> {
     }
 
     fn mint(&self, recipe: &Recipe) -> Result<Option<Token>, Trouble> {
-        let target = self.context.target;
-        let templates = Templates::of(&target.profile);
-        let mint = Mint {
-            listener: self.address.as_deref(),
-            ..target.mint(&templates, self.now, &self.actor.user, self.actor.seed)
-        };
-        let token = forge(recipe, &mint).map_err(|error| match error {
-            ForgeError::Undeclared("listener") => {
-                let why = self.context.listener.err().unwrap_or("the case does not say that it needs one");
-                Trouble::NotApplicable(format!("the harness has no listener: {why}"))
-            }
-            ForgeError::SameKey | ForgeError::Undeclared(_) | ForgeError::NeedsKey(_) | ForgeError::Impossible(_) => {
-                Trouble::NotApplicable(error.to_string())
-            }
-            _ => Trouble::Fault(error.to_string()),
-        })?;
+        let token = self.minting(|mint| forge(recipe, mint))?;
         Ok((!token.is_absent()).then_some(token))
     }
 
-    async fn open(&mut self, open: &Open) -> Result<(), Trouble> {
+    /// Makes something of what the target's tokens are made of.
+    fn minting<T>(&self, make: impl FnOnce(&Mint<'_>) -> Result<T, ForgeError>) -> Result<T, Trouble> {
+        let target = self.context.target;
+        let templates = Templates::of(&target.profile);
+        // Where a `jti` is good for one opening, each opening has one of its own.
+        let turn = if target.profile.jti_single_use { self.live.len() as u64 } else { 0 };
+        let mut mint = target.mint(&templates, self.now, &self.actor.user, self.actor.seed.wrapping_add(turn));
+        mint.listener = self.address.as_deref();
+        if let Some(bound) = &self.actor.bound {
+            bound.put(&mut mint.words);
+        }
+        make(&mint).map_err(|error| {
+            let why = match (&error, self.context.listener) {
+                (ForgeError::Undeclared("listener"), Err(why)) => format!("the harness has no listener: {why}"),
+                _ => error.to_string(),
+            };
+            if error.is_not_applicable() { Trouble::NotApplicable(why) } else { Trouble::Fault(why) }
+        })
+    }
+
+    /// The request with the words of the target put into its texts.
+    fn filled(&self, written: &Request) -> Result<Request, Trouble> {
+        self.minting(|mint| {
+            let mut request = written.clone();
+            let values = request.set.values_mut().chain(request.add.iter_mut().map(|(_, value)| value));
+            for text in request.query.iter_mut().chain(values) {
+                *text = fill(text, mint)?;
+            }
+            Ok(request)
+        })
+    }
+
+    /// Where an opening that avoids TLS goes.
+    fn plain(&self, open: &Open) -> Result<Option<Endpoint>, Trouble> {
+        let target = self.context.target;
+        match (open.request.plain, target.profile.plain_port) {
+            (true, Some(port)) => Ok(Some(Endpoint { tls: false, port, ..target.endpoint.clone() })),
+            (true, None) => Err(Trouble::NotApplicable("the profile declares no `plain_port`".to_owned())),
+            (false, _) => Ok(None),
+        }
+    }
+
+    /// The opening request of a token at an endpoint, and the message that tells it where it is told in one.
+    fn opening(
+        &self,
+        open: &Open,
+        endpoint: &Endpoint,
+        token: Option<&Token>,
+        key: &str,
+    ) -> Result<(Opening, Option<Vec<u8>>), Trouble> {
+        let target = self.context.target;
+        let mut also = Vec::new();
+        for extra in &open.carry.also {
+            also.push((&extra.on, self.mint(&extra.token)?));
+        }
+        let also: Vec<_> =
+            also.iter().map(|(on, token)| Placed { on, token: token.as_ref().and_then(Token::bytes) }).collect();
+        let on = open.carry.on.as_ref().unwrap_or(&self.actor.carrier);
+        let main = Placed { on, token: token.and_then(Token::bytes) };
+        let declared = &target.profile.carriers;
+        if open.carry.undeclared && declared.iter().any(|carrier| carrier.is_same_place(main.on)) {
+            return Err(Trouble::NotApplicable("the profile declares this carrier".to_owned()));
+        }
+        let request = self.request(open, std::iter::once(&main).chain(&also).map(|placed| placed.on))?;
+        let opening = carrier::place(endpoint, key, main, &open.carry, &also, &request);
+        let first_message = match (main.on, main.token) {
+            (Carrier::FirstMessage(first), Some(token)) if open.expect != Expect::Upgraded => {
+                Some(first.compose(token))
+            }
+            _ => None,
+        };
+        Ok((opening, first_message))
+    }
+
+    async fn open(&mut self, open: &Open, said: &mut Vec<String>) -> Result<(), Trouble> {
         let target = self.context.target;
         if let Some(algorithm) = open.token.genuine_algorithm()
             && open.expect == Expect::Refused
@@ -196,24 +271,15 @@ impl Session<'_> {
         let token = match (&self.captured, open.captured) {
             (Some(bytes), true) => Some(Token::new(bytes.clone())),
             (None, true) => return Err(Trouble::Fault("no earlier step captured a token".to_owned())),
+            (_, false) if open.again => match &self.sent {
+                Some(token) => Some(token.clone()),
+                None => return Err(Trouble::Fault("no earlier step sent a token".to_owned())),
+            },
             (_, false) => self.mint(&open.token)?,
         };
-        let mut also = Vec::new();
-        for extra in &open.carry.also {
-            also.push((&extra.on, self.mint(&extra.token)?));
-        }
-        let also: Vec<_> =
-            also.iter().map(|(on, token)| Placed { on, token: token.as_ref().and_then(Token::bytes) }).collect();
+        self.sent.clone_from(&token);
         let key = open.request.key.clone().unwrap_or_else(|| self.websocket_key());
-        let main = Placed {
-            on: open.carry.on.as_ref().unwrap_or(&self.actor.carrier),
-            token: token.as_ref().and_then(Token::bytes),
-        };
-        let plain = match (open.request.plain, target.profile.plain_port) {
-            (true, Some(port)) => Some(Endpoint { tls: false, port, ..target.endpoint.clone() }),
-            (true, None) => return Err(Trouble::NotApplicable("the profile declares no `plain_port`".to_owned())),
-            (false, _) => None,
-        };
+        let plain = self.plain(open)?;
         let door = Door::of(target);
         let door = match (&plain, &open.request.server_name) {
             (Some(endpoint), _) => door.side(endpoint),
@@ -221,33 +287,37 @@ impl Session<'_> {
             (None, None) => door,
         };
         let endpoint = plain.as_ref().unwrap_or(&target.endpoint);
-        let declared = &target.profile.carriers;
-        if open.carry.undeclared && declared.iter().any(|carrier| carrier.is_same_place(main.on)) {
-            return Err(Trouble::NotApplicable("the profile declares this carrier".to_owned()));
+        let (mut opening, first_message) = self.opening(open, endpoint, token.as_ref(), &key)?;
+        let early = self.early(&open.request.early, said);
+        if open.request.early_is_body {
+            let length: usize =
+                early.iter().map(|text| Written::client(frame::TEXT, text.as_bytes(), [0; 4]).to_bytes().len()).sum();
+            opening.set("Content-Length", length.to_string());
         }
-        let request = self.request(open, std::iter::once(&main).chain(&also).map(|placed| placed.on))?;
-        let opening = carrier::place(endpoint, &key, main, &open.carry, &also, &request);
-        let first_message = match (main.on, main.token) {
-            (Carrier::FirstMessage(first), Some(token)) if open.expect != Expect::Upgraded => {
-                Some(first.compose(token))
-            }
-            _ => None,
-        };
+        let over = open.over.as_ref().map(|name| self.find(name).ok_or(name)).transpose();
+        let over = over.map_err(|name| Trouble::Fault(format!("no connection is called `{name}`")))?;
 
         let word = self.next_word();
-        let deferred = target.profile.first_message().is_some() || matches!(main.on, Carrier::FirstMessage(_));
+        let on = open.carry.on.as_ref().unwrap_or(&self.actor.carrier);
+        let deferred = target.profile.first_message().is_some() || matches!(on, Carrier::FirstMessage(_));
         let look = match open.expect {
             Expect::Upgraded => Look::Upgrade,
             Expect::Admitted => Look::Eager,
             // A message that comes before the token was accepted would be answered by a refusal of its own.
-            Expect::Either | Expect::Survives if !deferred => Look::Eager,
+            Expect::Either | Expect::Survives | Expect::NoServerError if !deferred => Look::Eager,
             _ => Look::Patient,
         };
-        let plan = Plan { door: &door, opening: &opening, first_message, deferred, word: &word };
-        let mut live = self.attempt(open, &plan, look).await;
-        if look == Look::Eager && open.expect != Expect::Admitted && outcome_is_drop(&live.log) {
+        let plan = Plan { opening: &opening, early: &early, first_message, deferred, word: &word };
+        let dial = self.context.deadlines.dial;
+        let live = match over {
+            Some(earlier) => Live::over(&open.name, &mut self.live[earlier]),
+            None => Live::dial(&open.name, &door, dial).await,
+        };
+        let mut live = self.attempt(live, open, &plan, look).await;
+        if look == Look::Eager && over.is_none() && open.expect != Expect::Admitted && outcome_is_drop(&live.log) {
             // The probe may have met a socket that the server had closed, and its reset swallowed the close frame.
-            live = self.attempt(open, &plan, Look::Patient).await;
+            live = Live::dial(&open.name, &door, dial).await;
+            live = self.attempt(live, open, &plan, Look::Patient).await;
         }
         live.log.key = Some(key);
         live.log.token = token;
@@ -260,7 +330,8 @@ impl Session<'_> {
     fn request<'c>(&self, open: &Open, carriers: impl Iterator<Item = &'c Carrier>) -> Result<Request, Trouble> {
         let profile = &self.context.target.profile;
         let carriers: Vec<&Carrier> = carriers.collect();
-        let request = carrier::fit(&open.request, profile, &carriers).map_err(Trouble::NotApplicable)?;
+        let written = self.filled(&open.request)?;
+        let request = carrier::fit(&written, profile, &carriers).map_err(Trouble::NotApplicable)?;
         // A near miss of one allowed origin may be another one.
         let allowed = |origin: &str| profile.allowed_origins.iter().any(|one| one == origin);
         let names_origin = carrier::origins(&open.request).next().is_some();
@@ -270,12 +341,11 @@ impl Session<'_> {
         Ok(request)
     }
 
-    /// Dials, sends the opening and observes what comes of it.
-    async fn attempt(&self, open: &Open, plan: &Plan<'_>, look: Look) -> Live {
-        let mut live = Live::dial(&open.name, plan.door, self.context.deadlines.dial).await;
+    /// Sends the opening on a connection and observes what comes of it.
+    async fn attempt(&self, mut live: Live, open: &Open, plan: &Plan<'_>, look: Look) -> Live {
         let mut bytes = plan.opening.to_bytes();
         live.log.sent.clone_from(&bytes);
-        for text in &open.request.early {
+        for text in plan.early {
             let mask = live.mask();
             live.note_sent(Some(frame::TEXT), text.as_bytes());
             bytes.extend_from_slice(&Written::client(frame::TEXT, text.as_bytes(), mask).to_bytes());
@@ -287,6 +357,87 @@ impl Session<'_> {
         }
         observe_opening(&mut live, self.context, plan, look).await;
         live
+    }
+
+    /// The texts that go with an opening; those that are to be answered are `said`.
+    fn early(&mut self, texts: &[String], said: &mut Vec<String>) -> Vec<String> {
+        let mut early = Vec::with_capacity(texts.len());
+        for text in texts {
+            if text == "${echo}" {
+                let word = self.next_word();
+                early.push(self.context.learned.echo.as_ref().map_or_else(|| word.clone(), |echo| echo.compose(&word)));
+                said.push(word);
+            } else {
+                early.push(text.clone());
+            }
+        }
+        early
+    }
+
+    /// Begins the opening of a good token and resets the connection.
+    async fn abort(&mut self, abort: Abort) -> Result<(), Trouble> {
+        let open = Open { name: "aborted".to_owned(), ..Open::default() };
+        let token = self.mint(&open.token)?;
+        let key = self.websocket_key();
+        let target = self.context.target;
+        let bytes = self.opening(&open, &target.endpoint, token.as_ref(), &key)?.0.to_bytes();
+        let line = bytes.iter().position(|byte| *byte == b'\r').unwrap_or(bytes.len());
+        let sent = match abort.after {
+            Sent::Nothing => 0,
+            Sent::HalfALine => line / 2,
+            Sent::HalfAHead => line + (bytes.len() - line) / 2,
+            Sent::Head => bytes.len(),
+        };
+        let mut live = Live::dial(&open.name, &Door::of(target), self.context.deadlines.dial).await;
+        let deadline = self.deadline();
+        live.write(&bytes[..sent], deadline).await;
+        live.log.sent = bytes[..sent].to_vec();
+        live.log.token = token;
+        live.cut();
+        self.live.push(live);
+        Ok(())
+    }
+
+    /// Opens the connections of a crowd, so many at a time, and closes each when it is known what came of it.
+    async fn crowd(&mut self, crowd: &Crowd) -> Result<(), Trouble> {
+        if crowd.times.saturating_mul(crowd.of.len()) > MAX_CROWD {
+            return Err(Trouble::Fault(format!("a crowd of more than {MAX_CROWD}")));
+        }
+        let target = Arc::new(self.context.target.clone());
+        let learned = Arc::new(self.context.learned.clone());
+        let deadlines = self.context.deadlines;
+        // Where all of them are one user, a limit per user would be met.
+        let pinned = target.profile.user.is_some();
+        let at_once = if pinned { 1 } else { crowd.at_once.max(1) };
+        let mut waiting = crowd.members().enumerate();
+        let mut flying = JoinSet::new();
+        let mut arrived: Vec<(usize, Result<Connection, Trouble>)> = Vec::new();
+        loop {
+            while flying.len() < at_once
+                && let Some((number, open)) = waiting.next()
+            {
+                let mut actor = self.actor.clone();
+                actor.seed = mix(actor.seed, 1_000 + number as u64);
+                if !pinned {
+                    actor.user = format!("{}-{number}", actor.user);
+                }
+                let (open, target, learned) = (open.clone(), Arc::clone(&target), Arc::clone(&learned));
+                flying.spawn(async move {
+                    let context = Context { target: &target, learned: &learned, deadlines, listener: Ok(None) };
+                    (number, alone(&context, &actor, &open).await)
+                });
+            }
+            match flying.join_next().await {
+                None => break,
+                Some(Ok(one)) => arrived.push(one),
+                Some(Err(error)) => return Err(Trouble::Fault(error.to_string())),
+            }
+        }
+        arrived.sort_by_key(|(number, _)| *number);
+        for (_, connection) in arrived {
+            self.live.push(Live::past(connection?));
+        }
+        Ok(())
     }
 
     fn websocket_key(&self) -> String {
@@ -481,6 +632,38 @@ impl Session<'_> {
                     let settle_by = Instant::now() + deadlines.settle;
                     read_until(live, settle_by, has_close).await;
                 }
+                Awaited::Heeded => {
+                    let said = judge::said_on(&self.marks, connection);
+                    let mut answers = Answers::to(&said, 0, learned);
+                    let (mut count, mut wanted) = (0, said.len());
+                    if let Some(echo) = learned.echo.as_ref().filter(|echo| !echo.is_faithful()) {
+                        wanted += judge::probes(&live.log, echo).len();
+                    }
+                    let done = |log: &Connection| {
+                        count += answers.more(log);
+                        has_close(log) || count >= wanted
+                    };
+                    read_until(live, answer_by, done).await;
+                }
+                Awaited::Unheeded => {
+                    live.turn_behind();
+                    let settle_by = Instant::now() + deadlines.settle;
+                    read_until(live, settle_by, |_| false).await;
+                }
+                Awaited::HungUp => {
+                    read_until(live, answer_by, |_| false).await;
+                }
+                Awaited::Released => {
+                    let kept = live.log.head().is_some_and(Head::keeps_alive);
+                    if live.turn_behind() {
+                        if kept {
+                            let another = Opening::http("GET", &self.context.target.endpoint.host_header(), "/");
+                            live.write(&another.to_bytes(), answer_by).await;
+                        }
+                        let came = |log: &Connection| log.events.len() > from;
+                        read_until(live, answer_by, came).await;
+                    }
+                }
                 Awaited::NoAbruptEnd | Awaited::Nothing => {
                     let settle_by = Instant::now() + deadlines.settle;
                     read_until(live, settle_by, |log| has_close(log) || log.has_message(from)).await;
@@ -508,16 +691,22 @@ impl Session<'_> {
     }
 
     async fn http(&mut self, http: &Http) -> Result<(), Trouble> {
-        let Some(declared) = self.context.target.profile.http.get(&http.endpoint) else {
-            return Err(Trouble::NotApplicable(format!("the profile declares no endpoint `{}`", http.endpoint)));
+        let target = self.context.target;
+        let (endpoint, declared) = match target.profile.http.get(&http.endpoint) {
+            Some(declared) => (target.endpoint.clone(), declared.clone()),
+            None if http.endpoint == "jwks" => key_set(target)?,
+            None => {
+                return Err(Trouble::NotApplicable(format!("the profile declares no endpoint `{}`", http.endpoint)));
+            }
         };
+        let declared = &declared;
         let bearer = match &http.bearer {
             Some(recipe) => self.mint(recipe)?,
             None => None,
         };
-        let endpoint = &self.context.target.endpoint;
         let opening = request(endpoint.host_header(), declared, http, bearer.as_ref());
-        let mut live = Live::dial("http", &Door::of(self.context.target), self.context.deadlines.dial).await;
+        let door = Door::of(target).at(&endpoint);
+        let mut live = Live::dial("http", &door, self.context.deadlines.dial).await;
         let bytes = opening.to_bytes();
         let deadline = self.deadline();
         live.write(&bytes, deadline).await;
@@ -525,14 +714,42 @@ impl Session<'_> {
         live.log.token = bearer;
         while live.next(deadline).await == Looked::Event {}
         if http.capture {
-            self.captured = declared.token.as_ref().and_then(|pointer| {
+            self.captured = http.capture_from.as_ref().or(declared.token.as_ref()).and_then(|pointer| {
                 let body: Value = serde_json::from_slice(live.log.body()).ok()?;
                 body.pointer(pointer)?.as_str().map(|token| token.as_bytes().to_vec())
             });
         }
+        let asked_to_wait = live.log.head().is_some_and(|head| head.status == 429);
         self.live.push(live);
+        if http.capture && asked_to_wait {
+            return Err(Trouble::NotApplicable("the endpoint asks to slow down".to_owned()));
+        }
         Ok(())
     }
+}
+
+/// Where the target publishes its keys.
+fn key_set(target: &Target) -> Result<(Endpoint, HttpEndpoint), Trouble> {
+    let none = |why: String| Trouble::NotApplicable(why);
+    let url = target.profile.jwks_url.as_ref().ok_or_else(|| none("the profile declares no `jwks_url`".to_owned()))?;
+    let endpoint = Endpoint::parse(url).map_err(|error| none(error.to_string()))?;
+    if endpoint.tls && target.trust.is_none() {
+        return Err(none(
+            "`jwks_url` is encrypted, and only where the endpoint is so as well is TLS set up".to_owned(),
+        ));
+    }
+    let path =
+        if endpoint.query.is_empty() { endpoint.path.clone() } else { format!("{}?{}", endpoint.path, endpoint.query) };
+    let declared = HttpEndpoint {
+        path,
+        method: "GET".to_owned(),
+        form: BTreeMap::new(),
+        json: None,
+        token: None,
+        answer: BTreeMap::new(),
+        refusal: BTreeMap::new(),
+    };
+    Ok((endpoint, declared))
 }
 
 /// Reads the answer to an opening, and after a 101 looks for the proof that the session is served.
@@ -617,8 +834,9 @@ fn missing(given: Given, live: &Live, learned: &Learned) -> Option<&'static str>
 
 /// What an attempt sends.
 struct Plan<'a> {
-    door: &'a Door<'a>,
     opening: &'a Opening,
+    /// The messages that go with it.
+    early: &'a [String],
     /// The message that tells the token.
     first_message: Option<Vec<u8>>,
     /// Whether this target is told its tokens, or some of them, after the upgrade.
@@ -641,14 +859,9 @@ enum Look {
 /// Tells the token, if there is one to tell, and looks for the proof that the client is served.
 async fn present(live: &mut Live, context: &Context<'_>, plan: &Plan<'_>, look: Look) {
     let deadlines = context.deadlines;
-    let profile = &context.target.profile;
-    let replies = profile.first_message().and_then(|first| first.reply.clone());
-    let proofs = Proofs {
-        messages: replies.into_iter().chain(profile.welcome.clone()).collect(),
-        echo: context.learned.echo.clone(),
-    };
+    let proofs = Arc::new(Proofs::of(&context.target.profile, context.learned.echo.as_ref()));
     let awaits_word = plan.first_message.is_some() && !proofs.messages.is_empty();
-    live.note_presented(plan.first_message.is_some(), &Arc::new(proofs));
+    live.note_presented(plan.first_message.is_some(), &proofs);
     let answer_by = Instant::now() + deadlines.answer;
     if let Some(text) = &plan.first_message {
         live.send(frame::TEXT, text, answer_by).await;
@@ -656,35 +869,20 @@ async fn present(live: &mut Live, context: &Context<'_>, plan: &Plan<'_>, look: 
     if look == Look::Upgrade {
         return;
     }
+    let mut service = Service::default();
+    let mut is_decided =
+        |log: &Connection| has_close(log) || service.proofs_in(before_our_close(&log.events), &proofs) > 0;
     // Whoever speaks before the token was accepted is refused for that; so the target's own word is waited for, where
     // there is one, and silence where there is none.
     let word_by = if look == Look::Eager && awaits_word { answer_by } else { Instant::now() + deadlines.settle };
-    if read_until(live, word_by, is_decided).await || live.is_over() {
+    if read_until(live, word_by, &mut is_decided).await || live.is_over() {
         return;
     }
     let asked = live.log.events.len();
     send_probe(live, context, plan.word, answer_by).await;
-    let mut deadline = Instant::now() + deadlines.answer;
-    let begun = Instant::now();
-    while !is_decided(&live.log) {
-        if has_pong(&live.log, asked, plan.word.as_bytes()) {
-            // What was asked first was looked at first; its answer may still be on its way.
-            deadline = deadline.min(begun + deadlines.refusal);
-        }
-        match live.next(deadline).await {
-            Looked::Event => {}
-            Looked::Ended => return,
-            Looked::Silence => {
-                live.note_silence(begun.elapsed());
-                return;
-            }
-        }
-    }
-}
-
-/// Whether a target that is told the token in a message has served or refused the client.
-fn is_decided(log: &Connection) -> bool {
-    has_close(log) || outcome::of(&log.events, true).is_served()
+    // What was asked first was looked at first; its answer may still be on its way when the pong is here.
+    let ponged = |log: &Connection| has_pong(log, asked, plan.word.as_bytes());
+    read_hurried(live, Instant::now() + deadlines.answer, deadlines.refusal, ponged, is_decided).await;
 }
 
 /// After a 101 the connection ended without a word.
@@ -694,26 +892,10 @@ fn outcome_is_drop(log: &Connection) -> bool {
 
 /// Reads until the application speaks, the connection closes, or there is nothing left to wait for.
 async fn prove(live: &mut Live, context: &Context<'_>, deadline: Instant, speaks: bool) {
-    let begun = Instant::now();
-    let mut deadline = deadline;
-    loop {
-        if live.log.has_message(0) || live.log.close().is_some() {
-            return;
-        }
-        let ponged = live.log.frames().any(|(_, frame)| frame.opcode == frame::PONG);
-        if ponged && !speaks {
-            // A pong shows the WebSocket layer only; a close that is on its way must have time to arrive.
-            deadline = deadline.min(begun + context.deadlines.settle);
-        }
-        match live.next(deadline).await {
-            Looked::Event => {}
-            Looked::Ended => return,
-            Looked::Silence => {
-                live.note_silence(begun.elapsed());
-                return;
-            }
-        }
-    }
+    // A pong shows the WebSocket layer only; a close that is on its way must have time to arrive.
+    let ponged = |log: &Connection| !speaks && log.frames().any(|(_, frame)| frame.opcode == frame::PONG);
+    let proved = |log: &Connection| log.has_message(0) || has_close(log);
+    read_hurried(live, deadline, context.deadlines.settle, ponged, proved).await;
 }
 
 /// A message in JSON with further members; any other message as it is.
@@ -756,11 +938,25 @@ async fn outwait(live: &mut Live, timeout: Duration, pings: bool) {
 }
 
 /// Reads until `done` says so (true), or the deadline passes or nothing more can come (false).
-async fn read_until(live: &mut Live, deadline: Instant, mut done: impl FnMut(&Connection) -> bool) -> bool {
+async fn read_until(live: &mut Live, deadline: Instant, done: impl FnMut(&Connection) -> bool) -> bool {
+    read_hurried(live, deadline, Duration::ZERO, |_| false, done).await
+}
+
+/// As [`read_until`]; once there is a reason to `hurry`, only this `rest` of the time is left, counted from the beginning.
+async fn read_hurried(
+    live: &mut Live,
+    mut deadline: Instant,
+    rest: Duration,
+    hurry: impl Fn(&Connection) -> bool,
+    mut done: impl FnMut(&Connection) -> bool,
+) -> bool {
     let begun = Instant::now();
     loop {
         if done(&live.log) {
             return true;
+        }
+        if hurry(&live.log) {
+            deadline = deadline.min(begun + rest);
         }
         match live.next(deadline).await {
             Looked::Event => {}
@@ -808,6 +1004,8 @@ fn has_pong(log: &Connection, from: usize, payload: &[u8]) -> bool {
     )
 }
 
+/// The most connections of a crowd.
+const MAX_CROWD: usize = 1_000;
 /// How long a frame's head stands alone.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -878,9 +1076,17 @@ pub(crate) fn written(text: &FrameText, mask: [u8; 4], limit: Option<u64>) -> Re
     })
 }
 
+const FORM: &str = "application/x-www-form-urlencoded";
+const JSON: &str = "application/json";
+
 /// The request to a declared endpoint, with what the case changes about it.
 pub(crate) fn request(host: String, declared: &HttpEndpoint, http: &Http, bearer: Option<&Token>) -> Opening {
     let method = http.method.as_ref().unwrap_or(&declared.method);
+    let label = |is: &'static str, other: &'static str| match http.labelled {
+        None => is,
+        Some(Label::Text) => "text/plain",
+        Some(Label::Other) => other,
+    };
     let mut opening = Opening::http(method, &host, declared.path.clone());
     opening.add("Connection", "close");
     if let Some(token) = bearer {
@@ -897,7 +1103,7 @@ pub(crate) fn request(host: String, declared: &HttpEndpoint, http: &Http, bearer
                 }
             }
         }
-        opening.add("Content-Type", "application/json");
+        opening.add("Content-Type", label(JSON, FORM));
         json.to_string()
     } else if !declared.form.is_empty() {
         let mut form = declared.form.clone();
@@ -908,7 +1114,7 @@ pub(crate) fn request(host: String, declared: &HttpEndpoint, http: &Http, bearer
                 other => drop(form.insert(name.clone(), other.to_string())),
             }
         }
-        opening.add("Content-Type", "application/x-www-form-urlencoded");
+        opening.add("Content-Type", label(FORM, JSON));
         let encode = |text: &str| crate::wire::opening::percent_encode(text.as_bytes());
         let pairs: Vec<String> =
             form.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
@@ -916,12 +1122,63 @@ pub(crate) fn request(host: String, declared: &HttpEndpoint, http: &Http, bearer
     } else {
         String::new()
     };
+    for (name, value) in &http.headers {
+        opening.set(name, value);
+    }
     if method != "GET" && method != "HEAD" {
         opening.add("Content-Length", body.len().to_string());
         opening.body = body.into_bytes();
     }
     opening
 }
+
+/// One opening by itself, from the dial to the end.
+async fn alone(context: &Context<'_>, actor: &Actor, open: &Open) -> Result<Connection, Trouble> {
+    let mut session = Session::new(context, actor);
+    session.open(open, &mut Vec::new()).await?;
+    let mut live = session.live.pop().ok_or_else(|| Trouble::Fault("nothing was opened".to_owned()))?;
+    live.finish(context.deadlines.finish).await;
+    Ok(live.log)
+}
+
+/// Opens the session of a witness and keeps it open until `stop`: pings are answered, what is said is forgotten. Then asks
+/// whether it still lives. `None` where it was not let in.
+pub(super) async fn witness(
+    context: &Context<'_>,
+    actor: &Actor,
+    opened: oneshot::Sender<bool>,
+    mut stop: oneshot::Receiver<()>,
+) -> Option<Connection> {
+    let mut session = Session::new(context, actor);
+    let open = Open { name: "witness".to_owned(), ..Open::default() };
+    session.step(0, &Step::Open(Box::new(open))).await;
+    let mut live = session.live.pop()?;
+    let admitted = matches!(outcome::of(&live.log.events, context.learned.speaks), Outcome::Admitted(_));
+    let _ = opened.send(admitted);
+    if !admitted {
+        return None;
+    }
+    while !live.is_over() && live.log.close().is_none() {
+        live.forget();
+        let far = Instant::now() + Duration::from_secs(3600);
+        tokio::select! {
+            biased;
+            _ = &mut stop => break,
+            _ = live.next(far) => {}
+        }
+    }
+    if live.log.close().is_none() && !live.is_over() {
+        live.forget();
+        let deadline = Instant::now() + context.deadlines.answer;
+        live.send(frame::PING, WITNESS_PING, deadline).await;
+        read_until(&mut live, deadline, |log| has_close(log) || has_pong(log, 0, WITNESS_PING)).await;
+    }
+    live.finish(context.deadlines.finish).await;
+    Some(live.log)
+}
+
+/// What the witness is asked at the end.
+const WITNESS_PING: &[u8] = b"still there";
 
 /// A control: the valid token on the first carrier, nothing else. Fails when the profile gives no such token.
 pub(super) async fn control(context: &Context<'_>, actor: &Actor) -> Result<Connection, String> {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::algorithm::{Algorithm, KeyKind};
 use super::document::Document;
-use super::interpolate::{ForgeError, Scope};
+use super::interpolate::{ForgeError, Scope, words};
 use super::jwe;
 use super::keyring::{self, Keyring, noise};
 use super::keys::{PrivateKey, PublicKey};
@@ -21,6 +21,7 @@ use super::segment;
 use super::sign::{self, Method, SigningKey};
 use super::signature;
 use super::x509;
+use crate::hex;
 use crate::secret::SecretBytes;
 
 /// Makes the token that a recipe describes.
@@ -43,7 +44,29 @@ pub fn forge(recipe: &Recipe, mint: &Mint<'_>) -> Result<Token, ForgeError> {
 /// signature (about one HS256 signature in four).
 const ATTEMPTS: usize = 4096;
 
+/// A text that a case writes besides tokens, with every `${...}` replaced that tokens know; others are left.
+///
+/// # Errors
+///
+/// As [`forge`].
+pub fn fill(text: &str, mint: &Mint<'_>) -> Result<String, ForgeError> {
+    scope(mint, &[])?.known_text(text)
+}
+
+/// The keys to sign with: those of another issuer, where an operator asks for them.
+fn signer<'a>(ops: &[Op], mint: &Mint<'a>) -> Result<Mint<'a>, ForgeError> {
+    let chosen = ops.iter().rev().find_map(|op| match op {
+        Op::ByIssuer(place) => Some(*place),
+        _ => None,
+    });
+    let Some(place) = chosen else { return Ok(*mint) };
+    let other = mint.other_issuers.get(place);
+    let other = other.ok_or_else(|| ForgeError::NeedsKey(format!("key of the further issuer number {place}")))?;
+    Ok(Mint { keys: &other.keys, algorithm: other.algorithm, ..*mint })
+}
+
 fn finish(ops: &[Op], mint: &Mint<'_>) -> Result<Vec<u8>, ForgeError> {
+    let mint = &signer(ops, mint)?;
     let scope = scope(mint, ops)?;
     for op in ops {
         op.check()?;
@@ -58,9 +81,7 @@ fn finish(ops: &[Op], mint: &Mint<'_>) -> Result<Vec<u8>, ForgeError> {
 
 /// The values behind `${...}` for this token.
 fn scope(mint: &Mint<'_>, ops: &[Op]) -> Result<Scope, ForgeError> {
-    let hex = |label: &str| -> String {
-        keyring::derive(label, mint.seed)[..16].iter().map(|byte| format!("{byte:02x}")).collect()
-    };
+    let hex = |label: &str| hex::write(&keyring::derive(label, mint.seed)[..16]);
     let mut scope = Scope {
         now: mint.now,
         user: mint.user.to_owned(),
@@ -70,6 +91,7 @@ fn scope(mint: &Mint<'_>, ops: &[Op]) -> Result<Scope, ForgeError> {
         issuer: mint.issuer.map(str::to_owned),
         listener: mint.listener.map(str::to_owned),
         jku_allowed: mint.jku_allowed.map(|allowed| allowed.trim_end_matches('/').to_owned()),
+        words: words(&mint.words),
         leeway: mint.declared.leeway,
         skew: mint.declared.skew,
         max_token_age: mint.declared.max_token_age,
@@ -370,11 +392,15 @@ fn make_header(ops: &[Op], mint: &Mint<'_>, scope: &Scope) -> Result<Document, F
     for op in ops {
         match op {
             Op::Header(map) => header.set_all(scope.map(map)?),
-            Op::DropHeader(names) => names.iter().for_each(|name| header.remove(name)),
+            Op::ByIssuer(place) => match mint.other_issuers.get(*place).and_then(|other| other.kid.as_ref()) {
+                Some(kid) => header.set("kid", json!(kid)),
+                None => header.remove("kid"),
+            },
+            Op::DropHeader(names) => scope.names(names)?.iter().for_each(|name| header.remove(name)),
             Op::RenameHeader(names) => names.iter().for_each(|(from, to)| header.rename(from, to)),
             Op::HeaderLiterals(map) => {
                 for (name, text) in map {
-                    header.set_literal(name, scope.text(text)?);
+                    header.set_literal(&scope.text(name)?, scope.text(text)?);
                 }
             }
             Op::HeaderRaw(text) => header.add_raw(scope.text(text)?),
@@ -383,6 +409,9 @@ fn make_header(ops: &[Op], mint: &Mint<'_>, scope: &Scope) -> Result<Document, F
             Op::HeaderStyle(style) => header.add_style(*style),
             Op::HeaderOrder(names) => header.set_order(names),
             Op::HeaderFiller(len) => header.set("x-filler", json!("a".repeat(*len))),
+            Op::HeaderDepth(depth) => {
+                header.set_literal("x-depth", format!("{}{}", "[".repeat(*depth), "]".repeat(*depth)));
+            }
             Op::HeaderSyntax(syntax) => header.set_syntax(*syntax),
             Op::HeaderTrailing(text) => header.add_trailing(&scope.text(text)?),
             Op::HeaderBom => header.set_bom(),
@@ -414,7 +443,7 @@ fn make_claims(ops: &[Op], mint: &Mint<'_>, scope: &Scope) -> Result<Document, F
     for op in ops {
         match op {
             Op::Claims(map) => claims.set_all(scope.map(map)?),
-            Op::DropClaims(names) => names.iter().for_each(|name| claims.remove(name)),
+            Op::DropClaims(names) => scope.names(names)?.iter().for_each(|name| claims.remove(name)),
             Op::RenameClaims(names) => names.iter().for_each(|(from, to)| claims.rename(from, to)),
             Op::Identity(value) => {
                 let value = scope.value(value)?;
@@ -422,10 +451,23 @@ fn make_claims(ops: &[Op], mint: &Mint<'_>, scope: &Scope) -> Result<Document, F
                     claims.set(&name, value.clone());
                 }
             }
+            Op::Role(value) => claims.set(role_claim(mint)?, scope.value(value)?),
+            Op::ForeignRole(value) => {
+                let value = scope.value(value)?;
+                if value.as_str().is_some_and(|role| mint.allowed_roles.iter().any(|allowed| allowed == role)) {
+                    return Err(ForgeError::Impossible("this is a role that is let in".into()));
+                }
+                claims.set(role_claim(mint)?, value);
+            }
+            Op::DropRole => claims.remove(role_claim(mint)?),
+            Op::RefreshMarker => {
+                let marker = mint.refresh_marker.filter(|marker| !marker.is_empty());
+                claims.set_all(scope.map(marker.ok_or(ForgeError::Undeclared("refresh_marker"))?)?);
+            }
             Op::DropIdentity => require_identity(mint)?.iter().for_each(|name| claims.remove(name)),
             Op::ClaimLiterals(map) => {
                 for (name, text) in map {
-                    claims.set_literal(name, scope.text(text)?);
+                    claims.set_literal(&scope.text(name)?, scope.text(text)?);
                 }
             }
             Op::ClaimsRaw(text) => claims.add_raw(scope.text(text)?),
@@ -452,6 +494,10 @@ fn make_claims(ops: &[Op], mint: &Mint<'_>, scope: &Scope) -> Result<Document, F
         }
     }
     Ok(claims)
+}
+
+fn role_claim<'a>(mint: &Mint<'a>) -> Result<&'a str, ForgeError> {
+    mint.words.role_claim.ok_or(ForgeError::Undeclared("roles"))
 }
 
 fn require_identity(mint: &Mint<'_>) -> Result<Vec<String>, ForgeError> {

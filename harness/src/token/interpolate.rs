@@ -6,8 +6,10 @@ use std::fmt;
 
 use serde_json::{Map, Number, Value};
 
+use super::mint::Words;
+
 /// Every name that may stand in `${...}`.
-pub const KNOWN_NAMES: [&str; 14] = [
+pub const KNOWN_NAMES: [&str; 26] = [
     "now",
     "ms",
     "user",
@@ -19,13 +21,34 @@ pub const KNOWN_NAMES: [&str; 14] = [
     "listener_rest",
     "jku_allowed",
     "leeway",
+    "tolerance",
     "skew",
     "max_token_age",
     "max_token_lifetime",
+    "identity_claim",
+    "role_claim",
+    "allowed_role",
+    "denied_role",
+    "default_role",
+    "required_scope",
+    "kid",
+    "other_issuer",
+    "other_kid",
+    "weak_secret",
+    "test_token",
 ];
 
-/// The formats that may follow a `|`.
-const FORMATS: [&str; 2] = ["text", "exponent"];
+/// The formats that may follow a `|` behind a number.
+const NUMBER_FORMATS: [&str; 2] = ["text", "exponent"];
+
+/// The formats that may follow a `|` behind a text. Each but the first makes another text of it, or the token cannot be
+/// made: a spelling that changes nothing would be the very text that it must not be.
+const TEXT_FORMATS: [&str; 9] =
+    ["text", "upper", "lower", "capitalised", "look_alike", "full_width", "shortened", "other_scheme", "other_slash"];
+
+/// The greatest leeway nobody may be blamed for, where none is declared: "usually no more than a few minutes" (RFC 7519
+/// §4.1.4).
+pub(crate) const UNDECLARED_LEEWAY: f64 = 300.0;
 
 /// Why a token could not be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,8 +90,8 @@ impl fmt::Display for ForgeError {
             }
             Self::BadExpression(text) => write!(
                 f,
-                "cannot read `${{{text}}}`; write a name, then sums such as `+300` or `-leeway`, then optionally `|{}`",
-                FORMATS.join("` or `|")
+                "cannot read `${{{text}}}`; write a name, then sums such as `+300` or `-leeway`, then optionally one of `|{}`",
+                [&NUMBER_FORMATS[1..], &TEXT_FORMATS].concat().join("`, `|")
             ),
             Self::BadHex(text) => write!(f, "`{text}` is not an even number of hexadecimal digits"),
             Self::Contradiction(text) | Self::Impossible(text) => f.write_str(text),
@@ -91,6 +114,8 @@ pub(crate) struct Scope {
     pub(crate) jti: String,
     pub(crate) audience: Option<String>,
     pub(crate) issuer: Option<String>,
+    /// Those that the profile declares; empty ones are not declared.
+    pub(crate) words: Vec<(&'static str, Option<String>)>,
     pub(crate) listener: Option<String>,
     pub(crate) jku_allowed: Option<String>,
     pub(crate) leeway: Option<f64>,
@@ -118,7 +143,7 @@ enum Term<'a> {
 }
 
 fn is_numeric_name(name: &str) -> bool {
-    matches!(name, "now" | "ms" | "leeway" | "skew" | "max_token_age" | "max_token_lifetime")
+    matches!(name, "now" | "ms" | "leeway" | "tolerance" | "skew" | "max_token_age" | "max_token_lifetime")
 }
 
 fn known(name: &str) -> Result<&str, ForgeError> {
@@ -128,7 +153,9 @@ fn known(name: &str) -> Result<&str, ForgeError> {
 fn parse(text: &str) -> Result<Expression<'_>, ForgeError> {
     let bad = || ForgeError::BadExpression(text.to_owned());
     let (sum, format) = match text.split_once('|') {
-        Some((sum, format)) if FORMATS.contains(&format.trim()) => (sum, Some(format.trim())),
+        Some((sum, format)) if NUMBER_FORMATS.contains(&format.trim()) || TEXT_FORMATS.contains(&format.trim()) => {
+            (sum, Some(format.trim()))
+        }
         Some(_) => return Err(bad()),
         None => (text, None),
     };
@@ -159,7 +186,8 @@ fn parse(text: &str) -> Result<Expression<'_>, ForgeError> {
         }
         rest = &body[end..];
     }
-    if !is_numeric_name(name) && (!terms.is_empty() || format.is_some_and(|format| format != "text")) {
+    let formats = if is_numeric_name(name) { &NUMBER_FORMATS[..] } else { &TEXT_FORMATS[..] };
+    if format.is_some_and(|format| !formats.contains(&format)) || (!is_numeric_name(name) && !terms.is_empty()) {
         return Err(bad());
     }
     Ok(Expression { name, terms, format })
@@ -173,6 +201,7 @@ impl Scope {
             "ms" => Ok((self.now * 1000.0).floor()),
             "skew" => Ok(self.skew),
             "leeway" => self.leeway.ok_or(ForgeError::Undeclared("leeway")),
+            "tolerance" => Ok(self.leeway.unwrap_or(UNDECLARED_LEEWAY)),
             "max_token_age" => self.max_token_age.ok_or(ForgeError::Undeclared("max_token_age")),
             "max_token_lifetime" => self.max_token_lifetime.ok_or(ForgeError::Undeclared("max_token_lifetime")),
             other => Err(ForgeError::UnknownName(other.to_owned())),
@@ -193,10 +222,13 @@ impl Scope {
                 Some(listener.split_once("://").map_or(listener, |(_, rest)| rest).to_owned())
             }
             "jku_allowed" => Some(self.jku_allowed.clone().ok_or(ForgeError::Undeclared("jku_allowlist"))?),
-            _ => None,
+            name => match self.words.iter().find(|(known, _)| *known == name) {
+                Some((name, word)) => Some(word.clone().ok_or(ForgeError::Undeclared(name))?),
+                None => None,
+            },
         };
         if let Some(text) = text {
-            return Ok(Piece::Text(text));
+            return Ok(Piece::Text(respelled(text, expression.format)?));
         }
         let mut sum = self.number(expression.name)?;
         for (sign, term) in &expression.terms {
@@ -229,6 +261,23 @@ impl Scope {
         Ok(out)
     }
 
+    /// As `text`, but what stands in `${...}` under a name that no token knows is left for whoever knows it.
+    pub(crate) fn known_text(&self, text: &str) -> Result<String, ForgeError> {
+        let mut out = String::with_capacity(text.len());
+        walk(text, &mut |part| {
+            match part {
+                Part::Plain(plain) => out.push_str(plain),
+                Part::Expression(expression) => match parse(expression) {
+                    Err(ForgeError::UnknownName(_)) => out.push_str(&format!("${{{expression}}}")),
+                    Err(error) => return Err(error),
+                    Ok(_) => out.push_str(&self.text(&format!("${{{expression}}}"))?),
+                },
+            }
+            Ok(())
+        })?;
+        Ok(out)
+    }
+
     /// `value` with every string interpolated. A string that is one numeric expression becomes a number.
     pub(crate) fn value(&self, value: &Value) -> Result<Value, ForgeError> {
         Ok(match value {
@@ -245,9 +294,82 @@ impl Scope {
         })
     }
 
-    /// Every value of `members` interpolated; names are left alone.
+    /// Every name and every value of `members` interpolated.
     pub(crate) fn map(&self, members: &Map<String, Value>) -> Result<Map<String, Value>, ForgeError> {
-        members.iter().map(|(name, value)| Ok((name.clone(), self.value(value)?))).collect()
+        members.iter().map(|(name, value)| Ok((self.text(name)?, self.value(value)?))).collect()
+    }
+
+    /// Each of `names` interpolated.
+    pub(crate) fn names(&self, names: &[String]) -> Result<Vec<String>, ForgeError> {
+        names.iter().map(|name| self.text(name)).collect()
+    }
+}
+
+/// The words of a profile by the names they have in `${...}`.
+pub(crate) fn words(words: &Words<'_>) -> Vec<(&'static str, Option<String>)> {
+    [
+        ("identity_claim", words.identity_claim),
+        ("role_claim", words.role_claim),
+        ("allowed_role", words.allowed_role),
+        ("denied_role", words.denied_role),
+        ("default_role", words.default_role),
+        ("required_scope", words.required_scope),
+        ("kid", words.kid),
+        ("other_issuer", words.other_issuer),
+        ("other_kid", words.other_kid),
+        ("weak_secret", words.weak_secret),
+        ("test_token", words.test_token),
+    ]
+    .map(|(name, word)| (name, word.map(str::to_owned)))
+    .to_vec()
+}
+
+/// Latin letters and Cyrillic ones that look like them.
+const LOOK_ALIKES: [(char, char); 9] = [
+    ('a', '\u{430}'),
+    ('e', '\u{435}'),
+    ('o', '\u{43e}'),
+    ('p', '\u{440}'),
+    ('c', '\u{441}'),
+    ('x', '\u{445}'),
+    ('y', '\u{443}'),
+    ('i', '\u{456}'),
+    ('s', '\u{455}'),
+];
+
+/// `text` in another spelling.
+fn respelled(text: String, format: Option<&str>) -> Result<String, ForgeError> {
+    let first = |change: &dyn Fn(char) -> Option<char>| -> Option<String> {
+        let (at, found, new) = text.char_indices().find_map(|(at, found)| Some((at, found, change(found)?)))?;
+        Some(format!("{}{new}{}", &text[..at], &text[at + found.len_utf8()..]))
+    };
+    let other = match format {
+        None | Some("text") => return Ok(text),
+        Some("upper") => Some(text.to_uppercase()),
+        Some("lower") => Some(text.to_lowercase()),
+        Some("capitalised") => {
+            let mut characters = text.chars();
+            characters.next().map(|initial| initial.to_uppercase().chain(characters).collect())
+        }
+        Some("look_alike") => {
+            first(&|letter| LOOK_ALIKES.iter().find(|(latin, _)| *latin == letter).map(|(_, other)| *other))
+        }
+        // U+FF01 to U+FF5E mirror U+0021 to U+007E.
+        Some("full_width") => {
+            first(&|letter| letter.is_ascii_alphanumeric().then(|| char::from_u32(0xfee0 + u32::from(letter)))?)
+        }
+        Some("shortened") => text.char_indices().next_back().map(|(at, _)| text[..at].to_owned()),
+        Some("other_scheme") => match text.split_once("://") {
+            Some(("https", rest)) => Some(format!("http://{rest}")),
+            Some(("http", rest)) => Some(format!("https://{rest}")),
+            _ => None,
+        },
+        Some("other_slash") => Some(text.strip_suffix('/').map_or_else(|| format!("{text}/"), str::to_owned)),
+        Some(_) => None,
+    };
+    match other.filter(|other| *other != text) {
+        Some(other) => Ok(other),
+        None => Err(ForgeError::Impossible("a declared word has no such other spelling".into())),
     }
 }
 
@@ -298,7 +420,11 @@ fn walk<'a>(text: &'a str, each: &mut impl FnMut(Part<'a>) -> Result<(), ForgeEr
 }
 
 /// Checks a string without knowing any value.
-pub(crate) fn check_text(text: &str) -> Result<(), ForgeError> {
+///
+/// # Errors
+///
+/// The first `${...}` that cannot be read.
+pub fn check_text(text: &str) -> Result<(), ForgeError> {
     walk(text, &mut |part| match part {
         Part::Plain(_) => Ok(()),
         Part::Expression(expression) => parse(expression).map(|_| ()),
@@ -310,9 +436,14 @@ pub(crate) fn check_value(value: &Value) -> Result<(), ForgeError> {
     match value {
         Value::String(text) => check_text(text),
         Value::Array(items) => items.iter().try_for_each(check_value),
-        Value::Object(members) => members.values().try_for_each(check_value),
+        Value::Object(members) => check_map(members),
         Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
     }
+}
+
+/// Checks every name and every value without knowing any value.
+pub(crate) fn check_map(members: &Map<String, Value>) -> Result<(), ForgeError> {
+    members.iter().try_for_each(|(name, value)| check_text(name).and_then(|()| check_value(value)))
 }
 
 #[cfg(test)]
@@ -330,6 +461,7 @@ mod tests {
             issuer: Some("https://issuer.example".into()),
             listener: Some("http://h:1/n".into()),
             jku_allowed: None,
+            words: words(&Words { allowed_role: Some("editor"), ..Words::default() }),
             leeway: Some(5.0),
             skew: 0.0,
             max_token_age: None,
@@ -352,6 +484,14 @@ mod tests {
             ("${user}@${listener_rest}/x", json!("bob@h:1/n/x")),
             ("$${user} ${user}", json!("${user} bob")),
             ("${user}${user}", json!("bobbob")),
+            ("${now-tolerance}", json!(1_789_999_995)),
+            ("${allowed_role|upper}", json!("EDITOR")),
+            ("x${allowed_role|capitalised}", json!("xEditor")),
+            ("${allowed_role|look_alike}", json!("\u{435}ditor")),
+            ("${allowed_role|full_width}", json!("\u{ff45}ditor")),
+            ("${issuer|other_scheme}", json!("http://issuer.example")),
+            ("${issuer|other_slash}", json!("https://issuer.example/")),
+            ("${issuer|shortened}", json!("https://issuer.exampl")),
         ];
         for (text, expected) in cases {
             assert_eq!(scope().value(&json!(text)), Ok(expected), "{text}");
@@ -360,7 +500,18 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_refused_without_values_too() {
-        for text in ["${nwo}", "${now+}", "${now+inf}", "${}", "${now", "${user+1}", "${now|hex}", "${now+user}"] {
+        for text in [
+            "${nwo}",
+            "${now+}",
+            "${now+inf}",
+            "${}",
+            "${now",
+            "${user+1}",
+            "${now|hex}",
+            "${now+user}",
+            "${now|upper}",
+            "${user|exponent}",
+        ] {
             assert!(check_text(text).is_err(), "{text}");
             assert!(scope().text(text).is_err(), "{text}");
         }
@@ -370,7 +521,28 @@ mod tests {
 
     #[test]
     fn an_undeclared_value_is_not_applicable() {
-        let error = scope().text("${audience}").expect_err("undeclared");
-        assert!(error.is_not_applicable());
+        for text in ["${audience}", "${denied_role}", "${other_kid|upper}"] {
+            let error = scope().text(text).expect_err("undeclared");
+            assert!(matches!(error, ForgeError::Undeclared(_)), "{text}: {error}");
+        }
+        assert_eq!(scope().known_text("${origin.host} ${user}"), Ok("${origin.host} bob".to_owned()));
+        assert!(scope().known_text("${denied_role}").is_err());
+    }
+
+    #[test]
+    fn a_spelling_that_changes_nothing_is_not_applicable() {
+        // The role is written in lower case: sent as an "other" spelling it would be the role itself.
+        for text in ["${allowed_role|lower}", "${allowed_role|other_scheme}"] {
+            let error = scope().text(text).expect_err("the same");
+            assert!(error.is_not_applicable(), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn names_are_interpolated_like_values() {
+        let members = json!({ "${allowed_role}": ["${allowed_role}"], "plain": 1 });
+        let Value::Object(members) = members else { panic!("an object") };
+        assert_eq!(scope().map(&members).map(Value::Object), Ok(json!({ "editor": ["editor"], "plain": 1 })));
+        assert!(check_map(&Map::from_iter([("${nwo}".to_owned(), Value::Null)])).is_err());
     }
 }

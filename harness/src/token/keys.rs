@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair,
@@ -426,6 +426,17 @@ impl PrivateKey {
         KEYS[place].get_or_init(|| Self::generate(kind)).as_ref()
     }
 
+    /// The key as PKCS#8 in PEM, for a target that is started by whoever holds the key; none when the library fails.
+    #[must_use]
+    pub fn to_pem(&self) -> Option<String> {
+        let der = match &self.pair {
+            Pair::Rsa { pair, .. } => AsDer::<Pkcs8V1Der<'_>>::as_der(&**pair).ok()?.as_ref().to_vec(),
+            Pair::Ec(pair) => pair.to_pkcs8v1().ok()?.as_ref().to_vec(),
+            Pair::Ed(pair) => pair.to_pkcs8v1().ok()?.as_ref().to_vec(),
+        };
+        Some(to_pem("PRIVATE KEY", &der))
+    }
+
     /// The public half.
     #[must_use]
     pub fn public(&self) -> &PublicKey {
@@ -519,7 +530,7 @@ pub(crate) fn to_pem(label: &str, bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aws_lc_rs::encoding::{AsBigEndian as _, AsDer, EcPrivateKeyBin, EcPrivateKeyRfc5915Der};
+    use aws_lc_rs::encoding::{AsBigEndian as _, EcPrivateKeyBin, EcPrivateKeyRfc5915Der};
 
     const KINDS: [KeyKind; 5] = [KeyKind::Rsa, KeyKind::P256, KeyKind::P384, KeyKind::P521, KeyKind::Ed25519];
 
@@ -528,11 +539,8 @@ mod tests {
     }
 
     fn pkcs8(key: &PrivateKey) -> Vec<u8> {
-        match &key.pair {
-            Pair::Rsa { pair, .. } => AsDer::<Pkcs8V1Der<'_>>::as_der(&**pair).expect("DER").as_ref().to_vec(),
-            Pair::Ec(pair) => pair.to_pkcs8v1().expect("DER").as_ref().to_vec(),
-            Pair::Ed(pair) => pair.to_pkcs8v1().expect("DER").as_ref().to_vec(),
-        }
+        let pem = key.to_pem().expect("PEM");
+        super::pem(pem.as_bytes()).expect("PEM").expect("a block").1
     }
 
     #[test]

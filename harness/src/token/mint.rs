@@ -35,6 +35,54 @@ pub struct Mint<'a> {
     pub jku_allowed: Option<&'a str>,
     /// Numbers that the profile declares.
     pub declared: Declared,
+    /// Words that the profile declares.
+    pub words: Words<'a>,
+    /// Every role that is let in; a role that must be another is never one of these.
+    pub allowed_roles: &'a [String],
+    /// The claims that make a token a refresh token.
+    pub refresh_marker: Option<&'a Map<String, Value>>,
+    /// The further issuers that the target trusts.
+    pub other_issuers: &'a [OtherIssuer],
+}
+
+/// Words that a profile may declare, for `${allowed_role}` and the like.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Words<'a> {
+    /// The claim that names the bearer first.
+    pub identity_claim: Option<&'a str>,
+    /// The claim that carries the role.
+    pub role_claim: Option<&'a str>,
+    /// A role that is let in.
+    pub allowed_role: Option<&'a str>,
+    /// A role that exists and is refused.
+    pub denied_role: Option<&'a str>,
+    /// The role of a token that names none.
+    pub default_role: Option<&'a str>,
+    /// The scope that must be granted.
+    pub required_scope: Option<&'a str>,
+    /// The `kid` of the key of the valid token.
+    pub kid: Option<&'a str>,
+    /// The first of the further issuers.
+    pub other_issuer: Option<&'a str>,
+    /// The `kid` of its key.
+    pub other_kid: Option<&'a str>,
+    /// A word that must not be the secret.
+    pub weak_secret: Option<&'a str>,
+    /// The fixed token that opens the gate in development only.
+    pub test_token: Option<&'a str>,
+}
+
+/// A further issuer that a target trusts, with its key.
+#[derive(Debug, Clone)]
+pub struct OtherIssuer {
+    /// Its `iss`.
+    pub issuer: String,
+    /// Its key.
+    pub keys: Keyring,
+    /// The algorithm of its tokens.
+    pub algorithm: Algorithm,
+    /// The `kid` of its key.
+    pub kid: Option<String>,
 }
 
 /// Numbers that a profile may declare, for `${now-leeway-2}` and the like. All in seconds.

@@ -10,6 +10,8 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::hex;
+
 /// A token as it goes on the wire.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token {
@@ -127,7 +129,7 @@ impl SegmentShape {
         Self::Opaque {
             characters: text.len(),
             bytes: decoded.map(|decoded| decoded.len()),
-            sha256: hash.as_ref()[..4].iter().map(|byte| format!("{byte:02x}")).collect(),
+            sha256: hex::write(&hash.as_ref()[..4]),
         }
     }
 }

@@ -27,11 +27,11 @@ mod verify;
 mod x509;
 
 pub use algorithm::{Algorithm, KeyKind};
-pub use forge::forge;
-pub use interpolate::{ForgeError, KNOWN_NAMES};
+pub use forge::{fill, forge};
+pub use interpolate::{ForgeError, KNOWN_NAMES, check_text};
 pub use keyring::Keyring;
 pub use keys::{KeyError, PrivateKey, PublicKey};
-pub use mint::{DEFAULT_USER, Declared, Mint, default_claims, default_header};
+pub use mint::{DEFAULT_USER, Declared, Mint, OtherIssuer, Words, default_claims, default_header};
 pub use minted::{Description, SegmentShape, Token};
 pub use ops::{
     At, AttackerKey, Character, EcScalar, EcValues, EdShape, Effect, Encoding, Insert, JsonSerialization, Jwe,
@@ -40,5 +40,6 @@ pub use ops::{
 pub use oracle::{Answer, Judgement, Reason, oracle};
 pub use recipe::Recipe;
 pub use rules::{IdentityRule, RoleRule, Rules, TypRule};
+pub use sign::genuine_signatures;
 pub use verify::{Jws, VerifyKey, verify_jws};
 pub use x509::{attacker_certificate, attacker_jwks};

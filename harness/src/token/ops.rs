@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::algorithm::Algorithm;
-use super::interpolate::{ForgeError, check_text, check_value};
+use super::interpolate::{ForgeError, check_map, check_text, check_value};
 use super::recipe::Recipe;
 use crate::hex;
 
@@ -462,6 +462,8 @@ ops! {
         r#"{"header_style":"escape_values"}"#, r#"{"header_style":"escape_slashes"}"#];
     /// Puts these header members first, in this order.
     HeaderOrder(Vec<String>), "header_order", Header, Benign, Any, [r#"{"header_order":["typ","alg"]}"#];
+    /// Adds an unknown header member of arrays nested this deep.
+    HeaderDepth(usize), "header_depth", Header, Open, Any, [r#"{"header_depth":500}"#];
     /// Adds an unknown header member of this many characters.
     HeaderFiller(usize), "header_filler", Header, Benign, Any, [r#"{"header_filler":200}"#];
     /// Writes the header in a way that only lenient parsers read.
@@ -558,6 +560,14 @@ ops! {
         r#"{"claims_text":"hello"}"#, r#"{"claims_text":"[1]"}"#, r#"{"claims_text":"true"}"#];
     /// Replaces all claims by these bytes, in hexadecimal.
     ClaimsHex(String), "claims_hex", Claims, Breaking, Any, [r#"{"claims_hex":"ff00"}"#];
+    /// Sets the claim that carries the role, whatever the target calls it.
+    Role(Value), "role", Claims, Open, Any, [r#"{"role":"gatecrash-nobody"}"#];
+    /// As `role`, for a value that must not be a role that is let in: where it is one, the token cannot be made.
+    ForeignRole(Value), "foreign_role", Claims, Open, Any, [r#"{"foreign_role":"superuser"}"#];
+    /// Removes the claim that carries the role.
+    DropRole, "drop_role", Claims, Open, Any, [r#""drop_role""#];
+    /// Lays the claims over the others that make a token of this target a refresh token.
+    RefreshMarker, "refresh_marker", Claims, Open, Any, [r#""refresh_marker""#];
     /// Makes another token the payload and sets `cty` to `JWT` (RFC 7519 §5.2).
     Nest(Box<Recipe>), "nest", Claims, Breaking, Any, [
         r#"{"nest":{"forge":[{"header":{"alg":"none"}},"empty_signature"]}}"#];
@@ -593,6 +603,9 @@ ops! {
     // ---- signature ----
     /// Chooses the key and the algorithm of the signature without touching the header.
     Sign(Sign), "sign", Signature, Open, Any, [r#"{"sign":{"key":"wrong"}}"#, r#"{"sign":{"key":{"text":"dev-secret-key"},"with":"HS256"}}"#];
+    /// Signs with the key of the further issuer at this place of the profile, its `alg` and its `kid` in the header. The
+    /// claims stay: `iss` is not changed.
+    ByIssuer(usize), "by_issuer", Signature, Open, Any, [r#"{"by_issuer":0}"#];
     /// Signs with another hash than the header names.
     HashMismatch, "hash_mismatch", Signature, Breaking, Any, [r#""hash_mismatch""#];
     /// Signs with the other RSA padding than the header names.
@@ -702,8 +715,11 @@ impl Op {
             | Self::Claims(map)
             | Self::ClaimsFirst(map)
             | Self::ClaimsLast(map)
-            | Self::TamperClaims(map) => map.values().try_for_each(check_value),
-            Self::HeaderLiterals(map) | Self::ClaimLiterals(map) => map.values().try_for_each(|text| check_text(text)),
+            | Self::TamperClaims(map) => check_map(map),
+            Self::HeaderLiterals(map) | Self::ClaimLiterals(map) => {
+                map.iter().try_for_each(|(name, text)| check_text(name).and_then(|()| check_text(text)))
+            }
+            Self::DropHeader(names) | Self::DropClaims(names) => names.iter().try_for_each(|name| check_text(name)),
             Self::HeaderRaw(text)
             | Self::HeaderTrailing(text)
             | Self::HeaderText(text)
@@ -716,7 +732,7 @@ impl Op {
             | Self::Append(text)
             | Self::Prefix(text) => check_text(text),
             Self::Insert(insert) => check_text(&insert.text),
-            Self::Identity(value) => check_value(value),
+            Self::Identity(value) | Self::Role(value) | Self::ForeignRole(value) => check_value(value),
             Self::HeaderHex(hex)
             | Self::ClaimsHex(hex)
             | Self::ExtendSignature(hex)
@@ -733,7 +749,7 @@ impl Op {
             },
             Self::HeaderFiller(size) | Self::ClaimsFiller(size) => limit("filler", *size, 16 << 20),
             Self::ExtraClaims(count) => limit("extra claims", *count, 100_000),
-            Self::ClaimsDepth(depth) => limit("depth", *depth, 1_000_000),
+            Self::HeaderDepth(depth) | Self::ClaimsDepth(depth) => limit("depth", *depth, 1_000_000),
             Self::Jwe(Jwe::Zip(size)) => limit("inflated size", *size, 128 << 20),
             Self::OversizedJwk(bits) => limit("key size", *bits, 1 << 20),
             Self::EmbedX5c(AttackerKey::Oct) => {

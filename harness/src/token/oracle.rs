@@ -6,6 +6,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::interpolate::UNDECLARED_LEEWAY;
 use super::json::{Json, Number, Object};
 use super::rules::{Rules, TypRule};
 use super::verify::{Acceptable, Parsed, judge_jws, object};
@@ -80,9 +81,6 @@ impl Findings {
     }
 }
 
-/// The greatest leeway that is "usually no more than a few minutes" (RFC 7519 §4.1.4), when none is declared.
-const UNDECLARED_LEEWAY: f64 = 300.0;
-
 /// 10000-01-01: from here on calendar types fail, so either answer is right.
 const END_OF_CALENDAR: f64 = 253_402_300_800.0;
 
@@ -105,6 +103,7 @@ pub fn oracle(text: &[u8], rules: &Rules, now: f64, skew_s: f64) -> Judgement {
             }
             let clock = Clock { now, skew: skew_s, leeway: rules.leeway.unwrap_or(UNDECLARED_LEEWAY) };
             judge_claims(&claims, rules, &clock, &mut findings);
+            judge_issuer(&claims, rules, &verified.issuers, &mut findings);
         }
     }
     let answer = findings.answer();
@@ -122,7 +121,6 @@ fn judge_claims(claims: &Object, rules: &Rules, clock: &Clock, findings: &mut Fi
     judge_nbf(claims, clock, findings);
     judge_iat(claims, rules, clock, findings);
     judge_audience(claims, rules, findings);
-    judge_issuer(claims, rules, findings);
     judge_identity(claims, rules, findings);
     judge_roles(claims, rules, findings);
     for name in &rules.required_claims {
@@ -137,14 +135,24 @@ fn judge_claims(claims: &Object, rules: &Rules, clock: &Clock, findings: &mut Fi
             }
         }
     }
-    if matches!(claims.get("jti"), Some(value) if !matches!(value, Json::Text(_))) {
-        findings.either("T09", "jti is not a string".into());
+    match claims.get("jti") {
+        Some(Json::Text(_)) => {}
+        None if !rules.single_use => {}
+        _ if rules.single_use => findings.should_refuse("T09", "no jti tells this token from others".into()),
+        _ => findings.either("T09", "jti is not a string".into()),
+    }
+    let marker = &rules.refresh_marker;
+    if !marker.is_empty() && marker.iter().all(|(name, value)| claims.get(name).is_some_and(|found| found.is(value))) {
+        findings.refuse("B10", "the claims are those of a refresh token".into());
     }
     if let Some(scope) = &rules.required_scope {
-        let granted =
-            matches!(claims.get("scope"), Some(Json::Text(text)) if text.split(' ').any(|word| word == scope));
-        if !granted {
-            findings.refuse("V11", format!("the scope {scope:?} is not granted"));
+        match claims.get("scope") {
+            Some(Json::Text(text)) if text.split(' ').any(|word| word == scope) => {}
+            // RFC 8693 §4.2 has one text, but some issuers write a list and some verifiers read it.
+            Some(Json::Array(words)) if words.iter().any(|word| matches!(word, Json::Text(word) if word == scope)) => {
+                findings.should_refuse("V11", "scope is a list".into());
+            }
+            _ => findings.refuse("V11", format!("the scope {scope:?} is not granted")),
         }
     }
 }
@@ -286,12 +294,28 @@ fn judge_audience(claims: &Object, rules: &Rules, findings: &mut Findings) {
     }
 }
 
-fn judge_issuer(claims: &Object, rules: &Rules, findings: &mut Findings) {
-    match (&rules.issuer, claims.get("iss")) {
-        (None, None) => {}
-        (None, Some(_)) => findings.either("T08", "iss is present, but the target declares none".into()),
-        (Some(own), Some(Json::Text(text))) if text == own => {}
-        (Some(_), _) => findings.refuse("B06", "iss is not the declared issuer".into()),
+/// `keys` are the issuers of the keys that verify the token; none stands for the target's own.
+fn judge_issuer(claims: &Object, rules: &Rules, keys: &[Option<String>], findings: &mut Findings) {
+    // Where no key verifies, the token is refused already.
+    let own = [None];
+    let keys = if keys.is_empty() { &own[..] } else { keys };
+    let wanted: Vec<Option<&String>> = keys.iter().map(|key| key.as_ref().or(rules.issuer.as_ref())).collect();
+    let is_free = wanted.contains(&None);
+    match claims.get("iss") {
+        None if is_free => {}
+        Some(Json::Text(text)) if wanted.contains(&Some(text)) => {}
+        Some(_) if is_free => findings.either("T08", "iss is present, but the target declares none".into()),
+        // Refusing is only recommended where nothing but the issuer's absence speaks against the token.
+        None if rules.typ != TypRule::Rfc9068 && !rules.required_claims.iter().any(|name| name == "iss") => {
+            findings.should_refuse("P03", "iss is missing".into());
+        }
+        // RFC 7519 §4.1.1 makes iss a string, but widespread libraries take a list.
+        Some(Json::Array(names))
+            if names.iter().any(|name| matches!(name, Json::Text(name) if wanted.contains(&Some(name)))) =>
+        {
+            findings.should_refuse("T08", "iss is a list with the declared issuer in it".into());
+        }
+        _ => findings.refuse("B06", "iss is not the declared issuer".into()),
     }
 }
 
@@ -345,6 +369,11 @@ fn judge_identity(claims: &Object, rules: &Rules, findings: &mut Findings) {
             findings.refuse("S2", "no claim identifies the user by a non-empty string".into());
         }
         _ => findings.either("S2", "no claim identifies the user by a non-empty string".into()),
+    }
+    if let (Some(known), Some((name, Json::Text(text)))) = (&rules.known_bearer, found)
+        && text != known
+    {
+        findings.either("B06", format!("whether the bearer in {name} is known is the target's to say"));
     }
     for name in USUAL_IDENTITY {
         let odd = match claims.get(name) {

@@ -35,7 +35,7 @@ pub enum Recipe {
 }
 
 impl Recipe {
-    /// The algorithm that a token states beside the target's own, where the target's own key signs with it.
+    /// The algorithm that a token states, where that is all that is unusual about it: the target's own key signs with it.
     #[must_use]
     pub fn genuine_algorithm(&self) -> Option<Algorithm> {
         let Self::Forge(ops) = self else { return None };
@@ -43,7 +43,7 @@ impl Recipe {
             Op::Alg(algorithm) => Some(*algorithm),
             _ => None,
         });
-        states.filter(|_| !ops.iter().any(|op| matches!(op, Op::Sign(_))))
+        states.filter(|_| ops.iter().all(|op| matches!(op, Op::Alg(_))))
     }
 
     /// Finds what can be wrong with a recipe before any key is known: unknown names in `${...}`, expressions

@@ -1,6 +1,8 @@
 //! What a target promises about tokens, as far as a verdict depends on it. Data only: the oracle decides. Every
 //! field that is not declared leaves the freedom that the standards leave.
 
+use serde_json::{Map, Value};
+
 use super::algorithm::Algorithm;
 use super::keyring::Keyring;
 use super::verify::VerifyKey;
@@ -36,6 +38,12 @@ pub struct Rules {
     pub roles: Option<RoleRule>,
     /// A scope that must be granted, as a word of the claim `scope` (RFC 9068 §2.2.3).
     pub required_scope: Option<String>,
+    /// Claims that together make a token a refresh token, which is refused; empty when undeclared.
+    pub refresh_marker: Map<String, Value>,
+    /// Whether a token needs a `jti`, because it is good for one use.
+    pub single_use: bool,
+    /// The bearer who is known, where the target takes known ones only. There may be others.
+    pub known_bearer: Option<String>,
 }
 
 /// What a target promises about `typ`.
@@ -90,6 +98,9 @@ impl Rules {
             identity: IdentityRule::default(),
             roles: None,
             required_scope: None,
+            refresh_marker: Map::new(),
+            single_use: false,
+            known_bearer: None,
         }
     }
 }

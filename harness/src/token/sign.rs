@@ -10,11 +10,14 @@ use aws_lc_rs::signature::{
     RsaKeyPair, RsaPssSaltLength, RsaSignatureEncoding,
 };
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use super::algorithm::{Algorithm, KeyKind};
 use super::bignum;
 use super::der;
 use super::interpolate::ForgeError;
-use super::keyring::hmac_algorithm;
+use super::keyring::{Keyring, hmac_algorithm};
 use super::keys::{Pair, PrivateKey};
 use super::ops::{Pkcs1Shape, PssSalt};
 use super::signature;
@@ -35,6 +38,20 @@ pub(crate) enum Method {
     OtherPadding,
     Salt(PssSalt),
     Block(Pkcs1Shape),
+}
+
+/// The signatures that `token` would have if it were genuine under the shared secret, one for each HMAC of RFC 7518
+/// §3.2, as they stand in a token. None without a secret or without two periods.
+pub fn genuine_signatures(keys: &Keyring, token: &[u8]) -> Vec<String> {
+    let Some(secret) = keys.secret() else { return Vec::new() };
+    let Some(end) = token.iter().rposition(|byte| *byte == b'.').filter(|end| token[..*end].contains(&b'.')) else {
+        return Vec::new();
+    };
+    [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512]
+        .into_iter()
+        .map(|algorithm| hmac::Key::new(hmac_algorithm(algorithm), secret.expose()))
+        .map(|key| URL_SAFE_NO_PAD.encode(hmac::sign(&key, &token[..end])))
+        .collect()
 }
 
 /// Signs `data` in the manner of `algorithm`.

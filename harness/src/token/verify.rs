@@ -28,6 +28,8 @@ use crate::secret::SecretBytes;
 pub struct VerifyKey {
     /// Its name, when the target's key set gives it one.
     pub kid: Option<String>,
+    /// The only `iss` it vouches for (RFC 8725 §3.8); none for a key of the target's own issuer.
+    pub issuer: Option<String>,
     /// The algorithms that it may be used with; empty for a key that is not for signatures.
     pub algorithms: Vec<Algorithm>,
     material: Material,
@@ -54,13 +56,13 @@ impl VerifyKey {
     /// A shared secret.
     #[must_use]
     pub fn secret(secret: SecretBytes) -> Self {
-        Self { kid: None, algorithms: fitting(KeyKind::Secret), material: Material::Secret(secret) }
+        Self { kid: None, issuer: None, algorithms: fitting(KeyKind::Secret), material: Material::Secret(secret) }
     }
 
     /// A public key.
     #[must_use]
     pub fn public(key: PublicKey) -> Self {
-        Self { kid: None, algorithms: fitting(key.kind()), material: Material::Public(key) }
+        Self { kid: None, issuer: None, algorithms: fitting(key.kind()), material: Material::Public(key) }
     }
 
     /// A key from a JWK. `alg`, `use` and `key_ops` bind it (RFC 7517 §4.2 to §4.4): a key for encryption
@@ -96,7 +98,12 @@ impl VerifyKey {
         secret.into_iter().chain(keys.public_keys().iter().cloned().map(Self::public)).collect()
     }
 
-    fn kind(&self) -> KeyKind {
+    /// Whether both hold the same key, whatever they are for.
+    pub(crate) fn is_same_as(&self, other: &Self) -> bool {
+        self.material == other.material
+    }
+
+    pub(crate) fn kind(&self) -> KeyKind {
         match &self.material {
             Material::Secret(_) => KeyKind::Secret,
             Material::Public(key) => key.kind(),
@@ -152,6 +159,8 @@ pub(crate) enum Acceptable<'a> {
 pub(crate) struct Verified {
     pub(crate) header: Object,
     pub(crate) payload: Vec<u8>,
+    /// The issuers of the keys that verify it; none stands for the target's own. Empty where no key does.
+    pub(crate) issuers: Vec<Option<String>>,
 }
 
 /// A compact JWS whose signature holds.
@@ -233,16 +242,16 @@ pub(crate) fn judge_jws(
             }
             None => {
                 findings.refuse("J07", format!("alg {name:?} is no supported algorithm"));
-                return Some(Verified { header, payload });
+                return Some(Verified { header, payload, issuers: Vec::new() });
             }
         },
         Some(_) => {
             findings.refuse("J07", "alg is not a string".into());
-            return Some(Verified { header, payload });
+            return Some(Verified { header, payload, issuers: Vec::new() });
         }
         None => {
             findings.refuse("J07", "alg is missing".into());
-            return Some(Verified { header, payload });
+            return Some(Verified { header, payload, issuers: Vec::new() });
         }
     };
     match acceptable {
@@ -252,6 +261,9 @@ pub(crate) fn judge_jws(
             findings.refuse("B01", format!("{} is not among the declared algorithms", algorithm.name()));
         }
         Acceptable::Natural(own) if own == algorithm => {}
+        // The algorithm of a further issuer's key is as natural.
+        Acceptable::Natural(_)
+            if keys.iter().any(|key| key.issuer.is_some() && key.algorithms.contains(&algorithm)) => {}
         Acceptable::Natural(own) => findings.should_refuse(
             "J09",
             format!("{} is not the target's algorithm {}, though its key fits", algorithm.name(), own.name()),
@@ -262,12 +274,13 @@ pub(crate) fn judge_jws(
         let source = if keys.iter().any(|key| key.algorithms.contains(&algorithm)) { "J08" } else { "J07" };
         findings.refuse(source, format!("the signature does not verify as {} under any trusted key", algorithm.name()));
     } else {
-        judge_kid(&header, keys, &fitting, findings);
+        judge_kid(&header, algorithm, keys, &fitting, findings);
         if is_ecdsa(algorithm) && is_high_s(algorithm.key_kind(), &signature) {
             findings.either("O09", "the ECDSA signature is the one with the greater s".into());
         }
     }
-    Some(Verified { header, payload })
+    let issuers = fitting.iter().map(|key| key.issuer.clone()).collect();
+    Some(Verified { header, payload, issuers })
 }
 
 fn is_ecdsa(algorithm: Algorithm) -> bool {
@@ -382,8 +395,20 @@ fn judge_other_members(header: &Object, findings: &mut Findings) {
     }
 }
 
-fn judge_kid(header: &Object, keys: &[VerifyKey], fitting: &[&VerifyKey], findings: &mut Findings) {
+fn judge_kid(
+    header: &Object,
+    algorithm: Algorithm,
+    keys: &[VerifyKey],
+    fitting: &[&VerifyKey],
+    findings: &mut Findings,
+) {
     match header.get("kid") {
+        None if keys.iter().any(|key| key.kid.is_some()) => {
+            findings.either("J14", "kid is absent, though the target's keys have names".into());
+        }
+        None if keys.iter().filter(|key| key.algorithms.contains(&algorithm)).count() > 1 => {
+            findings.either("J20", "kid is absent, and more than one key fits".into());
+        }
         None => {}
         Some(Json::Text(kid)) => {
             let is = |key: &VerifyKey| key.kid.as_deref() == Some(kid);

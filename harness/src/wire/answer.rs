@@ -33,6 +33,16 @@ impl Head {
         self.all(name).next().map(|value| String::from_utf8_lossy(value).into_owned())
     }
 
+    /// Whether the connection is said to stay for another request (RFC 9112 §9.3).
+    pub fn keeps_alive(&self) -> bool {
+        let says = |word: &str| {
+            let mut options = self.all("connection").flat_map(|value| value.split(|byte| *byte == b','));
+            options.any(|option| option.trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
+        };
+        let by_default = self.minor_version >= 1 || says("keep-alive");
+        by_default && !says("close") && self.body_length() != BodyLength::UntilClose
+    }
+
     /// The values of every line of this name, as text.
     pub fn lines(&self, name: &str) -> Vec<String> {
         self.all(name).map(|value| String::from_utf8_lossy(value).into_owned()).collect()
@@ -168,6 +178,19 @@ mod tests {
         let counted = head("HTTP/1.1 401 x\r\nContent-Length: 2\r\n\r\n").body_length();
         assert_eq!(body(b"abc", counted), (b"ab".to_vec(), true));
         assert_eq!(head("HTTP/1.1 401 x\r\n\r\n").body_length(), BodyLength::UntilClose);
+    }
+
+    #[test]
+    fn a_connection_stays_unless_somebody_says_otherwise() {
+        for (text, stays) in [
+            ("HTTP/1.1 403 x\r\ncontent-length: 0\r\n\r\n", true),
+            ("HTTP/1.1 403 x\r\ncontent-length: 0\r\nConnection: upgrade, Close\r\n\r\n", false),
+            ("HTTP/1.1 403 x\r\n\r\n", false),
+            ("HTTP/1.0 403 x\r\ncontent-length: 0\r\n\r\n", false),
+            ("HTTP/1.0 403 x\r\ncontent-length: 0\r\nconnection: keep-alive\r\n\r\n", true),
+        ] {
+            assert_eq!(head(text).keeps_alive(), stays, "{text}");
+        }
     }
 
     proptest! {

@@ -12,9 +12,21 @@ use std::time::{Duration, Instant};
 
 use gatecrash::wire::frame::{self, CLOSE, PING, PONG, TEXT};
 use gatecrash::wire::opening::accept_for;
+use gatecrash::{Report, Suite, Target};
 
 /// What the targets of these tests verify with; recognisable wherever it might leak.
 pub(crate) const SECRET: &str = "kX9-recognisable-secret-\"quoted\"-Zq7";
+
+/// Runs, unless it takes too long. The run must be able to move between threads, as in a service.
+pub(crate) fn run_watched(suite: Suite, target: Target, watchdog: Duration) -> Report {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let report = runtime.block_on(async {
+        let run = tokio::spawn(async move { suite.run(&target).await });
+        tokio::time::timeout(watchdog, run).await.expect("the run ends").expect("no panic").expect("good cases")
+    });
+    runtime.shutdown_background();
+    report
+}
 
 /// A listening stand-in.
 #[derive(Clone)]

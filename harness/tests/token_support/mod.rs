@@ -3,7 +3,8 @@
 use std::sync::OnceLock;
 
 use gatecrash::token::{
-    Algorithm, Declared, KeyKind, Keyring, Mint, PrivateKey, Recipe, Token, default_claims, default_header, forge,
+    Algorithm, Declared, KeyKind, Keyring, Mint, OtherIssuer, PrivateKey, Recipe, Token, Words, default_claims,
+    default_header, forge,
 };
 use serde_json::{Map, Value};
 
@@ -16,6 +17,8 @@ pub(crate) struct Bench {
     pub(crate) keys: Keyring,
     pub(crate) algorithm: Algorithm,
     pub(crate) now: f64,
+    pub(crate) refresh_marker: Map<String, Value>,
+    pub(crate) other_issuers: Vec<OtherIssuer>,
 }
 
 impl Bench {
@@ -26,6 +29,13 @@ impl Bench {
             keys: Keyring::new().with_secret(SECRET),
             algorithm: Algorithm::HS256,
             now: NOW,
+            refresh_marker: Map::from_iter([("token_use".to_owned(), Value::from("refresh"))]),
+            other_issuers: vec![OtherIssuer {
+                issuer: "https://other.example".to_owned(),
+                keys: Keyring::new().with_secret("the secret of another issuer, 32 bytes"),
+                algorithm: Algorithm::HS256,
+                kid: Some("other".to_owned()),
+            }],
         }
     }
 
@@ -62,6 +72,10 @@ impl Bench {
             listener: Some("http://harness.example/0"),
             jku_allowed: Some("https://keys.example"),
             declared: Declared::default(),
+            words: Words { role_claim: Some("role"), ..Words::default() },
+            allowed_roles: &[],
+            refresh_marker: Some(&self.refresh_marker),
+            other_issuers: &self.other_issuers,
         }
     }
 

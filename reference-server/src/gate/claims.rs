@@ -1,13 +1,14 @@
 //! What believed claims say: from when to when, for whom, who, and in which role.
 //!
 //! It is asked only after the signature held, so that nobody without the key learns anything from the order of
-//! its refusals. `iat`, `jti` and claims it does not know are ignored (RFC 7519 §4).
+//! its refusals. Claims that the policy does not ask for are ignored (RFC 7519 §4).
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use serde_json::Value;
 
 use super::json::Object;
+use super::used::Spent;
 use super::{Bearer, Believed, Gate, MAX_LEEWAY_S, Refusal, RequestHints, RolePolicy};
 use crate::fault::Fault;
 
@@ -19,15 +20,28 @@ impl Gate {
     pub(super) fn judge(&self, token: Believed, now: f64, hints: &RequestHints) -> Result<Bearer, Refusal> {
         let expires_at = self.expires_at(&token, now, hints)?;
         self.check_not_before(&token.claims, now, hints)?;
-        self.check_parties(&token.claims)?;
+        self.check_age(&token.claims, now)?;
+        self.check_lifetime(&token.claims, now)?;
+        self.check_parties(&token)?;
+        self.check_kind(&token.claims)?;
+        self.check_scope(&token.claims)?;
         if self.dislikes_claims(&token.claims) {
             return Err(Refusal::BadClaims("a claim that is not known"));
         }
         let identity = self.identity(&token.claims)?;
+        if self.chokes_on_identity(&identity) {
+            return Err(Refusal::Internal("the query failed"));
+        }
+        self.check_directory(&identity)?;
         let role = match &self.policy.roles {
             Some(roles) => Some(self.role(roles, &token, &identity, hints)?),
             None => None,
         };
+        // Last, so that a token that is refused is not used up.
+        if self.policy.single_use {
+            self.spend(&token.claims, expires_at, now)?;
+        }
+        let identity = self.identity_otherwise(&identity).unwrap_or(identity);
         Ok(Bearer { identity, role, claims: Arc::new(token.claims), expires_at })
     }
 
@@ -71,24 +85,104 @@ impl Gate {
         Ok(())
     }
 
+    /// How long ago the token was issued, where the policy asks (`iat`, RFC 7519 §4.1.6).
+    fn check_age(&self, claims: &Object, now: f64) -> Result<(), Refusal> {
+        let Some(limit) = self.policy.max_token_age_s else { return Ok(()) };
+        let issued = self.issued_otherwise(claims).or_else(|| claims.get("iat").and_then(numeric_date));
+        match issued {
+            Some(issued) if now - issued <= limit as f64 + self.leeway() => Ok(()),
+            Some(_) => Err(Refusal::BadClaims("the token is too old")),
+            None => Err(Refusal::BadClaims("no iat")),
+        }
+    }
+
+    /// For how long the token was issued, where the policy asks.
+    fn check_lifetime(&self, claims: &Object, now: f64) -> Result<(), Refusal> {
+        let (Some(limit), Some(exp)) = (self.policy.max_token_lifetime_s, claims.get("exp").and_then(numeric_date))
+        else {
+            return Ok(());
+        };
+        let from = claims.get("iat").and_then(numeric_date).unwrap_or(now);
+        if exp - from > limit as f64 && !self.has(Fault::IgnoresLifetime) {
+            return Err(Refusal::BadClaims("the token lives too long"));
+        }
+        Ok(())
+    }
+
     /// `iss` and `aud`, where the policy names them (RFC 7519 §4.1.1 and §4.1.3, RFC 8725 §3.8 and §3.9).
-    fn check_parties(&self, claims: &Object) -> Result<(), Refusal> {
-        if let Some(issuer) = &self.policy.issuer
+    fn check_parties(&self, token: &Believed) -> Result<(), Refusal> {
+        let claims = &token.claims;
+        if let Some(issuer) = token.issuer.as_ref().or(self.policy.issuer.as_ref())
             && claims.get("iss").and_then(Value::as_str) != Some(issuer)
+            && !self.takes_issuer_anyway(issuer, claims.get("iss"))
         {
             return Err(Refusal::BadClaims("iss is not the wanted one"));
         }
         if let Some(audience) = &self.policy.audience {
             let meant = match claims.get("aud") {
                 Some(Value::String(aud)) => aud == audience,
-                Some(Value::Array(auds)) => auds.iter().all(Value::is_string) && auds.iter().any(|aud| aud == audience),
+                Some(Value::Array(auds)) => {
+                    auds.iter().all(Value::is_string)
+                        && auds.iter().any(|aud| aud == audience)
+                        && !self.has(Fault::RefusesAudArray)
+                }
                 _ => false,
             };
-            if !meant {
+            if !meant && !self.takes_audience_anyway(audience, claims.get("aud")) {
                 return Err(Refusal::BadClaims("aud is not the wanted one"));
             }
         }
         Ok(())
+    }
+
+    /// Whether it is a token of the kind that opens sockets: with every claim that kind has (RFC 9068 §2.2), and without
+    /// the marks of another (RFC 8725 §3.12).
+    fn check_kind(&self, claims: &Object) -> Result<(), Refusal> {
+        let lacking = |name: &&String| !claims.contains_key(*name) && !self.needs_not(name);
+        if self.policy.required_claims.iter().any(|name| lacking(&name)) {
+            return Err(Refusal::BadClaims("a required claim is missing"));
+        }
+        let marker = &self.policy.refresh_marker;
+        let marked = !marker.is_empty() && marker.iter().all(|(name, value)| claims.get(name) == Some(value));
+        if marked && !self.has(Fault::AcceptsRefreshToken) {
+            return Err(Refusal::BadClaims("a refresh token"));
+        }
+        Ok(())
+    }
+
+    /// RFC 8693 §4.2: `scope` is a text of words with blanks between.
+    fn check_scope(&self, claims: &Object) -> Result<(), Refusal> {
+        let Some(wanted) = &self.policy.required_scope else { return Ok(()) };
+        let granted = claims.get("scope").and_then(Value::as_str).unwrap_or_default();
+        if granted.split(' ').any(|word| word == wanted) || self.grants_anyway(granted, wanted) {
+            return Ok(());
+        }
+        Err(Refusal::BadClaims("the scope is not granted"))
+    }
+
+    /// RFC 8725 §3.8: the subject must be a valid one.
+    fn check_directory(&self, identity: &str) -> Result<(), Refusal> {
+        match &self.policy.directory {
+            Some(users) if !users.contains(identity) && !self.has(Fault::IgnoresDirectory) => {
+                Err(Refusal::BadClaims("no such user"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Uses the token up: it is looked for and kept in one step, so that of two at once only one passes.
+    fn spend(&self, claims: &Object, expires_at: Option<f64>, now: f64) -> Result<(), Refusal> {
+        let (Some(Value::String(jti)), Some(until)) = (claims.get("jti"), expires_at) else {
+            return Err(Refusal::BadClaims("no jti or no exp"));
+        };
+        if self.has(Fault::ForgetsJti) {
+            return Ok(());
+        }
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.spend(jti, until, now).map_err(|spent| match spent {
+            Spent::Before => Refusal::BadClaims("this token was used before"),
+            Spent::Full => Refusal::BadClaims("too many tokens to remember"),
+        })
     }
 
     /// The first identity claim there is, even if a later one would do better: a token must not choose which
@@ -124,7 +218,7 @@ impl Gate {
             None => Ok(&roles.default),
         };
         match role {
-            Ok(role) if roles.allowed.contains(role) && !self.dislikes_role(role, token) => Ok(role.clone()),
+            Ok(role) if roles.allowed.contains(role) && !self.dislikes_role(roles, role, token) => Ok(role.clone()),
             refused => self
                 .role_anyway(roles, claim.as_ref(), &token.claims)
                 .ok_or_else(|| Refusal::RoleNotAllowed(refused.map_or_else(rendered, String::clone))),

@@ -1,18 +1,20 @@
 //! The gate: is this token believed, and what may its bearer do?
 //!
 //! A decision over bytes, a policy and the time it is given. It opens no socket, reads no clock and remembers
-//! nothing, except that some faults are of memory. It takes one form only, the compact JWS of RFC 7519 §7.2
-//! under one HMAC key and one algorithm; nested, encrypted and unsecured tokens are refused, and what a header
-//! says about keys is not read at all. How a refusal is told to the client is the dialect's business.
+//! nothing but, where a token is good for one use, which were used; and some faults are of memory. It takes one form
+//! only, the compact JWS of RFC 7519 §7.2, under keys that are each for one algorithm; nested, encrypted and unsecured
+//! tokens are refused, and of what a header says about keys nothing is read but `kid`, which only chooses among the
+//! trusted ones. How a refusal is told to the client is the dialect's business.
 //!
 //! Where a fault breaks the gate, the right path asks `wrong`, by a function whose name says what is asked
 //! (`..._otherwise`, `dislikes_...`, `overlooks_...`, `..._anyway`). Without a fault the answer is always no.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
-use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 use serde_json::Value;
 
 use crate::fault::Fault;
@@ -20,15 +22,23 @@ use crate::fault::Fault;
 mod claims;
 mod json;
 mod jws;
+mod keys;
 mod lenient;
+mod loose;
 mod memory;
 #[cfg(test)]
 mod tests;
+mod used;
 mod wrong;
+
+pub use keys::TrustedKey;
 
 use json::Object;
 use jws::Compact;
+use keys::Key;
 use memory::Memory;
+use used::Used;
+pub(crate) use wrong::STACK_OVERFLOW;
 
 /// The largest leeway a policy can ask for, in seconds. RFC 7519 §4.1.4 speaks of "no more than a few minutes";
 /// an hour is generous, and more would turn `exp` off.
@@ -39,8 +49,14 @@ pub const MAX_LEEWAY_S: u64 = 3600;
 pub struct Policy {
     /// The HMAC secret, byte for byte. An empty one opens nothing.
     pub secret: Vec<u8>,
-    /// The JWS `alg` that is allowed (RFC 8725 §3.1): HS256, HS384 or HS512. Any other opens nothing.
+    /// The JWS `alg` that the secret is for (RFC 8725 §3.1): HS256, HS384 or HS512. With any other it opens nothing.
     pub algorithm: Algorithm,
+    /// The name of the secret in a header.
+    pub kid: Option<String>,
+    /// Public keys that are trusted as well. One that cannot be read opens nothing.
+    pub keys: Vec<TrustedKey>,
+    /// Secrets that were used before. They open nothing; the log tells when one is still in use.
+    pub retired_secrets: Vec<Vec<u8>>,
     /// Seconds after `exp` (and before `nbf`) at which a token still passes; at most [`MAX_LEEWAY_S`] count.
     pub leeway_s: u64,
     /// Refuse a token without `exp`.
@@ -60,6 +76,20 @@ pub struct Policy {
     /// The media type the header's `typ` must name, such as `at+jwt` (RFC 8725 §3.11). `None` does not look at
     /// `typ`.
     pub typ: Option<String>,
+    /// Claims without which a token is refused, whatever they say.
+    pub required_claims: Vec<String>,
+    /// The greatest age of a token since its `iat`, in seconds; a token without `iat` is then refused.
+    pub max_token_age_s: Option<u64>,
+    /// The greatest distance from `iat`, or else from now, to `exp`, in seconds.
+    pub max_token_lifetime_s: Option<u64>,
+    /// A scope that must be granted, as a word of the claim `scope` (RFC 8693 §4.2).
+    pub required_scope: Option<String>,
+    /// Claims that make a token a refresh token, which opens no socket.
+    pub refresh_marker: serde_json::Map<String, Value>,
+    /// A token of the same `jti` passes once (RFC 7519 §4.1.7); one without `jti` or without `exp` never.
+    pub single_use: bool,
+    /// The only bearers there are; `None` asks nobody.
+    pub directory: Option<HashSet<String>>,
 }
 
 impl Default for Policy {
@@ -69,6 +99,9 @@ impl Default for Policy {
         Self {
             secret: Vec::new(),
             algorithm: Algorithm::HS256,
+            kid: None,
+            keys: Vec::new(),
+            retired_secrets: Vec::new(),
             leeway_s: 0,
             require_exp: true,
             identity_claims: vec!["sub".to_owned()],
@@ -78,15 +111,23 @@ impl Default for Policy {
             audience: None,
             issuer: None,
             typ: None,
+            required_claims: Vec::new(),
+            max_token_age_s: None,
+            max_token_lifetime_s: None,
+            required_scope: None,
+            refresh_marker: serde_json::Map::new(),
+            single_use: false,
+            directory: None,
         }
     }
 }
 
 impl fmt::Debug for Policy {
-    /// Everything but the secret, which has no business in a log.
+    /// Everything but the secrets, which have no business in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Policy")
             .field("algorithm", &self.algorithm)
+            .field("keys", &self.keys)
             .field("leeway_s", &self.leeway_s)
             .field("require_exp", &self.require_exp)
             .field("identity_claims", &self.identity_claims)
@@ -96,6 +137,11 @@ impl fmt::Debug for Policy {
             .field("audience", &self.audience)
             .field("issuer", &self.issuer)
             .field("typ", &self.typ)
+            .field("required_claims", &self.required_claims)
+            .field("max_token_age_s", &self.max_token_age_s)
+            .field("max_token_lifetime_s", &self.max_token_lifetime_s)
+            .field("required_scope", &self.required_scope)
+            .field("single_use", &self.single_use)
             .finish_non_exhaustive()
     }
 }
@@ -109,13 +155,22 @@ pub struct RolePolicy {
     pub allowed: Vec<String>,
     /// The role of a token that names none.
     pub default: String,
+    /// Roles that exist and are not let in. A right gate has no use for them: what is not allowed is refused.
+    pub denied: Vec<String>,
 }
 
 impl RolePolicy {
     /// Lets these roles in.
     pub fn new(claim: &str, allowed: &[&str], default: &str) -> Self {
         let allowed = allowed.iter().map(|role| (*role).to_owned()).collect();
-        Self { claim: claim.to_owned(), allowed, default: default.to_owned() }
+        Self { claim: claim.to_owned(), allowed, default: default.to_owned(), denied: vec![default.to_owned()] }
+    }
+
+    /// Knows these roles too.
+    #[must_use]
+    pub fn and_denied(mut self, denied: &[&str]) -> Self {
+        self.denied.extend(denied.iter().map(|role| (*role).to_owned()));
+        self
     }
 }
 
@@ -167,9 +222,12 @@ pub struct RequestHints {
 pub struct Gate {
     policy: Policy,
     fault: Option<Fault>,
-    /// `None` where the policy has no key that could be trusted.
-    key: Option<DecodingKey>,
+    /// Those of the policy that can be trusted, the secret first.
+    keys: Vec<Key>,
+    /// What our own tokens say: the algorithm of the first key.
     algorithm_name: String,
+    /// The tokens that were used, where each is good for one use.
+    used: Mutex<Used>,
     /// Touched by stateful faults only.
     memory: Mutex<Memory>,
 }
@@ -192,8 +250,8 @@ struct Header {
 /// How the signature is to be checked.
 #[derive(Debug, Clone, Copy)]
 enum Check {
-    /// As a MAC of this algorithm.
-    Mac(Algorithm),
+    /// As a signature of this algorithm.
+    As(Algorithm),
     /// Not at all. Only a fault says so.
     Nothing,
 }
@@ -205,6 +263,8 @@ struct Believed {
     /// The JSON of the claims, as received.
     payload: Vec<u8>,
     claims: Object,
+    /// The issuer that the key it was signed with vouches for, where that is not the policy's own.
+    issuer: Option<String>,
 }
 
 impl Gate {
@@ -213,12 +273,11 @@ impl Gate {
         // The gate names its provider; but what else signs in this process asks for the default, and panics if
         // another crate has turned on the second backend and nobody has chosen. Already chosen is fine.
         let _ = DEFAULT_PROVIDER.install_default();
-        // RFC 8725 §3.5: anyone knows the empty key.
-        let usable = !policy.secret.is_empty() && AlgorithmFamily::Hmac.algorithms().contains(&policy.algorithm);
+        let keys = Key::of(&policy);
         Self {
-            key: usable.then(|| DecodingKey::from_secret(&policy.secret)),
-            // The names of the variants are the names of RFC 7518 §3.1.
-            algorithm_name: format!("{:?}", policy.algorithm),
+            algorithm_name: algorithm_name(keys.first().map_or(policy.algorithm, |key| key.algorithm)),
+            keys,
+            used: Mutex::default(),
             policy,
             fault,
             memory: Mutex::default(),
@@ -260,13 +319,13 @@ impl Gate {
         if let Some(refusal) = self.premature_refusal(&compact, &header, now, hints) {
             return Err(refusal);
         }
-        self.check_signature(&compact, &header, hints)?;
+        let issuer = self.check_signature(&compact, &header, hints)?;
         let payload = self.payload(&compact, &header.members)?;
         if self.needs_no_claims(&payload) {
             return Ok(self.anonymous());
         }
         let claims = self.claims(&header.members, &payload)?;
-        let believed = Believed { header: header.members, payload, claims };
+        let believed = Believed { header: header.members, payload, claims, issuer };
         self.judge(believed, now, hints)
     }
 
@@ -298,6 +357,7 @@ impl Gate {
             return Err(Refusal::Malformed("a nested token"));
         }
         if let Some(wanted) = &self.policy.typ
+            && !self.has(Fault::IgnoresTyp)
             && !matches!(members.get("typ"), Some(Value::String(typ)) if is_media_type(typ, wanted))
         {
             return Err(Refusal::Malformed("typ is not the wanted one"));
@@ -305,45 +365,77 @@ impl Gate {
         if self.dislikes_members(&members) {
             return Err(Refusal::Malformed("not the usual members"));
         }
+        if self.chokes_on_cty(&members) {
+            return Err(Refusal::Internal("the parser that cty names cannot read the claims"));
+        }
         Ok(Header { json, members })
     }
 
-    /// RFC 8725 §3.1: the algorithm is ours to choose, not the token's. Names are case-sensitive (RFC 7515
-    /// §4.1.1).
+    /// RFC 8725 §3.1: the algorithms are ours to choose, not the token's. Names are case-sensitive (RFC 7515 §4.1.1).
     fn check(&self, header: &Header) -> Result<Check, Refusal> {
-        match header.members.get("alg") {
-            Some(Value::String(alg)) if *alg == self.algorithm_name => Ok(Check::Mac(self.policy.algorithm)),
-            _ => self.check_anyway(header).ok_or(Refusal::BadSignature("alg is not the allowed one")),
+        let named = match header.members.get("alg") {
+            Some(Value::String(alg)) => self.keys.iter().find(|key| algorithm_name(key.algorithm) == *alg),
+            _ => None,
+        };
+        match named {
+            Some(key) => Ok(Check::As(key.algorithm)),
+            None => self.check_anyway(header).ok_or(Refusal::BadSignature("alg is not the allowed one")),
         }
     }
 
-    /// Refuses a signature that does not cover the text as received (RFC 7515 §5.2, step 8).
-    fn check_signature(&self, compact: &Compact<'_>, header: &Header, hints: &RequestHints) -> Result<(), Refusal> {
-        if self.believes_fetched(compact, header, hints) {
-            return Ok(());
+    /// The keys that a signature of this algorithm may be by: the one that `kid` names, or else all that are for this
+    /// algorithm. A `kid` that names none of them is a hint that leads nowhere (RFC 7515 §4.1.4).
+    fn candidates(&self, algorithm: Algorithm, header: &Header) -> Vec<&Key> {
+        let fits = |key: &&Key| key.algorithm == algorithm || self.lends(key, algorithm);
+        let fitting: Vec<&Key> = self.keys.iter().filter(fits).collect();
+        let kid = header.members.get("kid").and_then(Value::as_str);
+        match fitting.iter().find(|key| kid.is_some() && key.kid.as_deref() == kid) {
+            Some(named) => vec![named],
+            None => fitting,
         }
-        let Check::Mac(algorithm) = self.check(header)? else {
-            return Ok(());
+    }
+
+    /// Refuses a signature that does not cover the text as received (RFC 7515 §5.2, step 8), and tells for which issuer
+    /// the key vouches that made it.
+    fn check_signature(
+        &self,
+        compact: &Compact<'_>,
+        header: &Header,
+        hints: &RequestHints,
+    ) -> Result<Option<String>, Refusal> {
+        if self.believes_fetched(compact, header, hints) {
+            return Ok(None);
+        }
+        let Check::As(algorithm) = self.check(header)? else {
+            return Ok(None);
         };
-        let Some(key) = &self.key else {
-            return Err(Refusal::BadSignature("there is no key"));
-        };
+        let keys = self.candidates(algorithm, header);
         let signature = self.decode(compact.signature.unwrap_or_default(), Part::Signature)?;
         if self.disbelieved_before(compact) {
             return Err(Refusal::BadSignature("the signature did not match before"));
         }
-        // aws-lc compares in constant time.
-        let matches = (DEFAULT_PROVIDER.verifier_factory)(&algorithm, key)
-            .is_ok_and(|verifier| verifier.verify(compact.signed, &signature).is_ok());
-        if matches {
+        if let Some(key) = keys.iter().find(|key| key.verifies(algorithm, compact.signed, &signature)) {
             self.remember_match(compact, &signature);
-            return Ok(());
+            return Ok(key.issuer.clone());
         }
-        if self.believes_anyway(compact, &signature, hints) {
-            return Ok(());
+        if self.believes_anyway(compact, &signature, hints) || self.believes_key_anyway(&keys, compact, &signature) {
+            return Ok(None);
         }
         self.remember_mismatch(compact);
+        if self.is_retired(compact, &signature) {
+            return Err(Refusal::BadSignature("it is signed with a retired secret"));
+        }
         Err(Refusal::BadSignature("the signature does not match"))
+    }
+
+    /// Whether a secret made this MAC that is no longer trusted.
+    fn is_retired(&self, compact: &Compact<'_>, signature: &[u8]) -> bool {
+        !signature.is_empty()
+            && self
+                .policy
+                .retired_secrets
+                .iter()
+                .any(|secret| hmac(secret, self.policy.algorithm, compact.signed) == signature)
     }
 
     fn payload(&self, compact: &Compact<'_>, header: &Object) -> Result<Vec<u8>, Refusal> {
@@ -362,6 +454,20 @@ impl Gate {
             .unwrap_or_else(|| json::object(payload))
             .map_err(Refusal::Malformed)
     }
+}
+
+/// The names of the variants are the names of RFC 7518 §3.1.
+fn algorithm_name(algorithm: Algorithm) -> String {
+    format!("{algorithm:?}")
+}
+
+/// The MAC of `signed`, empty where the algorithm makes none.
+fn hmac(secret: &[u8], algorithm: Algorithm, signed: &[u8]) -> Vec<u8> {
+    let key = EncodingKey::from_secret(secret);
+    (DEFAULT_PROVIDER.signer_factory)(&algorithm, &key)
+        .ok()
+        .and_then(|signer| signer.try_sign(signed).ok())
+        .unwrap_or_default()
 }
 
 /// RFC 7519 §5.2: whether the payload is another JWT. This gate takes claims only.

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::*;
 
 mod faults;
+mod keys;
 
 const NOW: f64 = 1_800_000_000.25;
 const SECRET: &[u8] = b"correct horse battery staple, 32+";
@@ -107,6 +108,7 @@ fn policy() -> Policy {
             claim: "role".to_owned(),
             allowed: ["admin", "developer", "dba"].map(str::to_owned).to_vec(),
             default: "read_only".to_owned(),
+            denied: vec!["viewer".to_owned(), "read_only".to_owned()],
         }),
         ..Policy::default()
     }

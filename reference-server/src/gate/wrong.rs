@@ -7,15 +7,18 @@
 use std::borrow::Cow;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
-use jsonwebtoken::{Algorithm, EncodingKey};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 
 use super::json::{self, Object};
 use super::jws::{self, Compact};
+use super::keys::{Key, rsa_numbers, verifies};
 use super::lenient::{self, REGISTERED_CLAIMS};
+use super::loose;
 use super::memory::Memory;
-use super::{Bearer, Believed, Check, Gate, Header, Part, Refusal, RequestHints, RolePolicy};
+use super::{Bearer, Believed, Check, Gate, Header, Part, Refusal, RequestHints, RolePolicy, hmac};
 use crate::fault::Fault;
 
 /// What developers let in while nobody looks.
@@ -31,13 +34,36 @@ const KNOWN_ALGORITHMS: [&str; 14] = [
     "EdDSA",
 ];
 
-/// Claims the four systems use beside the registered ones.
-const USUAL_CLAIMS: [&str; 7] = ["user_id", "username", "email", "name", "role", "plan", "rate_limits"];
+/// Claims the systems use beside the registered ones.
+const USUAL_CLAIMS: [&str; 9] =
+    ["user_id", "username", "email", "name", "role", "plan", "rate_limits", "scope", "client_id"];
 
 /// How many failures lock a subject out.
 const FAILURES_TO_LOCK: u32 = 10;
 
+/// What a gate says that took its process with it.
+pub(crate) const STACK_OVERFLOW: &str = "the stack overflowed";
+
+/// Is it nested deeper than a parser without a limit can bear? Brackets in strings count too.
+fn overflows(json: &[u8]) -> bool {
+    let mut depth = 0_usize;
+    json.iter().any(|byte| {
+        match byte {
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth > 1000
+    })
+}
+
 impl Gate {
+    /// The signature that `token` should have had, for a fault that tells it.
+    pub(crate) fn signature_for(&self, token: &[u8]) -> Vec<u8> {
+        let end = token.iter().rposition(|&byte| byte == b'.').unwrap_or(token.len());
+        self.mac(&token[..end])
+    }
+
     pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -77,6 +103,15 @@ impl Gate {
         if self.has(Fault::CrashesOnNonAscii) && !token.is_ascii() {
             return Some(Err(Refusal::Internal("a byte that is not ASCII")));
         }
+        if self.has(Fault::DeepHeaderOverflows)
+            && token
+                .split(|&byte| byte == b'.')
+                .next()
+                .and_then(|header| jws::decode(header).ok())
+                .is_some_and(|json| overflows(&json))
+        {
+            return Some(Err(Refusal::Internal(STACK_OVERFLOW)));
+        }
         if self.has(Fault::OpaqueClaimsSegment)
             && let Ok(claims) = jws::decode(token).and_then(|bytes| json::object(&bytes))
         {
@@ -85,7 +120,8 @@ impl Gate {
         }
         if self.has(Fault::DecryptsJwe)
             && let Some([header, _, _, _, _]) = lenient::decoded_parts(token).as_deref()
-            && json::object(header).is_ok_and(|header| header.get("alg") == Some(&json!("dir")))
+            && json::object(header)
+                .is_ok_and(|header| header.get("alg").is_some_and(|alg| alg == "dir" || alg == "RSA-OAEP-256"))
         {
             return Some(Ok(self.anonymous()));
         }
@@ -109,12 +145,30 @@ impl Gate {
         if self.has(Fault::IgnoresExtraSegments) {
             return Cow::Borrowed(lenient::first_three(token));
         }
+        if self.has(Fault::AnySignatureCounts)
+            && let Some(found) = self.any_signature(token)
+        {
+            return Cow::Owned(found);
+        }
         if self.has(Fault::AcceptsJsonSerialization)
             && let Some(compact) = lenient::from_json_serialization(token)
         {
             return Cow::Owned(compact);
         }
         Cow::Borrowed(token)
+    }
+
+    /// Of the signatures of a general JSON serialization the first that holds, as a compact token.
+    fn any_signature(&self, token: &[u8]) -> Option<Vec<u8>> {
+        let jws = json::object(token).ok()?;
+        let payload = jws.get("payload")?.as_str()?;
+        jws.get("signatures")?.as_array()?.iter().find_map(|one| {
+            let (header, signature) = (one.get("protected")?.as_str()?, one.get("signature")?.as_str()?);
+            let signed = format!("{header}.{payload}");
+            let bytes = jws::decode(signature.as_bytes()).ok()?;
+            let holds = self.keys.iter().any(|key| key.verifies(key.algorithm, signed.as_bytes(), &bytes));
+            holds.then(|| format!("{signed}.{signature}").into_bytes())
+        })
     }
 
     /// Cuts the token in another way than the right one.
@@ -264,6 +318,9 @@ impl Gate {
         if self.has(Fault::RequiresTyp) {
             return !header.contains_key("typ");
         }
+        if self.has(Fault::RequiresKid) {
+            return !header.contains_key("kid");
+        }
         if self.has(Fault::ExactTyp) {
             return header.get("typ").is_some_and(|typ| typ != self.usual_typ());
         }
@@ -272,7 +329,7 @@ impl Gate {
 
     /// How a token is checked whose `alg` is not the allowed one.
     pub(super) fn check_anyway(&self, header: &Header) -> Option<Check> {
-        let ours = Check::Mac(self.policy.algorithm);
+        let ours = Check::As(self.own_algorithm());
         let Some(alg) = header.members.get("alg") else {
             return self.has(Fault::MissingAlgDefaults).then_some(ours);
         };
@@ -313,11 +370,18 @@ impl Gate {
         }
         if self.has(Fault::AllowsHmacFamily) {
             return match name.as_str() {
-                "HS256" => Some(Check::Mac(Algorithm::HS256)),
-                "HS384" => Some(Check::Mac(Algorithm::HS384)),
-                "HS512" => Some(Check::Mac(Algorithm::HS512)),
+                "HS256" => Some(Check::As(Algorithm::HS256)),
+                "HS384" => Some(Check::As(Algorithm::HS384)),
+                "HS512" => Some(Check::As(Algorithm::HS512)),
                 _ => None,
             };
+        }
+        let confused = self.has(Fault::PublicKeyAsSecret) || self.has(Fault::PublicKeyAsSecretUnlessPem);
+        if confused && name == "HS256" && self.keys.iter().any(|key| key.pem.is_some()) {
+            return Some(Check::As(Algorithm::HS256));
+        }
+        if self.has(Fault::CurveNotTied) && name == "ES384" {
+            return Some(Check::As(Algorithm::ES384));
         }
         if self.has(Fault::AsymmetricAlgUnchecked)
             && KNOWN_ALGORITHMS.contains(&name.as_str())
@@ -327,6 +391,25 @@ impl Gate {
             return Some(Check::Nothing);
         }
         None
+    }
+
+    /// The algorithm of our own tokens.
+    fn own_algorithm(&self) -> Algorithm {
+        self.keys.first().map_or(self.policy.algorithm, |key| key.algorithm)
+    }
+
+    /// Whether a key is used with an algorithm that is not its own.
+    pub(super) fn lends(&self, key: &Key, algorithm: Algorithm) -> bool {
+        if self.has(Fault::AllowsHmacFamily) {
+            return key.pem.is_none() && matches!(algorithm, Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512);
+        }
+        self.has(Fault::CurveNotTied) && key.algorithm == Algorithm::ES256 && algorithm == Algorithm::ES384
+    }
+
+    /// Whether a parser is chosen by `cty` that fails on claims in JSON.
+    pub(super) fn chokes_on_cty(&self, header: &Object) -> bool {
+        self.has(Fault::CtyPicksParser)
+            && header.get("cty").and_then(Value::as_str).is_some_and(|cty| cty.contains("xml") || cty.contains("java"))
     }
 
     /// An `alg` that is not a text, but in which a loose comparison finds the allowed one.
@@ -359,10 +442,7 @@ impl Gate {
         let (Some(algorithm), Ok(signature)) = (named, jws::decode(compact.signature.unwrap_or_default())) else {
             return false;
         };
-        hints.fetched.iter().any(|key| {
-            (DEFAULT_PROVIDER.verifier_factory)(&algorithm, key)
-                .is_ok_and(|verifier| verifier.verify(compact.signed, &signature).is_ok())
-        })
+        hints.fetched.iter().any(|key| verifies(key, algorithm, compact.signed, &signature))
     }
 
     /// Believes a signature that does not match.
@@ -455,16 +535,85 @@ impl Gate {
         }
     }
 
+    /// Believes what a loose verifier makes of a signature and one of these keys.
+    pub(super) fn believes_key_anyway(&self, keys: &[&Key], compact: &Compact<'_>, signature: &[u8]) -> bool {
+        let signed = compact.signed;
+        // Whatever the header asks for: these take the bytes of a public key for a secret.
+        if self.has(Fault::PublicKeyAsSecret) {
+            let pems = self.keys.iter().filter_map(|key| key.pem.as_ref());
+            return pems
+                .flat_map(|pem| [pem.as_str(), pem.trim_end()])
+                .any(|pem| hmac(pem.as_bytes(), Algorithm::HS256, signed) == signature);
+        }
+        if self.has(Fault::PublicKeyAsSecretUnlessPem) {
+            let pems = self.keys.iter().filter_map(|key| key.pem.as_ref());
+            let body = |pem: &String| {
+                let lines = pem.lines().filter(|line| !line.starts_with("-----"));
+                STANDARD.decode(lines.collect::<String>()).unwrap_or_default()
+            };
+            return pems.map(body).any(|der| hmac(&der, Algorithm::HS256, signed) == signature);
+        }
+        if self.has(Fault::RetiredSecretAccepted) {
+            return self.is_retired(compact, signature);
+        }
+        keys.iter().any(|key| self.verifies_loosely(key, signed, signature))
+    }
+
+    fn verifies_loosely(&self, key: &Key, signed: &[u8], signature: &[u8]) -> bool {
+        use Algorithm::{ES256, EdDSA, PS256, RS256, RS384, RS512};
+        let own = key.algorithm;
+        let as_own = |signature: &[u8]| key.verifies(own, signed, signature);
+        let Some(bytes) = key.bytes() else { return false };
+        if self.has(Fault::HashByDigestInfo) && own == RS256 {
+            return [RS384, RS512].iter().any(|other| key.verifies(*other, signed, signature));
+        }
+        if self.has(Fault::EitherRsaPadding) && matches!(own, RS256 | PS256) {
+            return [RS256, PS256].iter().any(|either| key.verifies(*either, signed, signature));
+        }
+        if self.has(Fault::LenientPkcs1) && own == RS256 {
+            return loose::pkcs1_somehow(bytes, signed, signature);
+        }
+        if self.has(Fault::AnyPssSalt) && own == PS256 {
+            return loose::pss_any_salt(bytes, signed, signature);
+        }
+        if self.has(Fault::RsaRangeUnchecked) && rsa_numbers(bytes).is_some() {
+            return loose::rsa_reduced(bytes, signature).is_some_and(|reduced| as_own(&reduced));
+        }
+        if self.has(Fault::AcceptsDerSignature) && own == ES256 {
+            return loose::ecdsa_fixed(signature).is_some_and(|fixed| as_own(&fixed));
+        }
+        if self.has(Fault::ZeroEcdsaSignature) && own == ES256 {
+            return loose::ecdsa_is_zero(signature)
+                || loose::ecdsa_fixed(signature).is_some_and(|fixed| loose::ecdsa_is_zero(&fixed));
+        }
+        if self.has(Fault::PadsShortEcdsa) && own == ES256 {
+            return loose::ecdsa_lengthened(signature).iter().any(|longer| as_own(longer));
+        }
+        if self.has(Fault::CutsLongEcdsa) && own == ES256 {
+            return signature.split_at_checked(64).is_some_and(|(first, _)| as_own(first));
+        }
+        if self.has(Fault::CurveNotTied) && own == ES256 {
+            return loose::p256_with_sha384(bytes, signed, signature);
+        }
+        if self.has(Fault::EddsaRangeUnchecked) && own == EdDSA {
+            return loose::eddsa_reduced(signature).is_some_and(|reduced| as_own(&reduced));
+        }
+        false
+    }
+
     /// The MAC this token should have had.
     fn mac(&self, signed: &[u8]) -> Vec<u8> {
         hmac(&self.policy.secret, self.policy.algorithm, signed)
     }
 
+    /// The length of our own signatures.
     fn mac_length(&self) -> usize {
-        match self.policy.algorithm {
-            Algorithm::HS512 => 64,
+        match self.own_algorithm() {
+            Algorithm::HS256 => 32,
             Algorithm::HS384 => 48,
-            _ => 32,
+            Algorithm::HS512 | Algorithm::ES256 | Algorithm::EdDSA => 64,
+            Algorithm::ES384 => 96,
+            _ => self.keys.first().and_then(Key::bytes).and_then(rsa_numbers).map_or(256, |(n, _)| n.len()),
         }
     }
 
@@ -478,13 +627,14 @@ impl Gate {
         now: f64,
         hints: &RequestHints,
     ) -> Option<Refusal> {
-        if !self.has(Fault::JudgesClaimsFirst) {
+        if !self.has(Fault::JudgesClaimsFirst) && !self.has(Fault::RoleBeforeSignature) {
             return None;
         }
         let claims = jws::decode(&compact.payload).and_then(|payload| json::object(&payload));
-        let unsigned = Believed { header: header.members.clone(), payload: Vec::new(), claims: claims.ok()? };
+        let unsigned = Believed { header: header.members.clone(), claims: claims.ok()?, ..Believed::default() };
         match self.judge(unsigned, now, hints) {
-            Err(refusal @ (Refusal::Expired | Refusal::RoleNotAllowed(_))) => Some(refusal),
+            Err(refusal @ Refusal::RoleNotAllowed(_)) => Some(refusal),
+            Err(refusal @ Refusal::Expired) if self.has(Fault::JudgesClaimsFirst) => Some(refusal),
             _ => None,
         }
     }
@@ -515,6 +665,9 @@ impl Gate {
     pub(super) fn dislikes_payload(&self, payload: &[u8]) -> Option<Refusal> {
         if self.has(Fault::AsciiClaimsOnly) && !payload.is_ascii() {
             return Some(Refusal::Malformed("claims that are not ASCII"));
+        }
+        if self.has(Fault::DeepClaimsOverflow) && overflows(payload) {
+            return Some(Refusal::Internal(STACK_OVERFLOW));
         }
         if self.has(Fault::CrashesOnOddNumbers) && lenient::has_odd_exp(payload) {
             return Some(Refusal::Internal("exp is beyond the calendar"));
@@ -647,6 +800,103 @@ impl Gate {
         self.has(Fault::RefusesNbfNow) && nbf >= now.floor() + self.leeway()
     }
 
+    /// When the token was issued, read from another claim.
+    pub(super) fn issued_otherwise(&self, claims: &Object) -> Option<f64> {
+        // It takes every token to have been issued for five minutes.
+        self.has(Fault::AgeFromExp).then(|| claims.get("exp").and_then(Value::as_f64).map(|exp| exp - 300.0))?
+    }
+
+    /// Takes an `iss` for the wanted one.
+    pub(super) fn takes_issuer_anyway(&self, issuer: &str, iss: Option<&Value>) -> bool {
+        if self.has(Fault::IgnoresIss) {
+            return iss.is_some_and(Value::is_string);
+        }
+        if self.has(Fault::MissingIssSkipsCheck) {
+            return iss.is_none();
+        }
+        if self.has(Fault::AnyKeyForAnyIssuer) {
+            let mut trusted = self.policy.issuer.iter().chain(self.keys.iter().filter_map(|key| key.issuer.as_ref()));
+            return iss.and_then(Value::as_str).is_some_and(|iss| trusted.any(|trusted| trusted == iss));
+        }
+        if self.has(Fault::NormalisesIss) {
+            let normal = |text: &str| {
+                let text = text.to_ascii_lowercase().replace("https://", "http://");
+                text.trim_end_matches(['/', '.']).to_owned()
+            };
+            return iss.and_then(Value::as_str).is_some_and(|iss| normal(iss).starts_with(&normal(issuer)));
+        }
+        if self.has(Fault::IssAnyOfArray) {
+            return iss.and_then(Value::as_array).is_some_and(|all| all.iter().any(|iss| iss == issuer));
+        }
+        false
+    }
+
+    /// Takes an `aud` to name this server.
+    pub(super) fn takes_audience_anyway(&self, audience: &str, aud: Option<&Value>) -> bool {
+        let text = aud.and_then(Value::as_str);
+        let array = aud.and_then(Value::as_array);
+        if self.has(Fault::IgnoresAud) {
+            return aud.is_some();
+        }
+        if self.has(Fault::MissingAudSkipsCheck) {
+            return aud.is_none();
+        }
+        if self.has(Fault::AnyAudArray) {
+            return array.is_some_and(|all| !all.is_empty());
+        }
+        if self.has(Fault::EmptyAudMatches) {
+            return text.is_some_and(str::is_empty) || array.is_some_and(Vec::is_empty);
+        }
+        if self.has(Fault::AudBySubstring) {
+            return text.is_some_and(|aud| aud.contains(audience));
+        }
+        if self.has(Fault::FoldsAudCase) {
+            return text.is_some_and(|aud| aud.eq_ignore_ascii_case(audience));
+        }
+        if self.has(Fault::AudOfAnyType) {
+            return match aud {
+                Some(Value::Object(members)) => members.contains_key(audience),
+                Some(Value::Array(all)) => {
+                    all.iter().flat_map(|one| one.as_array().into_iter().flatten()).any(|one| one == audience)
+                }
+                _ => false,
+            };
+        }
+        false
+    }
+
+    /// Does without a claim that is required.
+    pub(super) fn needs_not(&self, name: &str) -> bool {
+        self.has(Fault::AccessTokenClaimsOptional) && name != "exp"
+    }
+
+    /// Takes a scope for the wanted one.
+    pub(super) fn grants_anyway(&self, granted: &str, wanted: &str) -> bool {
+        self.has(Fault::ScopeBySubstring) && granted.contains(wanted)
+    }
+
+    /// Another name for the bearer than the token's.
+    pub(super) fn identity_otherwise(&self, identity: &str) -> Option<String> {
+        if !self.has(Fault::NormalisesIdentity) {
+            return None;
+        }
+        // Full-width forms are folded as NFKC folds them.
+        let narrow = |c: char| match u32::from(c) {
+            wide @ 0xff01..=0xff5e => char::from_u32(wide - 0xfee0).unwrap_or(c),
+            _ => c,
+        };
+        let text: String = identity.chars().map(narrow).collect();
+        Some(text.split('\0').next().unwrap_or_default().trim().to_lowercase())
+    }
+
+    /// Breaks on a name that is no mere name.
+    pub(super) fn chokes_on_identity(&self, identity: &str) -> bool {
+        if self.has(Fault::IdentityInQuery) {
+            return identity.contains(['\'', '"', '*', '(']);
+        }
+        self.has(Fault::CrashesOnControlCharacters) && identity.contains(char::is_control)
+    }
+
     /// Who the bearer is where the token does not say.
     pub(super) fn identity_anyway(&self, claim: Option<&Value>) -> Option<String> {
         if self.has(Fault::ServesWithoutIdentity) && claim.is_none() {
@@ -681,9 +931,9 @@ impl Gate {
     }
 
     /// Refuses a role that is let in.
-    pub(super) fn dislikes_role(&self, role: &str, token: &Believed) -> bool {
+    pub(super) fn dislikes_role(&self, roles: &RolePolicy, role: &str, token: &Believed) -> bool {
         if self.has(Fault::OnlyAdminAllowed) {
-            return role != "admin";
+            return roles.allowed.first().is_some_and(|first| role != first);
         }
         if self.has(Fault::ComparesRoleUnescaped) {
             return !lenient::contains(&token.payload, &format!("\"{role}\""));
@@ -705,12 +955,14 @@ impl Gate {
         };
 
         if self.has(Fault::DefaultRoleAdmin) && role.is_none() {
-            return Some("admin".to_owned());
+            return first();
         }
-        if self.has(Fault::ViewerAllowed) && name == Some("viewer") {
+        let is_default = name == Some(roles.default.as_str());
+        let is_denied = name.is_some_and(|name| roles.denied.iter().any(|denied| denied == name));
+        if self.has(Fault::ViewerAllowed) && is_denied && !is_default {
             return name.map(str::to_owned);
         }
-        if self.has(Fault::ReadOnlyAllowed) && name == Some("read_only") {
+        if self.has(Fault::ReadOnlyAllowed) && is_default {
             return name.map(str::to_owned);
         }
         if self.has(Fault::FalsyRoleSkipsCheck) && matches!(role, Some(Value::Null)) {
@@ -719,7 +971,7 @@ impl Gate {
         if self.has(Fault::FalsyRoleSkipsCheck) && name == Some("") {
             return first();
         }
-        if self.has(Fault::DenylistOfRoles) && !matches!(name, None | Some("viewer" | "read_only")) {
+        if self.has(Fault::DenylistOfRoles) && !is_denied {
             return name.map(str::to_owned);
         }
         if self.has(Fault::FoldsRoleCase) {
@@ -750,7 +1002,7 @@ impl Gate {
         }
         if self.has(Fault::MergesRoleClaims) {
             if claims.get("is_admin") == Some(&json!(true)) {
-                return Some("admin".to_owned());
+                return first();
             }
             let named = |claim: &str| match claims.get(claim)? {
                 Value::Array(names) if names.contains(&json!("*")) => first(),
@@ -826,13 +1078,4 @@ impl Gate {
             refused => refused,
         }
     }
-}
-
-/// The MAC of `signed`, empty where the algorithm makes none.
-fn hmac(secret: &[u8], algorithm: Algorithm, signed: &[u8]) -> Vec<u8> {
-    let key = EncodingKey::from_secret(secret);
-    (DEFAULT_PROVIDER.signer_factory)(&algorithm, &key)
-        .ok()
-        .and_then(|signer| signer.try_sign(signed).ok())
-        .unwrap_or_default()
 }

@@ -42,8 +42,8 @@ pub(crate) fn claims(dialect: Dialect, user: &str) -> Map<String, Value> {
         Dialect::Simutrador => json!({"user_id": user, "plan": "pro", "rate_limits": {}}),
         Dialect::Omni2 => json!({"sub": user, "email": format!("{user}@example.com"), "role": "admin"}),
         Dialect::Strict => {
-            let Config { audience, issuer, .. } = Config::new(dialect, SECRET);
-            json!({"sub": user, "role": "admin", "aud": audience, "iss": issuer})
+            let Config { audience, issuer, required_scope, .. } = Config::new(dialect, SECRET);
+            json!({"sub": user, "groups_role": "owner", "aud": audience, "iss": issuer, "scope": required_scope})
         }
     };
     let mut claims = claims.as_object().unwrap().clone();

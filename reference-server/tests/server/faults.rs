@@ -51,6 +51,7 @@ async fn a_good_client_is_served_whatever_the_fault() {
         Fault::ConstantHeader,
         Fault::RefusesUnknownClaim,
         Fault::RefusesUnknownHeader,
+        Fault::RequiresKid,
         Fault::NoEcho,
         Fault::KeepaliveKillsSession,
         Fault::MasksServerFrames,

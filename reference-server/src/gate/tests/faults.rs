@@ -3,6 +3,8 @@
 //! A fault without a row fails the first test, one that is caught by the wrong token the last: what the harness
 //! concludes from a fault's discovery holds only if the fault is that one mistake and nothing else.
 
+use serde_json::json;
+
 use super::*;
 
 /// Faults of the families judged here that are not the gate's, and why.
@@ -14,6 +16,25 @@ const NOT_THE_GATES: &[(Fault, &str)] = &[
     (Fault::TrustsIdentityHeaders, "there is no token to judge"),
     (Fault::TrustsForwardedFor, "there is no token to judge"),
     (Fault::DebugSwitch, "there is no token to judge"),
+    (Fault::TestTokenBypass, "of the token's text, before the gate"),
+    (Fault::SecretPerWorker, "of tokens that are issued"),
+    (Fault::NormalisesIdentity, "the bearer is let in under another name: judged below"),
+    (Fault::PublicKeyAsSecret, "of public keys: judged in `keys`"),
+    (Fault::PublicKeyAsSecretUnlessPem, "of public keys: judged in `keys`"),
+    (Fault::AnyKeyForAnyIssuer, "of public keys: judged in `keys`"),
+    (Fault::AcceptsDerSignature, "of public keys: judged in `keys`"),
+    (Fault::ZeroEcdsaSignature, "of public keys: judged in `keys`"),
+    (Fault::PadsShortEcdsa, "of public keys: judged in `keys`"),
+    (Fault::CutsLongEcdsa, "of public keys: judged in `keys`"),
+    (Fault::EddsaRangeUnchecked, "of public keys: judged in `keys`"),
+    (Fault::CurveNotTied, "needs a signer of its own, which the harness has"),
+    (Fault::HashByDigestInfo, "needs a signer of its own, which the harness has"),
+    (Fault::EitherRsaPadding, "needs a signer of its own, which the harness has"),
+    (Fault::LenientPkcs1, "needs a signer of its own, which the harness has"),
+    (Fault::AnyPssSalt, "needs a signer of its own, which the harness has"),
+    (Fault::RsaRangeUnchecked, "needs a signer of its own, which the harness has"),
+    (Fault::PublishesSecret, "of the published keys"),
+    (Fault::PublishesWeakKey, "of the published keys"),
     (Fault::LongRoleBreaksClose, "of how the refusal is told"),
     (Fault::ReasonCutInsideCharacter, "of how the refusal is told"),
 ];
@@ -21,7 +42,7 @@ const NOT_THE_GATES: &[(Fault, &str)] = &[
 /// Whether a fault of this place in the catalogue is judged here.
 fn is_judged_here(fault: Fault) -> bool {
     let range = |first: Fault, last: Fault| first <= fault && fault <= last;
-    range(Fault::RefusesEveryone, Fault::SecondCarrierUnverified)
+    range(Fault::RefusesEveryone, Fault::PublishesWeakKey)
         || range(Fault::OnlyAdminAllowed, Fault::ReasonCutInsideCharacter)
         || fault == Fault::JudgesClaimsFirst
 }
@@ -35,9 +56,15 @@ struct Row {
     hints: RequestHints,
     right: Verdict,
     wrong: Verdict,
+    policy: fn() -> Policy,
 }
 
 impl Row {
+    fn under(mut self, policy: fn() -> Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
     fn after(mut self, before: impl IntoIterator<Item = String>) -> Self {
         self.before.extend(before);
         self
@@ -49,7 +76,7 @@ impl Row {
     }
 
     fn verdict(&self, fault: Option<Fault>) -> Verdict {
-        let gate = Gate::new(policy(), fault);
+        let gate = Gate::new((self.policy)(), fault);
         for token in &self.before {
             let _ = gate.admit(token.as_bytes(), NOW);
         }
@@ -58,7 +85,15 @@ impl Row {
 }
 
 fn row(fault: Fault, token: impl AsRef<[u8]>, right: Verdict, wrong: Verdict) -> Row {
-    Row { fault, before: Vec::new(), token: token.as_ref().to_vec(), hints: RequestHints::default(), right, wrong }
+    Row {
+        fault,
+        before: Vec::new(),
+        token: token.as_ref().to_vec(),
+        hints: RequestHints::default(),
+        right,
+        wrong,
+        policy,
+    }
 }
 
 /// The fault lets in what the right gate refuses as `right`.
@@ -356,8 +391,104 @@ fn role_rows() -> Vec<Row> {
     ]
 }
 
+/// A policy that asks for everything it can, but for the few things that exclude each other.
+fn demanding() -> Policy {
+    Policy {
+        audience: Some("us".to_owned()),
+        issuer: Some("https://i.example/".to_owned()),
+        max_token_age_s: Some(600),
+        max_token_lifetime_s: Some(3600),
+        required_scope: Some("read".to_owned()),
+        refresh_marker: Object::from_iter([("token_use".to_owned(), "refresh".into())]),
+        ..policy()
+    }
+}
+
+const RETIRED: &[u8] = b"a secret of the year before, 32+";
+
+/// Claims that satisfy it, with these laid over; `null` takes one away.
+fn demanded(change: Value) -> String {
+    let mut claims = serde_json::json!({
+        "sub": "alice", "role": "admin", "iat": 1_800_000_000, "exp": 1_800_000_300,
+        "aud": "us", "iss": "https://i.example/", "scope": "read", "jti": "1",
+    });
+    for (name, value) in change.as_object().into_iter().flatten() {
+        if value.is_null() {
+            claims.as_object_mut().expect("an object").remove(name);
+        } else {
+            claims[name] = value.clone();
+        }
+    }
+    with_claims(claims.to_string())
+}
+
+fn promise_rows() -> Vec<Row> {
+    let lets_in = |fault, change: Value| lets_in(fault, BadClaims, demanded(change)).under(demanding);
+    let signed = valid_signed();
+    let retired = format!("{signed}.{}", mac_with(RETIRED, Algorithm::HS256, &signed));
+    let once = with_claims(r#"{"sub":"alice","role":"admin","exp":1800000300,"jti":"1"}"#);
+    let general = format!(
+        r#"{{"payload":"{p}","signatures":[{{"protected":"{none}","signature":""}},{{"protected":"{h}","signature":"{s}"}}]}}"#,
+        p = b64(CLAIMS),
+        h = b64(HEADER),
+        s = mac(&signed),
+        none = b64(r#"{"alg":"none"}"#),
+    );
+    vec![
+        lets_in(Fault::AgeFromExp, json!({"iat": 1_799_999_300})),
+        lets_in(Fault::IgnoresLifetime, json!({"exp": 1_800_009_000})),
+        lets_in(Fault::IgnoresAud, json!({"aud": "other"})),
+        lets_in(Fault::MissingAudSkipsCheck, json!({"aud": null})),
+        keeps_out(Fault::RefusesAudArray, BadClaims, demanded(json!({"aud": ["x", "us"]}))).under(demanding),
+        lets_in(Fault::AnyAudArray, json!({"aud": ["x", "y"]})),
+        lets_in(Fault::EmptyAudMatches, json!({"aud": []})),
+        lets_in(Fault::EmptyAudMatches, json!({"aud": ""})),
+        lets_in(Fault::AudBySubstring, json!({"aud": "us.evil.example"})),
+        lets_in(Fault::FoldsAudCase, json!({"aud": "US"})),
+        lets_in(Fault::AudOfAnyType, json!({"aud": {"us": true}})),
+        lets_in(Fault::IgnoresIss, json!({"iss": "https://evil.example"})),
+        lets_in(Fault::MissingIssSkipsCheck, json!({"iss": null})),
+        lets_in(Fault::NormalisesIss, json!({"iss": "http://I.example"})),
+        lets_in(Fault::IssAnyOfArray, json!({"iss": ["x", "https://i.example/"]})),
+        lets_in(Fault::AcceptsRefreshToken, json!({"token_use": "refresh"})),
+        lets_in(Fault::ScopeBySubstring, json!({"scope": "reader"})),
+        self::lets_in(Fault::RetiredSecretAccepted, BadSignature, retired)
+            .under(|| Policy { retired_secrets: vec![RETIRED.to_vec()], ..policy() }),
+        self::lets_in(
+            Fault::IgnoresDirectory,
+            BadClaims,
+            with_claims(r#"{"sub":"bob","role":"dba","exp":1800000300}"#),
+        )
+        .under(|| Policy { directory: Some(["alice".to_owned()].into()), ..policy() }),
+        self::lets_in(Fault::ForgetsJti, BadClaims, &once)
+            .after([once.clone()])
+            .under(|| Policy { single_use: true, ..policy() }),
+        self::lets_in(Fault::AccessTokenClaimsOptional, BadClaims, valid())
+            .under(|| Policy { required_claims: vec!["jti".to_owned()], ..policy() }),
+        self::lets_in(Fault::IgnoresTyp, Malformed, valid())
+            .under(|| Policy { typ: Some("at+jwt".to_owned()), ..policy() }),
+        keeps_out(Fault::CtyPicksParser, Internal, with_header(r#"{"alg":"HS256","typ":"JWT","cty":"text/xml"}"#)),
+        keeps_out(Fault::IdentityInQuery, Internal, with_claims(r#"{"sub":"o'hara","role":"admin","exp":1800000300}"#)),
+        keeps_out(
+            Fault::CrashesOnControlCharacters,
+            Internal,
+            with_claims(r#"{"sub":"a\u0000b","role":"admin","exp":1800000300}"#),
+        ),
+        keeps_out(Fault::RequiresKid, Malformed, valid()),
+        self::lets_in(Fault::AnySignatureCounts, Malformed, general),
+    ]
+}
+
+#[test]
+fn a_name_is_made_normal_where_the_fault_does_so() {
+    let token = with_claims(r#"{"sub":" ALICE\u0000x","role":"admin","exp":1800000300}"#);
+    let named = |fault| Gate::new(policy(), fault).admit(token.as_bytes(), NOW).map(|bearer| bearer.identity);
+    assert_eq!(named(None).as_deref(), Ok(" ALICE\0x"));
+    assert_eq!(named(Some(Fault::NormalisesIdentity)).as_deref(), Ok("alice"));
+}
+
 fn rows() -> Vec<Row> {
-    [auth_rows(), enc_rows(), sig_rows(), clm_rows(), role_rows()].into_iter().flatten().collect()
+    [auth_rows(), enc_rows(), sig_rows(), clm_rows(), role_rows(), promise_rows()].into_iter().flatten().collect()
 }
 
 #[test]
@@ -393,6 +524,11 @@ fn a_fault_changes_no_other_decision() {
     for &fault in Fault::ALL {
         let gate = Gate::new(policy(), Some(fault));
         if fault == Fault::RefusesEveryone {
+            assert_eq!(judged(&gate, valid()), Malformed);
+            continue;
+        }
+        if fault == Fault::RequiresKid {
+            // None of these has one.
             assert_eq!(judged(&gate, valid()), Malformed);
             continue;
         }
@@ -434,7 +570,7 @@ fn a_folded_cache_does_not_revive_what_has_expired() {
 const CONTAINS: &[(Fault, &[Fault])] = &[
     (
         Fault::ContinuesAfterDecodeError,
-        &[Fault::BypassWord, Fault::OpaqueClaimsSegment, Fault::AcceptsJsonSerialization],
+        &[Fault::BypassWord, Fault::OpaqueClaimsSegment, Fault::AcceptsJsonSerialization, Fault::AnySignatureCounts],
     ),
     (Fault::IgnoresExtraSegments, &[Fault::DropsTrailingPeriod]),
     (Fault::DropsTrailingPeriod, &[Fault::IgnoresExtraSegments]),
@@ -452,8 +588,15 @@ const CONTAINS: &[(Fault, &[Fault])] = &[
     (Fault::FirstDuplicateWins, &[Fault::LastAlgUnchecked]),
     (
         Fault::ConstantHeader,
-        &[Fault::HeaderBySubstring, Fault::RefusesUnknownHeader, Fault::RequiresTyp, Fault::ExactTyp],
+        &[
+            Fault::HeaderBySubstring,
+            Fault::RefusesUnknownHeader,
+            Fault::RequiresTyp,
+            Fault::ExactTyp,
+            Fault::CtyPicksParser,
+        ],
     ),
+    (Fault::RefusesUnknownHeader, &[Fault::CtyPicksParser]),
     (
         Fault::IgnoresSignature,
         &[
@@ -469,6 +612,7 @@ const CONTAINS: &[(Fault, &[Fault])] = &[
             Fault::ConstantSignaturePasses,
             Fault::EmptySecretAccepted,
             Fault::DefaultSecretActive,
+            Fault::RetiredSecretAccepted,
             Fault::SecondCarrierUnverified,
         ],
     ),
@@ -492,7 +636,7 @@ const CONTAINS: &[(Fault, &[Fault])] = &[
             Fault::SecondCarrierUnverified,
         ],
     ),
-    (Fault::LeewayInMinutes, &[Fault::HiddenLeeway, Fault::ExpBoundary]),
+    (Fault::LeewayInMinutes, &[Fault::HiddenLeeway, Fault::ExpBoundary, Fault::AgeFromExp]),
     (Fault::HiddenLeeway, &[Fault::ExpBoundary]),
     (Fault::WrongExpTypeIsAbsent, &[Fault::CoercesExpString]),
     (Fault::Exp32Bit, &[Fault::CrashesOnOddNumbers]),
@@ -508,6 +652,11 @@ const CONTAINS: &[(Fault, &[Fault])] = &[
         &[Fault::FalsyRoleSkipsCheck, Fault::FoldsRoleCase, Fault::TrimsRole, Fault::RoleBySubstring],
     ),
     (Fault::RoleBySubstring, &[Fault::TrimsRole]),
+    (
+        Fault::IgnoresAud,
+        &[Fault::AnyAudArray, Fault::EmptyAudMatches, Fault::AudBySubstring, Fault::FoldsAudCase, Fault::AudOfAnyType],
+    ),
+    (Fault::IgnoresIss, &[Fault::NormalisesIss]),
 ];
 
 /// Whatever token shows one fault, every other fault leaves the right decision on it as it was.
@@ -515,7 +664,7 @@ const CONTAINS: &[(Fault, &[Fault])] = &[
 fn no_fault_lets_in_or_keeps_out_for_another() {
     let rows = rows();
     for &fault in Fault::ALL {
-        if fault == Fault::RefusesEveryone {
+        if matches!(fault, Fault::RefusesEveryone | Fault::RequiresKid) {
             continue;
         }
         let expected = CONTAINS.iter().find(|(outer, _)| *outer == fault);
