@@ -56,6 +56,7 @@ fn connection(name: &str, what: Vec<What>) -> Connection {
         sent: b"GET / HTTP/1.1\r\nSec-WebSocket-Key: b25l\r\nsec-websocket-key: dHdv\r\nSec-WebSocket-Protocol: a, b\r\n\r\n"
             .to_vec(),
         key: Some("b25l".to_owned()),
+        tls: None,
         token: Some(Token::new(FORGED.into())),
         events: what.into_iter().map(|what| Event { at: Duration::from_millis(1), what }).collect(),
     }
