@@ -294,6 +294,13 @@ const OTHERS: &[Row] = &[
         &["{ request: { add: [[Content-Length, '2']], body: '{}' }, expect: survives }"],
     ),
     (
+        "early_is_body",
+        Layer::Request,
+        Effect::Open,
+        "Announces what is sent along with the opening as its body.",
+        &["{ request: { early: ['{}'], early_is_body: true }, expect: survives }"],
+    ),
+    (
         "server_name",
         Layer::Request,
         Effect::Open,

@@ -147,6 +147,7 @@ fn judge(suite: &Suite, name: &str, subject: &Subject) -> Result<(), Failed> {
     profile.secret = subject.secret_env.is_some().then(|| SECRET.to_owned());
     // Nothing is measured here: the machine runs several of these servers at once.
     profile.refusal_budget_ms = Some(60_000);
+    profile.handshake_budget_ms = Some(60_000);
     let target = Target::from_profile(profile)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let suite = if subject.strict { suite.clone().all() } else { suite.clone() };
