@@ -506,7 +506,9 @@ fn heard(
     let weight = weight.at(hear.level.or_else(|| unpromised(learned)));
     if hear.if_served {
         let connection = &observation.connections[mark.connection];
-        if connection.head().is_none_or(|head| head.status != 101) || connection.close().is_some() {
+        // An end before the first message is a refusal too, if a rude one.
+        let left = connection.close().is_some() || connection.end().is_some() && connection.messages().is_empty();
+        if left || connection.head().is_none_or(|head| head.status != 101) {
             return Vec::new();
         }
     }
