@@ -7,6 +7,17 @@
 //! Raw bytes never get past the signature, so the first byte chooses how far in the input starts. None of the two
 //! choosing bytes can begin a token.
 
+#[cfg(test)]
+mod corpus;
+mod opening;
+mod pipe;
+mod policies;
+mod session;
+mod settings;
+#[cfg(test)]
+mod strategies;
+mod token;
+
 use std::sync::LazyLock;
 
 use aws_lc_rs::hmac;
@@ -15,6 +26,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 use crate::gate::{Bearer, Gate, Policy, Refusal, RolePolicy};
+
+pub use opening::{opening, opening_over_tcp};
+pub use policies::{Faulty, policies};
+pub use session::session;
+pub use settings::Setting;
+pub use token::{ALGORITHMS, Change, Made, NAMES, Name, Signer, Sketch, Value as MemberValue, WORDS};
 
 /// The time of every decision, in seconds since 1970.
 const NOW: u32 = 1_800_000_000;
