@@ -7,8 +7,10 @@
 //! Raw bytes never get past the signature, so the first byte chooses how far in the input starts. None of the two
 //! choosing bytes can begin a token.
 
+mod carriers;
 #[cfg(test)]
 mod corpus;
+mod messages;
 mod opening;
 mod pipe;
 mod policies;
@@ -27,6 +29,8 @@ use serde_json::Value;
 
 use crate::gate::{Bearer, Gate, Policy, Refusal, RolePolicy};
 
+pub use carriers::carriers;
+pub use messages::messages;
 pub use opening::{opening, opening_over_tcp};
 pub use policies::{Faulty, policies};
 pub use session::session;

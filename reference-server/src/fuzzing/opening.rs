@@ -234,11 +234,13 @@ impl<'t> Asked<'t> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
 
     use proptest::prelude::*;
 
     use super::super::corpus;
     use super::*;
+    use crate::fault::Fault;
 
     /// A handshake with these lines in place of the usual ones.
     pub(super) fn request(line: &str, headers: &[&str]) -> String {
@@ -363,6 +365,35 @@ mod tests {
             assert_eq!(status(&heard.bytes), Some(101), "{name}");
             opening_over_tcp(&input);
         }
+    }
+
+    /// The laws have teeth.
+    #[test]
+    fn a_faulty_server_is_found_out_by_a_seed() {
+        let inputs: Vec<Vec<u8>> = seeds().into_values().collect();
+        let found_out = |fault: &Fault| {
+            Site::all_with(Some(*fault));
+            inputs.iter().any(|input| catch_unwind(AssertUnwindSafe(|| opening(input))).is_err())
+        };
+        let faults = [
+            Fault::AnswersOwnSubprotocol,
+            Fault::CrashesInsteadOfRefusing,
+            Fault::HostNotRequired,
+            Fault::JoinsTwoKeys,
+            Fault::ReadsBody,
+            Fault::RefusesEveryone,
+            Fault::SendsUnaskedExtension,
+            Fault::SendsUnaskedSubprotocol,
+            Fault::ServesAnonymous,
+            Fault::TakesAnyHost,
+            Fault::UpgradesAnyMethod,
+            Fault::UpgradesAnyVersion,
+            Fault::UpgradesWithoutKey,
+            Fault::UpgradesWithoutUpgrade,
+        ];
+        let missed: Vec<_> = faults.iter().filter(|fault| !found_out(fault)).collect();
+        Site::all_with(None);
+        assert!(missed.is_empty(), "{missed:?}");
     }
 
     proptest! {

@@ -3,6 +3,7 @@
 //! One runtime per thread serves every input. Time jumps to the next timer whenever nobody has anything to do, so that a
 //! wait of a minute costs nothing, and a connection that ends only by a timer tells of it by the time that has passed.
 
+use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::carrier::Carrier;
 use crate::clock::Clock;
 use crate::config::{Config, RefusalStyle};
 use crate::dialect::Dialect;
+use crate::fault::Fault;
 use crate::http;
 use crate::server::connection;
 use crate::transport::Way;
@@ -44,9 +46,10 @@ pub(super) struct Site {
     _stop: watch::Sender<bool>,
 }
 
-/// Every site.
-fn sites() -> Vec<Rc<Site>> {
+/// Every site, with this fault.
+pub(super) fn sites(fault: Option<Fault>) -> Vec<Rc<Site>> {
     let close = RefusalStyle::Close;
+    let site = |name, dialect, refusal, more: fn(&mut Config)| site(name, dialect, refusal, fault, more);
     let sites = vec![
         site("echo", Dialect::PersonalAssistant, close, |_| {}),
         site("broadcast", Dialect::Shipvox, RefusalStyle::Http, |_| {}),
@@ -59,8 +62,15 @@ fn sites() -> Vec<Rc<Site>> {
     sites.into_iter().map(Rc::new).collect()
 }
 
-fn site(name: &'static str, dialect: Dialect, refusal: RefusalStyle, more: impl FnOnce(&mut Config)) -> Site {
+fn site(
+    name: &'static str,
+    dialect: Dialect,
+    refusal: RefusalStyle,
+    fault: Option<Fault>,
+    more: fn(&mut Config),
+) -> Site {
     let mut config = Config::new(dialect, super::SECRET);
+    config.fault = fault;
     config.refusal = refusal;
     config.clock = Clock::from_fn(|| f64::from(NOW));
     config.users = Some(Vec::new());
@@ -86,19 +96,25 @@ fn site(name: &'static str, dialect: Dialect, refusal: RefusalStyle, more: impl 
 impl Site {
     /// The site that an input chooses.
     pub(super) fn of(choice: u8) -> Rc<Self> {
-        SITES.with(|sites| Rc::clone(&sites[usize::from(choice) % sites.len()]))
+        SITES.with_borrow(|sites| Rc::clone(&sites[usize::from(choice) % sites.len()]))
     }
 
     /// The site of this name.
     #[cfg(test)]
     pub(super) fn number(name: &str) -> u8 {
-        SITES.with(|sites| sites.iter().position(|site| site.name == name).expect("a site of this name") as u8)
+        SITES.with_borrow(|sites| sites.iter().position(|site| site.name == name).expect("a site of this name") as u8)
+    }
+
+    /// From now on, in this thread, every site has this fault.
+    #[cfg(test)]
+    pub(super) fn all_with(fault: Option<Fault>) {
+        SITES.set(sites(fault));
     }
 
     /// How many there are.
     #[cfg(test)]
     pub(super) fn count() -> u8 {
-        SITES.with(|sites| sites.len() as u8)
+        SITES.with_borrow(|sites| sites.len() as u8)
     }
 
     pub(super) fn dialect(&self) -> Dialect {
@@ -147,7 +163,7 @@ pub(super) struct Heard {
 
 thread_local! {
     /// Of each thread its own: a test must not see the seats of another.
-    static SITES: Vec<Rc<Site>> = sites();
+    static SITES: RefCell<Vec<Rc<Site>>> = RefCell::new(sites(None));
     static RUNTIME: Runtime = Builder::new_current_thread()
         .enable_time()
         .start_paused(true)

@@ -198,7 +198,7 @@ fn signed_by(
 }
 
 /// A JSON object without a member that is there twice.
-fn object(text: &[u8]) -> Option<Map<String, Value>> {
+pub(super) fn object(text: &[u8]) -> Option<Map<String, Value>> {
     let read: Value = serde_json::from_slice(text).ok()?;
     let Value::Object(members) = &read else { return None };
     // One colon outside of texts for each member that is written; each member that is read has another name.
@@ -273,6 +273,8 @@ mod tests {
         add("crit", 0, vec![header("crit", V::List(vec![word("exp")]))]);
         add("b64", 0, vec![header("b64", V::Odd(1))]);
         add("cty-jwt", 0, vec![header("cty", word("JWT"))]);
+        add("cty-number", 0, vec![header("cty", V::Number(7))]);
+        add("number-out-of-range", 4, vec![claim("x", V::Odd(7))]);
         add("typ-other", 1, vec![header("typ", word("JWT"))]);
         add("typ-long", 1, vec![header("typ", word("application/at+jwt"))]);
         add("kid-unknown", 1, vec![header("kid", word("partner"))]);

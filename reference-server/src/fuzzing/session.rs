@@ -372,11 +372,13 @@ fn frame_of(bytes: &[u8]) -> Option<(Said, &[u8])> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
 
     use proptest::prelude::*;
 
     use super::super::corpus;
     use super::*;
+    use crate::fault::Fault;
 
     /// The bytes that are read as these steps.
     fn written(site: u8, how: u8, flow: u8, steps: &[Step]) -> Vec<u8> {
@@ -532,6 +534,42 @@ mod tests {
             assert!(text.starts_with("HTTP/1.1 101") && text.contains(['{', 'E']), "{}: {text}", site.name);
             assert!(!heard.ended && !text.contains("auth_error"), "{}: {text}", site.name);
         }
+    }
+
+    /// The laws have teeth.
+    #[test]
+    fn a_faulty_server_is_found_out_by_a_seed() {
+        let inputs: Vec<Vec<u8>> = seeds().into_values().collect();
+        let found_out = |fault: &Fault| {
+            Site::all_with(Some(*fault));
+            inputs.iter().any(|input| catch_unwind(AssertUnwindSafe(|| session(input))).is_err())
+        };
+        let faults = [
+            Fault::AnswersBehindRefusal,
+            Fault::CrashesInsteadOfRefusing,
+            Fault::DropsEarlyFrames,
+            Fault::FramesBeforeVerification,
+            Fault::IgnoresSignature,
+            Fault::IllegalCloseCode,
+            Fault::OverlongCloseReason,
+            Fault::RefusedFirstMessageStaysOpen,
+            Fault::RefusesEveryone,
+            Fault::SendsUnaskedExtension,
+            Fault::ServesAnonymous,
+            Fault::ServesBeforeAuth,
+            Fault::WelcomeBeforeVerification,
+            Fault::NoEcho,
+            Fault::StopsAfterOneMessage,
+            Fault::ReordersBurst,
+            Fault::DropsInBurst,
+            Fault::DoublesInBurst,
+            Fault::MasksServerFrames,
+            Fault::EmptyTextEndsSession,
+            Fault::LimitCountsFrame,
+        ];
+        let missed: Vec<_> = faults.iter().filter(|fault| !found_out(fault)).collect();
+        Site::all_with(None);
+        assert!(missed.is_empty(), "{missed:?}");
     }
 
     proptest! {
