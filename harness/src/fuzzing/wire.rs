@@ -1,9 +1,9 @@
-//! What the fuzzer calls, as functions that stable tests call too.
+//! What a server may send into the readers of the wire: answers, frames and compressed messages.
 //!
-//! A target hands over bytes; a body here reads them and panics where a law of the wire is broken: nothing panics,
-//! nothing is longer than what has arrived, a message ends where it ends, and what is written reads back.
+//! Nothing is longer than what has arrived, a message ends where it ends, and what is written reads back.
 
 use crate::wire::answer::{self, BodyLength, Head};
+use crate::wire::deflate::{self, Agreed, Codec};
 use crate::wire::frame::{self, Frame, LengthForm, Written};
 
 /// The longest frame that is read. Less than the longest input, so that both sides of the limit are met.
@@ -16,7 +16,7 @@ const MAX_FRAMES: usize = 16;
 /// # Panics
 ///
 /// Where a law is broken: that is a finding.
-pub fn answer_and_frames(input: &[u8]) {
+pub(super) fn answer_and_frames(input: &[u8]) {
     frames(input);
     body(input, BodyLength::Chunked);
     match answer::read(input) {
@@ -112,85 +112,86 @@ fn write_head(head: &Head) -> Vec<u8> {
     bytes
 }
 
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-    use std::fs;
-    use std::path::PathBuf;
+/// The input of `deflate` is a negotiation: this byte, the offer, a line feed, the answer.
+const NEGOTIATION: u8 = 0xFF;
+/// The most bytes of one payload that are kept when it is inflated.
+const KEEP: usize = 4096;
 
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn folder() -> PathBuf {
-        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds/answer_and_frames")
+/// The body of the target `deflate`. What is no negotiation is a byte that says what was agreed on, and a payload.
+pub(super) fn deflate(input: &[u8]) {
+    match input.split_first() {
+        Some((&NEGOTIATION, texts)) => negotiation(&String::from_utf8_lossy(texts)),
+        Some((&how, payload)) => {
+            let agreed = Agreed {
+                client_no_context_takeover: how & 1 != 0,
+                server_no_context_takeover: how & 2 != 0,
+                client_max_window_bits: 8 + (how >> 2) % 8,
+            };
+            inflates_alike(agreed, payload, usize::from(how >> 5) + 2);
+            comes_through(agreed, payload);
+        }
+        None => {}
     }
+}
 
-    /// The seeds that follow from the code. The folder may hold more: a finding that was mended stays there.
-    fn seeds() -> BTreeMap<&'static str, Vec<u8>> {
-        let server = |opcode, payload: &[u8], length| {
-            Written { fin: true, rsv: 0, opcode, mask: None, length, payload: payload.to_vec() }.to_bytes()
-        };
-        let switching = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-            Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
-        BTreeMap::from([
-            ("answer-101-then-text", [&switching[..], &server(frame::TEXT, b"hello", LengthForm::Minimal)].concat()),
-            ("answer-403-empty", b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n".to_vec()),
-            ("answer-401-json", b"HTTP/1.1 401 \r\nContent-Length: 2\r\nWWW-Authenticate: Bearer\r\n\r\n{}".to_vec()),
-            (
-                "answer-chunked",
-                b"HTTP/1.1 500 x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n3;a=b\r\nabc\r\n0\r\n\r\n".to_vec(),
-            ),
-            ("answer-until-close", b"HTTP/1.0 404 Not Found\r\nX-Y: \t z \r\n\r\nbody".to_vec()),
-            ("answer-half", b"HTTP/1.1 101 Switching Protocols\r\nUpgr".to_vec()),
-            ("answer-not-http", b"SSH-2.0-OpenSSH\r\n".to_vec()),
-            ("chunk-size-overflow", b"FFFFFFFFFFFFFFFF\r\nabc".to_vec()),
-            (
-                "frame-text-then-ping",
-                [server(1, b"a", LengthForm::Minimal), server(9, b"", LengthForm::Minimal)].concat(),
-            ),
-            ("frame-close-1008", server(frame::CLOSE, b"\x03\xf0Invalid token", LengthForm::Minimal)),
-            ("frame-close-half-code", server(frame::CLOSE, b"\x03", LengthForm::Minimal)),
-            ("frame-masked", Written::client(frame::TEXT, "masked", [0xde, 0xad, 0xbe, 0xef]).to_bytes()),
-            ("frame-16-bits", server(frame::BINARY, &[7; 126], LengthForm::Minimal)),
-            ("frame-64-bits", server(frame::BINARY, b"few", LengthForm::Bits64)),
-            ("frame-too-long", server(frame::TEXT, b"ab", LengthForm::Announce(1 << 62))),
-        ])
+/// What is agreed on was announced, is within the limits, and does not depend on how the list is spread over lines.
+fn negotiation(texts: &str) {
+    let (offer, answer) = texts.split_once('\n').unwrap_or((texts, ""));
+    let (offers, answers) = ([offer.to_owned()], [answer.to_owned()]);
+    assert_eq!(deflate::agree(&offers, &[]), Ok(None), "no answer is no extension");
+    let agreed = deflate::agree(&offers, &answers);
+    match &agreed {
+        Ok(None) => assert!(false, "an answer that says nothing: {answer:?}"),
+        Ok(Some(agreed)) => {
+            assert_eq!(deflate::announced(&offers, &answers), Some(*agreed), "announced otherwise");
+            assert!((8..=15).contains(&agreed.client_max_window_bits), "{agreed:?}");
+        }
+        Err(why) => assert!(!why.is_empty(), "an error without a text"),
     }
+    // RFC 9110 §5.3: lines of one name are one list. A comma inside quotation marks parts nothing, so leave those out.
+    if !texts.contains('"') {
+        let lines = |text: &str| text.split(',').map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(deflate::agree(&lines(offer), &lines(answer)), agreed, "lines read otherwise");
+    }
+}
 
-    #[test]
-    fn the_seeds_are_in_the_folder() {
-        for (name, bytes) in seeds() {
-            let found = fs::read(folder().join(name)).unwrap_or_default();
-            assert_eq!(found, bytes, "{name}: write it with `cargo test --workspace -- --ignored write_seeds`");
+/// The bytes of one message inflate to the same, whole or in `parts` frames, and to no more than is kept.
+fn inflates_alike(agreed: Agreed, payload: &[u8], parts: usize) {
+    let whole = Codec::new(agreed).inflate(payload, true, KEEP);
+    let mut codec = Codec::new(agreed);
+    let mut pieces = payload.chunks(payload.len() / parts + 1).peekable();
+    let mut joined = Ok(Vec::new());
+    while let (Some(piece), Ok(bytes)) = (pieces.next(), &mut joined) {
+        match codec.inflate(piece, pieces.peek().is_none(), KEEP) {
+            Ok(more) => {
+                assert!(more.len() <= KEEP, "more than is kept");
+                bytes.extend(more);
+            }
+            Err(why) => joined = Err(why),
         }
     }
-
-    #[test]
-    #[ignore = "writes fuzz/seeds/answer_and_frames"]
-    fn write_seeds() {
-        fs::create_dir_all(folder()).expect("a folder");
-        for (name, bytes) in seeds() {
-            fs::write(folder().join(name), bytes).expect("a file");
+    match (whole, joined) {
+        (Ok(whole), Ok(joined)) => {
+            assert!(whole.len() <= KEEP, "more than is kept");
+            assert!(joined.starts_with(&whole), "frames of one message read otherwise than the message");
+            assert!(whole.len() == KEEP || payload.is_empty() || joined == whole, "bytes out of nowhere");
         }
+        (Err(whole), Err(joined)) => assert!(!whole.is_empty() && !joined.is_empty(), "an error without a text"),
+        (whole, joined) => assert!(payload.is_empty(), "whole {whole:?}, in parts {joined:?}"),
     }
+}
 
-    #[test]
-    fn every_seed_keeps_the_laws() {
-        for file in fs::read_dir(folder()).expect("the seeds") {
-            answer_and_frames(&fs::read(file.expect("a file").path()).expect("its bytes"));
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_input_keeps_the_laws(input in prop::collection::vec(any::<u8>(), 0..200)) {
-            answer_and_frames(&input);
-        }
-
-        #[test]
-        fn any_answer_keeps_the_laws(status in "[0-9 ]{1,4}", lines in "[ -~\r\n\t]{0,80}") {
-            answer_and_frames(format!("HTTP/1.1 {status}\r\n{lines}\r\n\r\n").as_bytes());
-        }
+/// What is deflated inflates to itself, with the context of an earlier message as without it.
+fn comes_through(agreed: Agreed, message: &[u8]) {
+    // The server's side is the client's with the roles changed.
+    let turned = Agreed {
+        client_no_context_takeover: agreed.server_no_context_takeover,
+        server_no_context_takeover: agreed.client_no_context_takeover,
+        ..agreed
+    };
+    let (mut here, mut there) = (Codec::new(agreed), Codec::new(turned));
+    for _ in 0..2 {
+        let payload = here.deflate(message);
+        assert_eq!(there.inflate(&payload, true, message.len()).as_deref(), Ok(message), "{agreed:?}");
     }
 }
