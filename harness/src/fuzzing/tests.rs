@@ -46,23 +46,6 @@ fn write_seeds() {
     }
 }
 
-/// Every seed, and so every input that ever broke a law, keeps it.
-#[test]
-fn every_seed_keeps_the_laws() {
-    for (target, body) in TARGETS {
-        let mut seeds: Vec<PathBuf> = fs::read_dir(fuzz().join("corpus").join(target))
-            .unwrap_or_else(|error| panic!("{target} has no seeds: {error}"))
-            .map(|entry| entry.expect("an entry").path())
-            .collect();
-        seeds.sort();
-        assert!(!seeds.is_empty(), "{target} has no seeds");
-        for seed in seeds {
-            println!("{}", seed.display());
-            body(&fs::read(&seed).expect("its bytes"));
-        }
-    }
-}
-
 /// The one list: what the fuzzer can run, cargo can build, and this file or that of the server replays.
 #[test]
 fn no_target_is_forgotten() {
@@ -119,29 +102,54 @@ fn inputs(target: &'static str) -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![1 => prop::collection::vec(any::<u8>(), 0..400), 3 => near]
 }
 
-/// A property of its own for each target, so that a failure names it and others go on.
-macro_rules! properties {
+/// Every seed of a target, and so every input that ever broke a law, keeps it.
+fn replay((target, body): Target) {
+    let folder = fuzz().join("corpus").join(target);
+    let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{target} has no seeds: {error}"));
+    let seeds: BTreeSet<PathBuf> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    assert!(!seeds.is_empty(), "{target} has no seeds");
+    for seed in seeds {
+        // Shown when one fails: the last is the one.
+        println!("{}", seed.display());
+        body(&fs::read(&seed).expect("its bytes"));
+    }
+}
+
+/// What proptest makes up keeps the laws. A failure belongs into the corpus, under a name, and not into proptest's file.
+fn make_up((target, body): Target, cases: u32) {
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) };
+    proptest!(config, |(input in inputs(target))| body(&input));
+}
+
+/// Two tests of each target, so that a failure names it and the others go on.
+macro_rules! laws {
     ($($name:ident $cases:literal)+) => {
-        mod any_input_keeps_the_laws_of {
-            use super::*;
-
-            #[test]
-            fn every_target() {
-                assert_eq!([$(stringify!($name)),+], TARGETS.map(|(name, _)| name));
-            }
-
-            $(
-                #[test]
-                fn $name() {
-                    let config = ProptestConfig::with_cases($cases);
-                    proptest!(config, |(input in inputs(stringify!($name)))| super::super::$name(&input));
-                }
-            )+
+        #[test]
+        fn every_target_is_held_to_its_laws() {
+            assert_eq!([$(stringify!($name)),+], TARGETS.map(|(name, _)| name));
         }
+
+        $(
+            mod $name {
+                use super::*;
+
+                const TARGET: Target = (stringify!($name), crate::fuzzing::$name);
+
+                #[test]
+                fn every_seed_keeps_the_laws() {
+                    replay(TARGET);
+                }
+
+                #[test]
+                fn whatever_proptest_makes_up_keeps_the_laws() {
+                    make_up(TARGET, $cases);
+                }
+            }
+        )+
     };
 }
 
-properties! {
+laws! {
     answer_and_frames 512
     catalogue 64
     deflate 128

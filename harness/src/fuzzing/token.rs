@@ -54,6 +54,8 @@ impl World {
     fn of(algorithm: Algorithm) -> Self {
         let word = |text: &str| Some(text.to_owned());
         let profile = Profile {
+            // With keys of more than one issuer a token must name its own.
+            kid: word("own"),
             audience: word("us"),
             issuer: word(ISSUER),
             roles: Some(Roles {
@@ -251,4 +253,22 @@ fn accepted(world: &World, token: &[u8]) {
     assert!(meant(&claims["aud"]), "accepted, and yet meant for another: {}", claims["aud"]);
     assert_eq!(claims["role"], "admin", "accepted in another role");
     assert!(claims["sub"].as_str().is_some_and(|sub| !sub.is_empty()), "accepted from nobody");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_valid_token_is_accepted() {
+        for world in WORLDS.iter() {
+            let token = forge(&Recipe::Valid, &world.mint()).expect("forged");
+            let judgement = oracle(token.bytes().unwrap_or_default(), &world.rules, NOW, 0.0);
+            assert_eq!(
+                judgement.answer,
+                Answer::Accept,
+                "the laws of what is accepted speak of nothing: {judgement:?}"
+            );
+        }
+    }
 }

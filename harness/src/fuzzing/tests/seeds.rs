@@ -140,6 +140,11 @@ fn cases() -> Seeds {
     }
     seeds.extend(texts([
         ("yaml-alias-bomb", "a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\nd: [*c, *c]\n"),
+        ("yaml-ambiguous-octal", "a: 010\n"),
+        ("yaml-ambiguous-hex", "a: 0x10\n"),
+        ("yaml-ambiguous-long", "a: 1_000\n"),
+        ("yaml-ambiguous-word", "a: no\n"),
+        ("yaml-ambiguous-null", "a: ~\n"),
         ("yaml-anchors", "family: TST\ntitle: &t t\ncases: [{ code: TST-001, name: a, title: *t }]\n"),
         ("yaml-ambiguous", "a: [010, 0x10, 0o10, 1_000, no, Yes, ~, 1e400, .nan, 12:30, 2001-01-01, +1, .5]\n"),
         ("yaml-block-texts", "a: |+\n  b\n\nc: >-\n  d\n  e\n\n  f\ng: \"\\x41\\u00e9\\\n  h\"\n"),
@@ -220,10 +225,22 @@ fn tokens() -> Seeds {
         bytes.truncate(24);
         (name, bytes)
     }));
+    let recipe = |op: &str| format!("{{\0{{\"forge\":[{op}]}}").into_bytes();
     seeds.extend(named([
         ("raw-token", b"\"\0eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl".to_vec()),
         ("raw-claims", b"\"\x80{\"sub\":\"a\",\"exp\":1790000300,\"sub\":\"\\ud800\",\"x\":1e999}".to_vec()),
         ("raw-header", b"\"\x80{\"alg\":\"HS256\",\"crit\":[\"exp\"],\"kid\":null}".to_vec()),
+        ("recipe-expired", recipe("{\"claims\":{\"exp\":\"${now-3600}\"}}")),
+        ("recipe-expired-twice", recipe("{\"claims_last\":{\"exp\":\"${now-3600}\"}}")),
+        ("recipe-endless", recipe("{\"drop_claims\":[\"exp\"]}")),
+        ("recipe-early", recipe("{\"claims\":{\"nbf\":\"${now+3600}\"}}")),
+        ("recipe-other-audience", recipe("{\"claims\":{\"aud\":[\"them\"]}}")),
+        ("recipe-other-issuer", recipe("{\"claims\":{\"iss\":\"https://issuer.example.evil\"}}")),
+        ("recipe-other-role", recipe("{\"claims\":{\"role\":\"Admin\"}}")),
+        ("recipe-no-bearer", recipe("{\"claims\":{\"sub\":\"\"}}")),
+        ("recipe-wrong-key", recipe("{\"sign\":{\"key\":\"wrong\"}}")),
+        ("recipe-other-hash", recipe("{\"alg\":\"HS384\"}")),
+        ("recipe-critical", recipe("{\"header\":{\"crit\":[\"x\"],\"x\":1}}")),
         ("recipe-ed25519", b"{\x03{\"forge\":[{\"eddsa_shape\":\"plus_order\"}]}".to_vec()),
         ("recipe-ecdsa", b"{\x05{\"forge\":[\"twin_signature\"]}".to_vec()),
         ("recipe-rsa", b"{\x07{\"forge\":[{\"pkcs1_padding\":\"missing_null\"}]}".to_vec()),
