@@ -2,4 +2,8 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| drop(std::hint::black_box(input)));
+use std::hint::black_box;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    black_box(input);
+});

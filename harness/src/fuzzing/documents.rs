@@ -143,6 +143,9 @@ fn loaded(catalogue: &Catalogue) {
         assert!(!catalogue.places(&case.head).iter().any(String::is_empty), "a source without a place");
     }
     prints(&pages::catalogue(catalogue));
+    if catalogue.cases.is_empty() {
+        return;
+    }
     for target in seen::TARGETS.iter() {
         for trial in planned(catalogue, target) {
             graded(&trial, catalogue, target);

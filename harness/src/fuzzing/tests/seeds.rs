@@ -7,7 +7,7 @@ use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::TestRunner;
 use serde_json::Value;
 
-use super::super::seen::CATALOGUE;
+use super::super::seen::{CATALOGUE, TRIALS};
 use crate::bundled;
 use crate::case::{Body, Step};
 use crate::token::{Op, Recipe};
@@ -22,7 +22,7 @@ pub(super) fn all() -> BTreeMap<&'static str, Seeds> {
         ("answer_and_frames", answers_and_frames()),
         ("catalogue", cases()),
         ("deflate", deflated()),
-        ("judge", noise("session", 40)),
+        ("judge", sessions()),
         ("profile", profiles()),
         ("report", noise("run", 24)),
         ("token", tokens()),
@@ -44,6 +44,90 @@ fn noise(name: &str, count: usize) -> Seeds {
     let one = |number| (format!("{name}-{number:02}"), bytes.new_tree(&mut runner).expect("bytes").current());
     (0..count).map(one).collect()
 }
+
+/// Sessions of one case of each kind of step and question, against targets of each kind; then of any.
+fn sessions() -> Seeds {
+    let mut seen = BTreeSet::new();
+    let mut seeds = Seeds::new();
+    let mut bytes = noise("", 400).into_values();
+    for (target, trials) in TRIALS.iter() {
+        for trial in trials {
+            let text = trial.case.variants.iter().map(|variant| format!("{:?}", variant.body)).collect::<String>();
+            let before = seen.len();
+            seen.extend(
+                text.split(|character: char| !character.is_ascii_alphabetic())
+                    .filter(|word| KINDS.contains(word))
+                    .map(str::to_owned),
+            );
+            if seen.len() > before {
+                let (code, preset) = (&trial.case.head.code, &target.profile.name);
+                let line = format!("{code} {preset}\n").into_bytes();
+                seeds.insert(
+                    format!("{}-{preset}", code.to_lowercase()),
+                    [line, bytes.next().unwrap_or_default()].concat(),
+                );
+            }
+        }
+    }
+    seeds.extend(noise("session", 16));
+    seeds
+}
+
+/// What a case may ask: the steps, what they await, and questions to a whole run.
+const KINDS: [&str; 52] = [
+    "Say",
+    "Hear",
+    "Send",
+    "Await",
+    "Alive",
+    "Close",
+    "Cut",
+    "Abort",
+    "Crowd",
+    "Wait",
+    "Http",
+    "Hello",
+    "Fetches",
+    "Welcome",
+    "Pong",
+    "Failed",
+    "Closed",
+    "ClosedCleanly",
+    "NoAbruptEnd",
+    "WellFormedClose",
+    "LegalCloseCode",
+    "Nothing",
+    "Heeded",
+    "Unheeded",
+    "HungUp",
+    "Released",
+    "NotServed",
+    "Ended",
+    "AuthTimeout",
+    "Admitted",
+    "Refused",
+    "Either",
+    "Survives",
+    "NoServerError",
+    "RefusedInTime",
+    "NotUpgraded",
+    "Upgraded",
+    "Signal",
+    "Reasons",
+    "AllSignals",
+    "CloseReachesWire",
+    "NoDataBeforeClose",
+    "Prompt",
+    "Deliberate",
+    "Challenge",
+    "MeaningfulCloseCode",
+    "OneSignalPerClass",
+    "TokenNotReflected",
+    "SecretAbsent",
+    "Controls",
+    "Witness",
+    "Banners",
+];
 
 fn answers_and_frames() -> Seeds {
     let server = |opcode, payload: &[u8], length| {
