@@ -103,7 +103,7 @@ fn any_report(u: &mut Unstructured<'_>) -> Result<Report> {
     for _ in 0..u.int_in_range(0..=3)? {
         let (_, trial) = seen::trial(u)?;
         let mut entry = TrialReport::new(trial, &CATALOGUE);
-        if u.ratio(1, 8)? {
+        if !u.ratio(7, 8)? {
             entry.not_applicable("it needs roles, which the profile does not declare");
         } else {
             let mut checks = Vec::new();

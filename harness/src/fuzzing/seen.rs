@@ -1,4 +1,6 @@
 //! What a session may have seen, read out of the fuzzer's bytes: mostly what servers do, sometimes what none would.
+//!
+//! Where the bytes end, [`Unstructured`] gives zeros, and `ratio` is true: that must mean the usual.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -109,8 +111,8 @@ fn frame(u: &mut Unstructured<'_>, learned: &Learned) -> Result<Frame> {
         6 => PING,
         _ => u.int_in_range(0..=15)?,
     };
-    let (fin, masked) = (!u.ratio(1, 6)?, u.ratio(1, 10)?);
-    let rsv = if u.ratio(1, 10)? { u.int_in_range(0..=7)? } else { 0 };
+    let (fin, masked) = (u.ratio(5, 6)?, !u.ratio(9, 10)?);
+    let rsv = if u.ratio(9, 10)? { 0 } else { u.int_in_range(0..=7)? };
     Ok(Frame { fin, rsv, opcode, masked, payload: payload(u, learned)? })
 }
 
@@ -136,7 +138,7 @@ fn head(u: &mut Unstructured<'_>, learned: &Learned) -> Result<Head> {
         b"application/json",
         b"nginx/1.2",
     ];
-    let status = if u.ratio(1, 8)? { u.arbitrary()? } else { *u.choose(&STATUS)? };
+    let status = if u.ratio(7, 8)? { *u.choose(&STATUS)? } else { u.arbitrary()? };
     let mut headers = Vec::new();
     for _ in 0..u.int_in_range(0..=3)? {
         let value = if u.ratio(2, 3)? { u.choose(&VALUES)?.to_vec() } else { payload(u, learned)? };
@@ -265,7 +267,7 @@ pub(super) fn observation(
         };
         let to = seen.connections[index].events.len();
         let mut mark = Mark { step: number, connection: index, from, to, said, trouble };
-        if u.ratio(1, 16)? {
+        if !u.ratio(15, 16)? {
             // No session leaves such a mark; the judge answers all the same.
             (mark.step, mark.connection) = (u.int_in_range(0..=15)?, u.int_in_range(0..=3)?);
             (mark.from, mark.to) = (u.int_in_range(0..=20)?, u.int_in_range(0..=20)?);
