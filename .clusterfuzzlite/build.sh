@@ -12,8 +12,8 @@ case "${SANITIZER:-address}" in
     address) sanitizer=address ;;
     *) sanitizer=none ;;
 esac
-# Release: -O with debug assertions and overflow checks, which a wrapped number must not slip through.
-cargo fuzz build -O --debug-assertions -s "$sanitizer"
+# cargo-fuzz's default: optimised, with debug assertions and overflow checks.
+cargo fuzz build -s "$sanitizer"
 
 host=$(rustc -vV | sed -n 's/^host: //p')
 built=${CARGO_TARGET_DIR:-fuzz/target}/$host/release
