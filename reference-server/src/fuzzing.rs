@@ -190,7 +190,7 @@ mod tests {
     use crate::fault::Fault;
 
     fn folder() -> PathBuf {
-        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds/gate")
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/gate")
     }
 
     /// The seeds that follow from the code. The folder may hold more: a finding that was mended stays there.
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "writes fuzz/seeds/gate"]
+    #[ignore = "writes fuzz/corpus/gate"]
     fn write_seeds() {
         fs::create_dir_all(folder()).expect("a folder");
         for (name, bytes) in seeds() {
