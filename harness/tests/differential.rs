@@ -38,14 +38,8 @@ fn all_four_agree_on_the_corpus() {
     assert!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n\n"));
 }
 
-/// Everything the catalogue and the table of operators can forge, for the first setting, whose secret a forge can have.
-#[test]
-fn all_four_agree_on_what_is_forged() {
-    let setting = Setting::of(0);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs_f64();
-    let mut bench =
-        Bench { now, keys: Keyring::new().with_secret(setting.policy.secret.clone()), ..Bench::of(Algorithm::HS256) };
-    bench.claims.insert("role".to_owned(), "admin".into());
+/// Every recipe of the catalogue, and one for each sample of the table of operators.
+fn recipes() -> Vec<Recipe> {
     let operators = Op::catalogue();
     let samples = operators.iter().flat_map(|info| info.samples);
     let samples = samples.map(|sample| serde_json::from_str::<Value>(sample).expect("JSON"));
@@ -60,6 +54,18 @@ fn all_four_agree_on_what_is_forged() {
             }));
         }
     }
+    recipes
+}
+
+/// What all of these forge, for the first setting, whose secret a forge can have.
+#[test]
+fn all_four_agree_on_what_is_forged() {
+    let setting = Setting::of(0);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs_f64();
+    let mut bench =
+        Bench { now, keys: Keyring::new().with_secret(setting.policy.secret.clone()), ..Bench::of(Algorithm::HS256) };
+    bench.claims.insert("role".to_owned(), "admin".into());
+    let recipes = recipes();
     let valid = bench.forge(&json!("valid"));
     assert!(setting.admits(valid.bytes().unwrap_or_default(), now), "the forge does not know this setting");
     let mut differences = Vec::new();
@@ -106,6 +112,24 @@ fn write_seeds() {
         let name = format!("{:?}-{:?}-{}", entry.who, entry.does, entry.because).to_lowercase();
         let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
         fs::write(folder("differential").join(name), (entry.witness)().to_bytes()).expect("a file");
+    }
+}
+
+/// The tokens of the catalogue for the target `gate`, at its time and under its secret. They are many and alike:
+/// `fuzz/keep gate` takes the few that reach something of their own into the corpus.
+#[test]
+#[ignore = "writes into fuzz/work/gate"]
+fn write_tokens_of_the_catalogue() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fuzz/work/gate");
+    fs::create_dir_all(&folder).expect("a folder");
+    let secret = Setting::of(0).policy.secret.clone();
+    let mut bench =
+        Bench { now: 1_800_000_000.0, keys: Keyring::new().with_secret(secret), ..Bench::of(Algorithm::HS256) };
+    bench.claims.insert("role".to_owned(), "admin".into());
+    for (at, recipe) in recipes().iter().enumerate() {
+        if let Ok(token) = forge(recipe, &bench.mint()) {
+            fs::write(folder.join(format!("catalogue-{at}")), token.bytes().unwrap_or_default()).expect("a file");
+        }
     }
 }
 

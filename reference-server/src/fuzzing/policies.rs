@@ -28,14 +28,26 @@ pub fn policies(input: &[u8]) {
     keeps_the_laws(made.setting, &made.setting.gate, &made.token);
 }
 
-/// The gates of all settings, each with this fault: what the fuzzer is measured with.
+/// The gates of both targets with one fault: what the fuzzer is measured with.
 #[derive(Debug)]
-pub struct Faulty(Vec<Setting>);
+pub struct Faulty {
+    gate: Gate,
+    settings: Vec<Setting>,
+}
 
 impl Faulty {
     /// Makes them ready.
     pub fn new(fault: Fault) -> Self {
-        Self(settings(Some(fault)))
+        Self { gate: Gate::new(super::policy(), Some(fault)), settings: settings(Some(fault)) }
+    }
+
+    /// As [`super::gate()`], with the fault.
+    ///
+    /// # Panics
+    ///
+    /// Where the fault shows.
+    pub fn gate(&self, input: &[u8]) {
+        super::keeps_the_laws(&self.gate, input);
     }
 
     /// As [`policies`], with the fault.
@@ -46,8 +58,8 @@ impl Faulty {
     pub fn policies(&self, input: &[u8]) {
         let sketch = Sketch::of(input);
         let made = sketch.make(u64::from(NOW));
-        let place = usize::from(sketch.setting) % self.0.len();
-        keeps_the_laws(made.setting, &self.0[place].gate, &made.token);
+        let place = usize::from(sketch.setting) % self.settings.len();
+        keeps_the_laws(made.setting, &self.settings[place].gate, &made.token);
     }
 }
 
