@@ -239,6 +239,9 @@ fn steps() -> Vec<Step> {
         Awaited::Unheeded,
         Awaited::HungUp,
         Awaited::Released,
+        Awaited::WellFormedClose,
+        Awaited::NotServed,
+        Awaited::Ended,
     ] {
         steps.push(Step::Await(Await { on: main(), what: awaited, level: None }));
     }

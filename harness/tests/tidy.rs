@@ -21,7 +21,7 @@ const NO_BREACHES: &[(&str, &str, &str)] = &[
 ];
 
 /// Folders that are made, not written.
-const MADE: &[&str] = &["target", ".git", ".venv", "node_modules", "__pycache__", "artifacts", "coverage"];
+const MADE: &[&str] = &["target", ".git", ".venv", "node_modules", "__pycache__", "artifacts", "coverage", "work"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the workspace")

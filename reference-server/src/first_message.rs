@@ -116,7 +116,7 @@ where
 }
 
 /// The token of an authentication message.
-fn token(text: &str) -> Option<String> {
+pub(crate) fn token(text: &str) -> Option<String> {
     let message: Value = serde_json::from_str(text).ok()?;
     let kind = message.get("type").and_then(Value::as_str);
     (kind == Some("auth")).then(|| message.get("token").and_then(Value::as_str).unwrap_or_default().to_owned())

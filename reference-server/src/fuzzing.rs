@@ -7,6 +7,19 @@
 //! Raw bytes never get past the signature, so the first byte chooses how far in the input starts. None of the two
 //! choosing bytes can begin a token.
 
+mod carriers;
+#[cfg(test)]
+mod corpus;
+mod messages;
+mod opening;
+mod pipe;
+mod policies;
+mod session;
+mod settings;
+#[cfg(test)]
+mod strategies;
+mod token;
+
 use std::sync::LazyLock;
 
 use aws_lc_rs::hmac;
@@ -15,6 +28,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 use crate::gate::{Bearer, Gate, Policy, Refusal, RolePolicy};
+
+pub use carriers::carriers;
+pub use messages::messages;
+pub use opening::{opening, opening_over_tcp};
+pub use policies::{Faulty, policies};
+pub use session::session;
+pub use settings::Setting;
+pub use token::{ALGORITHMS, Change, Made, NAMES, Name, Signer, Sketch, Value as MemberValue, WORDS};
 
 /// The time of every decision, in seconds since 1970.
 const NOW: u32 = 1_800_000_000;
@@ -169,7 +190,7 @@ mod tests {
     use crate::fault::Fault;
 
     fn folder() -> PathBuf {
-        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds/gate")
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/gate")
     }
 
     /// The seeds that follow from the code. The folder may hold more: a finding that was mended stays there.
@@ -253,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "writes fuzz/seeds/gate"]
+    #[ignore = "writes fuzz/corpus/gate"]
     fn write_seeds() {
         fs::create_dir_all(folder()).expect("a folder");
         for (name, bytes) in seeds() {

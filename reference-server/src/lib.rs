@@ -35,6 +35,7 @@ mod faulty;
 mod fetch;
 mod first_message;
 mod frames;
+#[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gate;

@@ -9,6 +9,7 @@ use axum::http::header::{
     SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
 use axum::http::request::Parts;
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method, StatusCode, Version};
 use base64::Engine as _;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -64,7 +65,16 @@ pub(crate) fn check_any(head: &Parts, fault: Option<Fault>) -> Result<(), BadOpe
     if doubled || missing {
         return Err(BadOpening::bad_request("exactly one Host is needed"));
     }
+    // The same for a value that is none.
+    if !headers.get_all(HOST).iter().all(|host| is_host(host.as_bytes())) {
+        return Err(BadOpening::bad_request("Host is no host"));
+    }
     Ok(())
+}
+
+/// A host and perhaps a port (RFC 9110 §7.2), without a user; nothing at all where the target has no authority.
+fn is_host(value: &[u8]) -> bool {
+    value.is_empty() || !value.contains(&b'@') && Authority::try_from(value).is_ok()
 }
 
 /// What a request to the WebSocket endpoint must be.
@@ -252,6 +262,17 @@ mod tests {
         assert_eq!(status(&with("content-length", &["5"])), 400);
         assert_eq!(status(&with("transfer-encoding", &["chunked"])), 400);
         assert_eq!(status(&with("content-length", &["0"])), 101);
+    }
+
+    #[test]
+    fn a_host_is_a_host() {
+        for host in ["a", "a:80", "127.0.0.1:8000", "[::1]:8000", "xn--bcher-kva.example", ""] {
+            assert_eq!(status(&with("host", &[host])), 101, "{host:?}");
+        }
+        // RFC 9112 §3.2: an invalid field value is 400.
+        for host in ["a b", "a/b", "user@a", "a?b", "[::1", "b\u{fc}cher.example"] {
+            assert_eq!(status(&with("host", &[host])), 400, "{host:?}");
+        }
     }
 
     #[test]

@@ -281,7 +281,7 @@ struct Upgrade {
 }
 
 /// One connection, from the first byte to the last.
-async fn connection<S>(app: Arc<App>, router: Router, stream: S, way: Way, peer: SocketAddr)
+pub(crate) async fn connection<S>(app: Arc<App>, router: Router, stream: S, way: Way, peer: SocketAddr)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

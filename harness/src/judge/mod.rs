@@ -807,7 +807,7 @@ fn awaited(weight: Weight, wait: &Await, mark: &Mark, connection: &Connection, p
     let spoke = part.iter().any(|event| matches!(&event.what, What::Frame(frame) if frame.is_data()));
     let observed = since(connection, mark);
     match &wait.what {
-        Awaited::NoAbruptEnd | Awaited::Nothing if !watched(connection, mark) => {
+        Awaited::NoAbruptEnd | Awaited::Nothing | Awaited::WellFormedClose if !watched(connection, mark) => {
             weight.check(Grade::Inconclusive, "an observation", "nothing was observed")
         }
         Awaited::Welcome => {

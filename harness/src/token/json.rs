@@ -30,6 +30,16 @@ pub(crate) struct Number {
 pub(crate) struct Object(Vec<(String, Json)>);
 
 impl Json {
+    /// Whether a number in it, at any depth, is beyond what a double holds.
+    pub(crate) fn is_out_of_range(&self) -> bool {
+        match self {
+            Self::Number(number) => number.value.is_infinite(),
+            Self::Array(items) => items.iter().any(Self::is_out_of_range),
+            Self::Object(object) => object.0.iter().any(|(_, value)| value.is_out_of_range()),
+            Self::Null | Self::Bool(_) | Self::Text(_) => false,
+        }
+    }
+
     /// Whether it is this value. Numbers are compared as doubles, members whatever their order.
     pub(crate) fn is(&self, value: &Value) -> bool {
         match (self, value) {

@@ -331,6 +331,9 @@ pub(crate) fn object(name: &str, source: &'static str, bytes: &[u8], findings: &
             if let Some(position) = document.lone_surrogate {
                 findings.either("E05", format!("the {name} escapes half a surrogate pair at byte {position}"));
             }
+            if document.value.is_out_of_range() {
+                findings.either("E04", format!("the {name} holds a number that no double holds"));
+            }
             match document.value {
                 Json::Object(object) => Parsed::Object(object),
                 _ => {
@@ -389,6 +392,9 @@ fn judge_other_members(header: &Object, findings: &mut Findings) {
         if header.get(name).is_some() {
             findings.either("J06", format!("the header offers a key in {name}"));
         }
+    }
+    if header.get("cty").is_some_and(|cty| !matches!(cty, Json::Text(_))) {
+        findings.either("T11", "cty is not a string".into());
     }
     if header.get("enc").is_some() {
         findings.either("B12", "the header has enc, by which some tell encrypted tokens".into());

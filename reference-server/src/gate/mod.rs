@@ -456,6 +456,12 @@ impl Gate {
     }
 }
 
+/// The strict reader alone, for the fuzzer.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn strict_object(bytes: &[u8]) -> Option<Object> {
+    json::object(bytes).ok()
+}
+
 /// The names of the variants are the names of RFC 7518 §3.1.
 fn algorithm_name(algorithm: Algorithm) -> String {
     format!("{algorithm:?}")

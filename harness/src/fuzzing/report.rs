@@ -1,0 +1,204 @@
+//! Reports: whatever a run came to and whatever a hostile server wrote, the texts made of it can be read by those they
+//! are made for, say what the run came to, and hold no secret.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use arbitrary::{Result, Unstructured};
+use serde_json::Value;
+
+use super::seen::{self, CATALOGUE, SECRET, TOKEN};
+use crate::diagnosis::{Cause, Finding};
+use crate::redact::Redactor;
+use crate::report::{Exit, Failure, Report, Standard, TrialReport, json, terminal};
+use crate::secret::SecretBytes;
+use crate::target::Target;
+use crate::verdict::{Basis, Check, Grade, Severity, Verdict};
+
+/// The secret as servers write it.
+static FORMS: LazyLock<Vec<String>> =
+    LazyLock::new(|| (0..=6).map(|form| seen::written(SECRET.as_bytes(), form)).collect());
+static REDACTOR: LazyLock<Redactor> =
+    LazyLock::new(|| Redactor::for_secrets(&[SecretBytes::new(SECRET)]).and_token(TOKEN));
+
+/// The body of the target `report`.
+pub(super) fn report(input: &[u8]) {
+    let _ = reported(&mut Unstructured::new(input));
+}
+
+fn reported(u: &mut Unstructured<'_>) -> Result<()> {
+    let mut reports = Vec::new();
+    for _ in 0..u.int_in_range(1..=2)? {
+        reports.push(any_report(u)?);
+    }
+    let text = json::write(&reports);
+    is_json(&text, &reports);
+    keeps_secrets(&text);
+    for report in &reports {
+        counts(report);
+        let style = terminal::Style { color: false, verbose: u.arbitrary()? };
+        let plain = terminal::write(report, style, "");
+        assert_eq!(terminal::write(report, style, ""), plain, "another text of the same");
+        prints(&plain);
+        keeps_secrets(&plain);
+        let coloured = terminal::write(report, terminal::Style { color: true, ..style }, "");
+        // Padding is counted before the colour is put on, so that both look alike.
+        assert_eq!(seen::without_colour(&coloured), plain, "colour changes the text");
+        let last = plain.lines().last().unwrap_or_default();
+        assert!(last.contains(&format!("{} trials", report.trials.len())), "no line of counts: {last:?}");
+    }
+    Ok(())
+}
+
+/// A text that a hostile server may have put into what was seen.
+fn hostile(u: &mut Unstructured<'_>) -> Result<String> {
+    let mut text = String::new();
+    for _ in 0..u.int_in_range(0..=3)? {
+        match u.int_in_range(0..=10)? {
+            0 => text.push_str(SECRET),
+            1 => text.push_str(&SECRET[..u.int_in_range(0..=SECRET.len())?]),
+            2 => text.push_str(&seen::written(SECRET.as_bytes(), u.int_in_range(0..=6)?)),
+            3 => text.push_str(&String::from_utf8_lossy(TOKEN)),
+            4 => text.push_str(&seen::written(TOKEN, u.int_in_range(0..=6)?)),
+            5 => text.push_str("\u{1b}[2J\u{1b}]0;x\u{7}\r\n"),
+            6 => text.push_str("\u{202e}\u{2066}\u{9b}31m\0"),
+            7 => text.push_str(&"</script>\"'\\,;=\u{feff}".repeat(u.int_in_range(0..=80)?)),
+            _ => text.push_str(&seen::text(u, 40)?),
+        }
+    }
+    Ok(text)
+}
+
+fn any_check(u: &mut Unstructured<'_>) -> Result<Check> {
+    const GRADES: [Grade; 6] = [Grade::Pass, Grade::Info, Grade::Warn, Grade::Inconclusive, Grade::Fail, Grade::Error];
+    const BASES: [Basis; 5] = [Basis::Must, Basis::Should, Basis::May, Basis::Contract, Basis::Observed];
+    const SEVERITIES: [Severity; 5] =
+        [Severity::Info, Severity::Low, Severity::Medium, Severity::High, Severity::Critical];
+    Ok(Check {
+        label: hostile(u)?,
+        grade: *u.choose(&GRADES)?,
+        basis: *u.choose(&BASES)?,
+        severity: *u.choose(&SEVERITIES)?,
+        expected: hostile(u)?,
+        observed: hostile(u)?,
+    })
+}
+
+/// The texts of a failure are cleaned by whoever makes it.
+fn any_failure(u: &mut Unstructured<'_>, redactor: &Redactor) -> Result<Option<Failure>> {
+    let (observed, advice) = (redactor.clean(&hostile(u)?), redactor.clean(&hostile(u)?));
+    let found = Finding { cause: Cause::Unknown, observed, advice };
+    Ok(match u.int_in_range(0..=9)? {
+        0 => Some(Failure::Unreachable(found.observed)),
+        1 => Some(Failure::NoToken(found.observed)),
+        2 => Some(Failure::FirstControl(found)),
+        3 => Some(Failure::ControlLost(found)),
+        4 => Some(Failure::Interrupted),
+        _ => None,
+    })
+}
+
+fn any_report(u: &mut Unstructured<'_>) -> Result<Report> {
+    let (target, _) = seen::trial(u)?;
+    let redactor = &*REDACTOR;
+    let mut target: Target = target.clone();
+    target.profile.name = hostile(u)?;
+    target.endpoint.path = format!("/{}", hostile(u)?);
+    let mut report = Report::new(&target, u.arbitrary()?);
+    report.failure = any_failure(u, redactor)?;
+    report.controls = u.arbitrary()?;
+    report.took = Duration::from_nanos(u.arbitrary()?);
+    for _ in 0..u.int_in_range(0..=3)? {
+        let (_, trial) = seen::trial(u)?;
+        let mut entry = TrialReport::new(trial, &CATALOGUE);
+        if !u.ratio(7, 8)? {
+            entry.not_applicable("it needs roles, which the profile does not declare");
+        } else {
+            let mut checks = Vec::new();
+            for _ in 0..u.int_in_range(0..=3)? {
+                checks.push(any_check(u)?);
+            }
+            let worst = checks.iter().map(|check| check.grade).max();
+            entry.checks(checks, redactor);
+            assert_eq!(entry.verdict == Verdict::Pass, worst == Some(Grade::Pass), "passed by other than its checks");
+            assert_eq!(entry.verdict == Verdict::Fail, worst == Some(Grade::Fail), "failed by other than its checks");
+            assert_eq!(entry.verdict == Verdict::Error, worst.is_none() || worst == Some(Grade::Error), "an error");
+        }
+        entry.took = Duration::from_nanos(u.arbitrary()?);
+        report.trials.push(entry);
+    }
+    Ok(report)
+}
+
+/// The numbers add up, and nothing holds that failed, stands open, or was not asked beside a control.
+fn counts(report: &Report) {
+    assert_eq!(report.summary().total(), report.trials.len(), "a trial is not counted");
+    let worst = |verdict| report.trials.iter().any(|trial| trial.verdict == verdict);
+    let exit = report.exit(Standard::default());
+    if report.passed() {
+        assert!(!worst(Verdict::Error) && !worst(Verdict::Inconclusive), "open, and yet it holds");
+        assert!(!report.failures().any(|trial| trial.severity >= Severity::Medium), "failed, and yet it holds");
+        assert!(!report.trials.is_empty(), "nothing was asked, and yet it holds");
+        let rests = matches!(report.failure, None | Some(Failure::ControlLost(_)));
+        assert!(rests, "no control was admitted, and yet it holds: {:?}", report.failure);
+    }
+    assert_eq!(report.passed(), exit == Exit::Good, "two answers to one question");
+    // Who asks for more never gets a better answer.
+    let strict = report.exit(Standard { fail_on: Severity::Info, strict: true, allow_inconclusive: false });
+    assert!(strict != Exit::Good || exit == Exit::Good, "strictness forgives");
+}
+
+/// It is JSON, and says of every trial and check what the report says.
+fn is_json(text: &str, reports: &[Report]) {
+    prints(text);
+    let file: Value = serde_json::from_str(text).expect("a report is JSON");
+    assert_eq!(file["gatecrash_result"], json::VERSION, "of another version");
+    let runs = file["runs"].as_array().expect("the runs");
+    assert_eq!(runs.len(), reports.len(), "a run is lost");
+    for (run, report) in runs.iter().zip(reports) {
+        assert_eq!(run["target"], report.target.as_str());
+        assert_eq!(run["url"], report.url.as_str());
+        assert_eq!(run["seed"], report.seed);
+        assert_eq!(run["controls"], report.controls);
+        assert_eq!(run["failure"].is_null(), report.failure.is_none());
+        assert_eq!(run["summary"]["total"], report.trials.len());
+        let cases = run["cases"].as_array().expect("the cases");
+        assert_eq!(cases.len(), report.trials.len(), "a trial is lost");
+        for (case, trial) in cases.iter().zip(&report.trials) {
+            assert_eq!(case["id"], trial.id.as_str());
+            assert_eq!(case["expected"], trial.expected.as_str());
+            assert_eq!(case["observed"], trial.observed.as_str());
+            assert_eq!(case["title"], trial.title.as_str());
+            let verdict: Verdict = serde_json::from_value(case["verdict"].clone()).expect("a verdict");
+            assert_eq!(verdict, trial.verdict);
+            assert!(case["duration_ms"].as_f64().is_some_and(|time| time >= 0.0), "{}", case["duration_ms"]);
+            let checks: Vec<Check> = serde_json::from_value(case["checks"].clone()).expect("the checks");
+            assert_eq!(checks, trial.checks, "checks read otherwise than written");
+            for check in checks {
+                // In JSON a quotation mark has another form; behind it the text is the same again.
+                [check.label, check.expected, check.observed].iter().for_each(|text| keeps_secrets(text));
+            }
+        }
+    }
+}
+
+/// Nothing that a terminal would act on, turn around or not show.
+fn prints(text: &str) {
+    let acts = |character: char| {
+        (character.is_control() && character != '\n')
+            || matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    assert!(!text.chars().any(acts), "a terminal would act on it: {}", text.escape_debug());
+}
+
+/// Neither the secret nor the token, in any of the forms in which servers write them.
+fn keeps_secrets(text: &str) {
+    for secret in FORMS.iter() {
+        // The beginning is what a quotation leaves of it.
+        assert!(!text.contains(&secret[..20]), "the secret, or its beginning, as {secret}");
+    }
+    for part in TOKEN.split(|byte| *byte == b'.').map(|part| &part[..part.len().min(20)]) {
+        let part = String::from_utf8_lossy(part);
+        assert!(part.len() < 20 || !text.contains(&*part), "a part of the token");
+    }
+}
