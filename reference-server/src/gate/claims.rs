@@ -5,8 +5,6 @@
 
 use std::sync::PoisonError;
 
-use serde_json::Value;
-
 use super::json::{Member, Members};
 use super::used::Spent;
 use super::{Admission, Believed, Gate, MAX_LEEWAY_S, Refusal, RequestHints, RolePolicy};
@@ -121,9 +119,9 @@ impl Gate {
         if let Some(audience) = &self.policy.audience {
             let meant = match claims.get("aud") {
                 Some(Member::Text(aud)) => aud == audience,
-                Some(Member::Other(Value::Array(auds))) => {
-                    auds.iter().all(Value::is_string)
-                        && auds.iter().any(|aud| aud == audience)
+                Some(Member::Array(auds)) => {
+                    auds.iter().all(|aud| aud.as_str().is_some())
+                        && auds.iter().any(|aud| aud.as_str() == Some(audience))
                         && !self.has(Fault::RefusesAudArray)
                 }
                 _ => false,
@@ -144,7 +142,7 @@ impl Gate {
         }
         let marker = &self.policy.refresh_marker;
         let marked = !marker.is_empty()
-            && marker.iter().all(|(name, value)| claims.get(name).is_some_and(|claim| claim == value));
+            && marker.iter().all(|(name, value)| claims.get(name).is_some_and(|claim| claim.to_value() == *value));
         if marked && !self.has(Fault::AcceptsRefreshToken) {
             return Err(Refusal::BadClaims("a refresh token"));
         }

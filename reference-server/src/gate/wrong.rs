@@ -1030,7 +1030,7 @@ impl Gate {
             return truthy.then(first)?;
         }
         if self.has(Fault::MergesRoleClaims) {
-            if claims.get("is_admin").is_some_and(|claim| *claim == json!(true)) {
+            if matches!(claims.get("is_admin"), Some(Member::Bool(true))) {
                 return first();
             }
             let named = |claim: &str| match &claims.get(claim)?.to_value() {
