@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use memchr::{memchr, memrchr};
 
 /// Bytes looked at in one go: what two or four vector registers hold.
 const STRIDE: usize = 32;
@@ -80,9 +81,7 @@ pub(super) fn split(token: &[u8]) -> Result<Compact<'_>, &'static str> {
             return Err("more than two periods");
         }
     }
-    let is_period = |byte: &u8| *byte == b'.';
-    let ends = (token.iter().position(is_period), token.iter().rposition(is_period));
-    let (Some(first), Some(second), 2) = (ends.0, ends.1, periods) else {
+    let (Some(first), Some(second), 2) = (memchr(b'.', token), memrchr(b'.', token), periods) else {
         return Err("fewer than two periods");
     };
     let header = &token[..first];
