@@ -269,7 +269,7 @@ mod tests {
 
     #[test]
     fn what_is_borrowed_and_what_is_not() {
-        let read = members(br#"{"a":"plain","b":"\u0070lain","\u0063":[1]}"#).unwrap();
+        let read = members(br#"{"a":"plain","b":"\u0070lain","\u0063":[1]}"#).expect("an object");
         assert!(matches!(read.get("a"), Some(Member::Text(Cow::Borrowed("plain")))));
         assert!(matches!(read.get("b"), Some(Member::Text(Cow::Owned(text))) if text == "plain"));
         assert!(read.get("c").is_some() && read.get("d").is_none());

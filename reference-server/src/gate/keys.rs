@@ -126,7 +126,7 @@ pub(super) struct Key {
 
 /// What does not depend on the token is done once: the key schedule of a MAC, the parsing of a public key.
 enum Prepared {
-    Secret(hmac::Key),
+    Secret(Box<hmac::Key>),
     Public(ParsedPublicKey),
 }
 
@@ -138,7 +138,7 @@ impl Prepared {
             Algorithm::HS512 => hmac::HMAC_SHA512,
             _ => return None,
         };
-        Some(Self::Secret(hmac::Key::new(hash, secret)))
+        Some(Self::Secret(Box::new(hmac::Key::new(hash, secret))))
     }
 
     fn public(algorithm: Algorithm, key: &[u8]) -> Option<Self> {
