@@ -1,24 +1,29 @@
-//! One decision about one token: the reference server's gate beside `jsonwebtoken::decode`.
+//! One decision about one token: the reference server's gate, the floor below it and `jsonwebtoken` beside it.
 
-use std::hint::black_box;
+use std::time::Duration;
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use gatecrash_benches::{Library, NOW, gate, samples};
+use criterion::{Criterion, criterion_group, criterion_main};
+use gatecrash_benches::tokens::{Keys, contests, shapeless};
 
 fn decisions(criterion: &mut Criterion) {
-    let (gate, library) = (gate(), Library::new());
-    let mut group = criterion.benchmark_group("token");
-    for sample in samples() {
-        let token = sample.token.as_str();
-        group.bench_with_input(BenchmarkId::new("gate", sample.name), token, |bencher, token| {
-            bencher.iter(|| gate.admit(black_box(token.as_bytes()), NOW));
-        });
-        group.bench_with_input(BenchmarkId::new("jsonwebtoken", sample.name), token, |bencher, token| {
-            bencher.iter(|| library.decode(black_box(token)));
-        });
+    let keys = Keys::generate();
+    for contest in contests(&keys).into_iter().chain(shapeless()) {
+        let mut group = criterion.benchmark_group(format!("token/{}", contest.name));
+        for task in contest.tasks {
+            let subject = task.name.rsplit('/').next().unwrap_or_default().to_owned();
+            group.bench_function(subject, |bencher| bencher.iter(|| task.run()));
+        }
+        group.finish();
     }
-    group.finish();
 }
 
-criterion_group!(benches, decisions);
+criterion_group! {
+    name = benches;
+    // Two hundred of them.
+    config = Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(100))
+        .measurement_time(Duration::from_millis(400));
+    targets = decisions
+}
 criterion_main!(benches);

@@ -1,8 +1,14 @@
 //! Lists the bundled scenarios, so that a file is part of the suite because it is in the folder.
+//!
+//! Each is bundled twice: as the text that was written, and decoded to JSON, which takes a hundredth of the time to read.
+//! Nothing is checked here: that every text is right, and that both say the same, is what a test of
+//! `catalogue.rs` proves.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
+
+use serde_json::Value;
 
 fn main() -> io::Result<()> {
     let manifest =
@@ -21,25 +27,54 @@ fn main() -> io::Result<()> {
         let path = scenarios.join(file);
         println!("cargo::rerun-if-changed={}", path.display());
         let _ = writeln!(code, "/// {doc}\npub const {name}: &str = include_str!({path:?});");
+        let json = decoded(&path)?.to_string();
+        let _ = writeln!(code, "pub(crate) const DECODED_{name}: &str = {json:?};");
     }
+    decode_cases(&mut code, &scenarios.join("cases"))?;
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or_else(|| io::Error::other("not run by cargo"))?);
     fs::write(out.join("bundled.rs"), code)
 }
 
 fn list(code: &mut String, folder: &Path, name: &str, doc: &str, label: impl Fn(&str) -> String) -> io::Result<()> {
     println!("cargo::rerun-if-changed={}", folder.display());
-    let mut files: Vec<PathBuf> =
-        fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
-    files.sort();
     let _ = writeln!(code, "/// {doc}\npub const {name}: &[(&str, &str)] = &[");
-    for path in files {
+    for path in files(folder)? {
         println!("cargo::rerun-if-changed={}", path.display());
         let stem = path
             .file_stem()
             .and_then(|stem| stem.to_str())
             .ok_or_else(|| io::Error::other("a file name is not UTF-8"))?;
         let _ = writeln!(code, "    ({:?}, include_str!({path:?})),", label(stem));
+    }
+    code.push_str("];\n");
+    Ok(())
+}
+
+/// The YAML files of a folder, by name.
+fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+    files.sort();
+    Ok(files)
+}
+
+/// A document as plain data; `null` where it is no YAML, so that the program that reads it says what is wrong.
+fn decoded(path: &Path) -> io::Result<Value> {
+    Ok(serde_yaml::from_str(&fs::read_to_string(path)?).unwrap_or_default())
+}
+
+/// The cases decoded, and on which line the code of each stands.
+fn decode_cases(code: &mut String, folder: &Path) -> io::Result<()> {
+    let _ = writeln!(code, "/// As [`CASES`], each: the file in JSON, and the lines of its cases.");
+    let _ = writeln!(code, "pub(crate) const DECODED_CASES: &[(&str, &[usize])] = &[");
+    for path in files(folder)? {
+        let text = fs::read_to_string(&path)?;
+        let is_code = |line: &str| line.trim_start().trim_start_matches("- ").starts_with("code: ");
+        let lines: Vec<usize> =
+            text.lines().zip(1..).filter(|(line, _)| is_code(line)).map(|(_, number)| number).collect();
+        let json = decoded(&path)?.to_string();
+        let _ = writeln!(code, "    ({json:?}, &{lines:?}),");
     }
     code.push_str("];\n");
     Ok(())

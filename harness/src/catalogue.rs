@@ -11,11 +11,11 @@ use serde_json::Value;
 use crate::bundled;
 use crate::carrier;
 use crate::case::{Body, Case, CaseText, Http, Open, Step, Variant};
-use crate::document::{Code, Diagnostics, Document, Path, closest};
+use crate::document::{Code, Diagnostics, Document, Path, closest, expand};
 use crate::token::{ForgeError, Recipe, check_text};
 
 /// Cases, the weaknesses they hunt and the sentences they rest on.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Catalogue {
     /// Every case, in the order of the files.
     pub cases: Vec<Case>,
@@ -84,10 +84,23 @@ struct Family {
 impl Catalogue {
     /// The catalogue that was built in.
     ///
+    /// It was decoded when this crate was built; what [`Catalogue::checked`] looks at besides, the tests have seen.
+    ///
     /// # Errors
     ///
     /// Only when the bundled files are wrong, which the tests of this crate exclude.
     pub fn bundled() -> Result<Self, Diagnostics> {
+        // A reader without places cannot say what is wrong.
+        decoded().map_or_else(Self::checked, Ok)
+    }
+
+    /// As [`Catalogue::bundled`], read from the texts as if they were anybody's: every reader is asked, everything is
+    /// checked, and every mistake has its place.
+    ///
+    /// # Errors
+    ///
+    /// Only when the bundled files are wrong.
+    pub fn checked() -> Result<Self, Diagnostics> {
         let mut found = Diagnostics::new();
         let weaknesses = found.keep(map("weaknesses.yaml", bundled::WEAKNESSES)).unwrap_or_default();
         let sources = found.keep(map("sources.yaml", bundled::SOURCES)).unwrap_or_default();
@@ -249,6 +262,42 @@ fn is_code(text: &str) -> bool {
     })
 }
 
+/// The bundled catalogue, without a look at anything but the types. `None` is a mistake somewhere.
+fn decoded() -> Option<Catalogue> {
+    let mut catalogue = Catalogue {
+        weaknesses: serde_json::from_str(bundled::DECODED_WEAKNESSES).ok()?,
+        sources: serde_json::from_str(bundled::DECODED_SOURCES).ok()?,
+        covered: serde_json::from_str(bundled::DECODED_COVERED).ok()?,
+        ..Catalogue::default()
+    };
+    for ((file, _), (json, lines)) in bundled::CASES.iter().zip(bundled::DECODED_CASES) {
+        let Family { family, title, cases } = serde_json::from_str(json).ok()?;
+        if cases.len() != lines.len() {
+            return None;
+        }
+        for (item, line) in cases.into_iter().zip(*lines) {
+            let mut first = None;
+            let mut variants = Vec::new();
+            for (label, copy) in table(item)? {
+                let (head, body) = split(serde_json::from_value(copy).ok()?).ok()?;
+                variants.push(Variant { label, body, bound: None });
+                first.get_or_insert(head);
+            }
+            let (head, family, file) = (first?, family.clone(), (*file).to_owned());
+            catalogue.cases.push(Case { head, family, variants, file, line: *line });
+        }
+        if !catalogue.families.iter().any(|(code, _)| *code == family) {
+            catalogue.families.push((family, title));
+        }
+    }
+    Some(catalogue)
+}
+
+/// The copies a case stands for.
+fn table(item: Value) -> Option<Vec<(String, Value)>> {
+    if item.get("for").is_some() { expand::table(&item).ok() } else { Some(vec![(String::new(), item)]) }
+}
+
 fn map<T: serde::de::DeserializeOwned>(name: &str, text: &str) -> Result<BTreeMap<String, T>, Diagnostics> {
     let document = Document::parse(name, text)?;
     document.decode(document.value(), &Path::root())
@@ -315,4 +364,21 @@ fn recipes(body: &Body) -> Vec<&Recipe> {
         }
     }
     recipes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever edits a scenario is told here what is wrong with it, and where.
+    #[test]
+    fn what_is_decoded_beforehand_is_what_the_files_say() {
+        let checked = Catalogue::checked().unwrap_or_else(|found| panic!("{found}"));
+        let decoded = decoded().expect("decoded when this crate was built");
+        assert_eq!(decoded.cases.len(), checked.cases.len());
+        for (decoded, checked) in decoded.cases.iter().zip(&checked.cases) {
+            assert_eq!(decoded, checked);
+        }
+        assert!(decoded == checked, "families, weaknesses, sources or covered codes");
+    }
 }

@@ -5,8 +5,6 @@
 //! answer that makes no sense admits nobody. One connection per question, so that answers cannot be mixed up. Speaks
 //! plain HTTP: the documented service is on the same host.
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use axum::http::header::{AUTHORIZATION, HOST};
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
@@ -109,7 +107,7 @@ fn verdict(app: &App, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> R
         identity,
         role: Some(role.to_owned()),
         expires_at: user.get("exp").and_then(Value::as_f64),
-        claims: Arc::new(user),
+        claims: user.into(),
     })
 }
 

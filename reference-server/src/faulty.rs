@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::HttpBody as _;
@@ -84,12 +84,7 @@ pub(crate) fn anonymous() -> Bearer {
     }) else {
         unreachable!("an object literal is an object")
     };
-    Bearer {
-        identity: "anonymous".to_owned(),
-        role: Some("admin".to_owned()),
-        claims: Arc::new(claims),
-        expires_at: None,
-    }
+    Bearer { identity: "anonymous".to_owned(), role: Some("admin".to_owned()), claims: claims.into(), expires_at: None }
 }
 
 fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {

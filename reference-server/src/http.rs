@@ -356,7 +356,7 @@ fn unverified(token: &[u8]) -> Option<Bearer> {
     let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).ok()?;
     let claims: Map<String, Value> = serde_json::from_slice(&bytes).ok()?;
     let identity = ["email", "sub"].iter().find_map(|name| claims.get(*name)?.as_str())?.to_owned();
-    Some(Bearer { identity, role: None, claims: Arc::new(claims), expires_at: None })
+    Some(Bearer { identity, role: None, claims: claims.into(), expires_at: None })
 }
 
 /// A claim as a header: what is no field content (RFC 9110 §5.5) becomes `?`.

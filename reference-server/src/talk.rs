@@ -9,7 +9,7 @@ use crate::clock::iso8601;
 use crate::dialect::Dialect;
 use crate::fault::Fault;
 use crate::faulty;
-use crate::gate::Bearer;
+use crate::gate::{Bearer, Claims};
 
 /// What to do about a message.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,20 +32,14 @@ pub(crate) struct Talk {
     dialect: Dialect,
     fault: Option<Fault>,
     identity: String,
-    claims: std::sync::Arc<Map<String, Value>>,
+    claims: Claims,
     /// Seconds since 1970.
     authenticated_at: f64,
 }
 
 impl Talk {
     pub(crate) fn new(dialect: Dialect, fault: Option<Fault>, bearer: &Bearer, now: f64) -> Self {
-        Self {
-            dialect,
-            fault,
-            identity: bearer.identity.clone(),
-            claims: std::sync::Arc::clone(&bearer.claims),
-            authenticated_at: now,
-        }
+        Self { dialect, fault, identity: bearer.identity.clone(), claims: bearer.claims.clone(), authenticated_at: now }
     }
 
     /// What is said first.
@@ -122,7 +116,7 @@ impl Talk {
         put("timestamp", Value::from(timestamp), Fault::StampByClient);
         put("requestId", Value::from(uuid_v4(id)), Fault::StampByClient);
         if self.fault == Some(Fault::BroadcastsClaims) {
-            message.insert("context".to_owned(), Value::Object(self.claims.as_ref().clone()));
+            message.insert("context".to_owned(), Value::Object((*self.claims).clone()));
         }
         let text = Value::Object(message).to_string();
         // Put together without escaping, a quotation mark ends the string it stands in.

@@ -3,13 +3,11 @@
 //! It is asked only after the signature held, so that nobody without the key learns anything from the order of
 //! its refusals. Claims that the policy does not ask for are ignored (RFC 7519 §4).
 
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 
-use serde_json::Value;
-
-use super::json::Object;
+use super::json::{Member, Members};
 use super::used::Spent;
-use super::{Bearer, Believed, Gate, MAX_LEEWAY_S, Refusal, RequestHints, RolePolicy};
+use super::{Admission, Believed, Gate, MAX_LEEWAY_S, Refusal, RequestHints, RolePolicy};
 use crate::fault::Fault;
 
 /// How much of a role that is not even a text is repeated, in characters.
@@ -17,12 +15,12 @@ const RENDERED_ROLE_CHARS: usize = 64;
 
 impl Gate {
     /// Decides over claims whose signature held.
-    pub(super) fn judge(&self, token: Believed, now: f64, hints: &RequestHints) -> Result<Bearer, Refusal> {
-        let expires_at = self.expires_at(&token, now, hints)?;
+    pub(super) fn judge(&self, token: &Believed<'_>, now: f64, hints: &RequestHints) -> Result<Admission, Refusal> {
+        let expires_at = self.expires_at(token, now, hints)?;
         self.check_not_before(&token.claims, now, hints)?;
         self.check_age(&token.claims, now)?;
         self.check_lifetime(&token.claims, now)?;
-        self.check_parties(&token)?;
+        self.check_parties(token)?;
         self.check_kind(&token.claims)?;
         self.check_scope(&token.claims)?;
         if self.dislikes_claims(&token.claims) {
@@ -34,7 +32,7 @@ impl Gate {
         }
         self.check_directory(&identity)?;
         let role = match &self.policy.roles {
-            Some(roles) => Some(self.role(roles, &token, &identity, hints)?),
+            Some(roles) => Some(self.role(roles, token, &identity, hints)?),
             None => None,
         };
         // Last, so that a token that is refused is not used up.
@@ -42,7 +40,7 @@ impl Gate {
             self.spend(&token.claims, expires_at, now)?;
         }
         let identity = self.identity_otherwise(&identity).unwrap_or(identity);
-        Ok(Bearer { identity, role, claims: Arc::new(token.claims), expires_at })
+        Ok(Admission { identity, role, expires_at })
     }
 
     pub(super) fn leeway(&self) -> f64 {
@@ -50,7 +48,7 @@ impl Gate {
     }
 
     /// RFC 7519 §4.1.4: "on or after" `exp` the token is not accepted.
-    fn expires_at(&self, token: &Believed, now: f64, hints: &RequestHints) -> Result<Option<f64>, Refusal> {
+    fn expires_at(&self, token: &Believed<'_>, now: f64, hints: &RequestHints) -> Result<Option<f64>, Refusal> {
         let exp = match token.claims.get("exp") {
             Some(exp) if self.overlooks_exp(exp, token, hints) => return Ok(None),
             Some(exp) => exp,
@@ -73,7 +71,7 @@ impl Gate {
     }
 
     /// RFC 7519 §4.1.5: before `nbf` the token is not accepted; at `nbf` it is.
-    fn check_not_before(&self, claims: &Object, now: f64, hints: &RequestHints) -> Result<(), Refusal> {
+    fn check_not_before(&self, claims: &Members<'_>, now: f64, hints: &RequestHints) -> Result<(), Refusal> {
         let nbf = match claims.get("nbf") {
             Some(nbf) if !self.overlooks_nbf(nbf, hints) => nbf,
             _ => return Ok(()),
@@ -86,7 +84,7 @@ impl Gate {
     }
 
     /// How long ago the token was issued, where the policy asks (`iat`, RFC 7519 §4.1.6).
-    fn check_age(&self, claims: &Object, now: f64) -> Result<(), Refusal> {
+    fn check_age(&self, claims: &Members<'_>, now: f64) -> Result<(), Refusal> {
         let Some(limit) = self.policy.max_token_age_s else { return Ok(()) };
         let issued = self.issued_otherwise(claims).or_else(|| claims.get("iat").and_then(numeric_date));
         match issued {
@@ -97,7 +95,7 @@ impl Gate {
     }
 
     /// For how long the token was issued, where the policy asks.
-    fn check_lifetime(&self, claims: &Object, now: f64) -> Result<(), Refusal> {
+    fn check_lifetime(&self, claims: &Members<'_>, now: f64) -> Result<(), Refusal> {
         let (Some(limit), Some(exp)) = (self.policy.max_token_lifetime_s, claims.get("exp").and_then(numeric_date))
         else {
             return Ok(());
@@ -110,20 +108,20 @@ impl Gate {
     }
 
     /// `iss` and `aud`, where the policy names them (RFC 7519 §4.1.1 and §4.1.3, RFC 8725 §3.8 and §3.9).
-    fn check_parties(&self, token: &Believed) -> Result<(), Refusal> {
+    fn check_parties(&self, token: &Believed<'_>) -> Result<(), Refusal> {
         let claims = &token.claims;
-        if let Some(issuer) = token.issuer.as_ref().or(self.policy.issuer.as_ref())
-            && claims.get("iss").and_then(Value::as_str) != Some(issuer)
+        if let Some(issuer) = token.issuer.or(self.policy.issuer.as_deref())
+            && claims.get("iss").and_then(Member::as_str) != Some(issuer)
             && !self.takes_issuer_anyway(issuer, claims.get("iss"))
         {
             return Err(Refusal::BadClaims("iss is not the wanted one"));
         }
         if let Some(audience) = &self.policy.audience {
             let meant = match claims.get("aud") {
-                Some(Value::String(aud)) => aud == audience,
-                Some(Value::Array(auds)) => {
-                    auds.iter().all(Value::is_string)
-                        && auds.iter().any(|aud| aud == audience)
+                Some(Member::Text(aud)) => aud == audience,
+                Some(Member::Array(auds)) => {
+                    auds.iter().all(|aud| aud.as_str().is_some())
+                        && auds.iter().any(|aud| aud.as_str() == Some(audience))
                         && !self.has(Fault::RefusesAudArray)
                 }
                 _ => false,
@@ -137,13 +135,14 @@ impl Gate {
 
     /// Whether it is a token of the kind that opens sockets: with every claim that kind has (RFC 9068 §2.2), and without
     /// the marks of another (RFC 8725 §3.12).
-    fn check_kind(&self, claims: &Object) -> Result<(), Refusal> {
-        let lacking = |name: &&String| !claims.contains_key(*name) && !self.needs_not(name);
+    fn check_kind(&self, claims: &Members<'_>) -> Result<(), Refusal> {
+        let lacking = |name: &&String| claims.get(name).is_none() && !self.needs_not(name);
         if self.policy.required_claims.iter().any(|name| lacking(&name)) {
             return Err(Refusal::BadClaims("a required claim is missing"));
         }
         let marker = &self.policy.refresh_marker;
-        let marked = !marker.is_empty() && marker.iter().all(|(name, value)| claims.get(name) == Some(value));
+        let marked = !marker.is_empty()
+            && marker.iter().all(|(name, value)| claims.get(name).is_some_and(|claim| claim.to_value() == *value));
         if marked && !self.has(Fault::AcceptsRefreshToken) {
             return Err(Refusal::BadClaims("a refresh token"));
         }
@@ -151,9 +150,9 @@ impl Gate {
     }
 
     /// RFC 8693 §4.2: `scope` is a text of words with blanks between.
-    fn check_scope(&self, claims: &Object) -> Result<(), Refusal> {
+    fn check_scope(&self, claims: &Members<'_>) -> Result<(), Refusal> {
         let Some(wanted) = &self.policy.required_scope else { return Ok(()) };
-        let granted = claims.get("scope").and_then(Value::as_str).unwrap_or_default();
+        let granted = claims.get("scope").and_then(Member::as_str).unwrap_or_default();
         if granted.split(' ').any(|word| word == wanted) || self.grants_anyway(granted, wanted) {
             return Ok(());
         }
@@ -171,8 +170,8 @@ impl Gate {
     }
 
     /// Uses the token up: it is looked for and kept in one step, so that of two at once only one passes.
-    fn spend(&self, claims: &Object, expires_at: Option<f64>, now: f64) -> Result<(), Refusal> {
-        let (Some(Value::String(jti)), Some(until)) = (claims.get("jti"), expires_at) else {
+    fn spend(&self, claims: &Members<'_>, expires_at: Option<f64>, now: f64) -> Result<(), Refusal> {
+        let (Some(Member::Text(jti)), Some(until)) = (claims.get("jti"), expires_at) else {
             return Err(Refusal::BadClaims("no jti or no exp"));
         };
         if self.has(Fault::ForgetsJti) {
@@ -187,12 +186,12 @@ impl Gate {
 
     /// The first identity claim there is, even if a later one would do better: a token must not choose which
     /// of its names is believed.
-    pub(super) fn identity(&self, claims: &Object) -> Result<String, Refusal> {
+    pub(super) fn identity(&self, claims: &Members<'_>) -> Result<String, Refusal> {
         let mut names = self.policy.identity_claims.iter();
         let claim = names.find_map(|name| claims.get(name));
         let refusal = match claim {
-            Some(Value::String(identity)) if !identity.is_empty() => return Ok(identity.clone()),
-            Some(Value::String(_)) => "the identity is empty",
+            Some(Member::Text(identity)) if !identity.is_empty() => return Ok(identity.clone().into_owned()),
+            Some(Member::Text(_)) => "the identity is empty",
             Some(_) => "the identity is not a text",
             None => match &self.policy.identity_fallback {
                 Some(fallback) => return Ok(fallback.clone()),
@@ -206,32 +205,36 @@ impl Gate {
     fn role(
         &self,
         roles: &RolePolicy,
-        token: &Believed,
+        token: &Believed<'_>,
         identity: &str,
         hints: &RequestHints,
     ) -> Result<String, Refusal> {
-        let claim =
-            self.role_otherwise(roles, token, identity, hints).or_else(|| token.claims.get(&roles.claim).cloned());
-        let role = match &claim {
-            Some(Value::String(role)) => Ok(role),
+        let other = self.role_otherwise(roles, token, identity, hints).map(Member::from);
+        let claim = other.as_ref().or_else(|| token.claims.get(&roles.claim));
+        let role = match claim {
+            Some(Member::Text(role)) => Ok(&**role),
             Some(other) => Err(other),
-            None => Ok(&roles.default),
+            None => Ok(&*roles.default),
         };
         match role {
-            Ok(role) if roles.allowed.contains(role) && !self.dislikes_role(roles, role, token) => Ok(role.clone()),
+            Ok(role)
+                if roles.allowed.iter().any(|allowed| allowed == role) && !self.dislikes_role(roles, role, token) =>
+            {
+                Ok(role.to_owned())
+            }
             refused => self
-                .role_anyway(roles, claim.as_ref(), &token.claims)
-                .ok_or_else(|| Refusal::RoleNotAllowed(refused.map_or_else(rendered, String::clone))),
+                .role_anyway(roles, claim, &token.claims)
+                .ok_or_else(|| Refusal::RoleNotAllowed(refused.map_or_else(rendered, str::to_owned))),
         }
     }
 }
 
 /// A JSON number, with or without a fraction (RFC 7519 §2, NumericDate).
-fn numeric_date(value: &Value) -> Option<f64> {
+fn numeric_date(value: &Member<'_>) -> Option<f64> {
     value.as_f64().filter(|seconds| seconds.is_finite())
 }
 
 /// The start of a value's JSON text.
-fn rendered(value: &Value) -> String {
-    value.to_string().chars().take(RENDERED_ROLE_CHARS).collect()
+fn rendered(value: &Member<'_>) -> String {
+    value.to_value().to_string().chars().take(RENDERED_ROLE_CHARS).collect()
 }

@@ -5,13 +5,15 @@
 
 use std::fmt;
 
+use aws_lc_rs::hmac;
+use aws_lc_rs::signature::{self, ParsedPublicKey, VerificationAlgorithm};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
-use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey};
+use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::{Value, json};
 
-use super::Policy;
+use super::{Policy, algorithm_name};
 
 /// A public key that a gate trusts.
 #[derive(Clone, PartialEq, Eq)]
@@ -115,7 +117,53 @@ pub(super) struct Key {
     pub(super) issuer: Option<String>,
     /// As it was configured; `None` is the secret.
     pub(super) pem: Option<String>,
+    /// What a header calls its algorithm.
+    pub(super) name: String,
+    prepared: Prepared,
+    /// For a use that is not its own; only faults have one.
     decoding: DecodingKey,
+}
+
+/// What does not depend on the token is done once: the key schedule of a MAC, the parsing of a public key.
+enum Prepared {
+    Secret(Box<hmac::Key>),
+    Public(ParsedPublicKey),
+}
+
+impl Prepared {
+    fn secret(algorithm: Algorithm, secret: &[u8]) -> Option<Self> {
+        let hash = match algorithm {
+            Algorithm::HS256 => hmac::HMAC_SHA256,
+            Algorithm::HS384 => hmac::HMAC_SHA384,
+            Algorithm::HS512 => hmac::HMAC_SHA512,
+            _ => return None,
+        };
+        Some(Self::Secret(Box::new(hmac::Key::new(hash, secret))))
+    }
+
+    fn public(algorithm: Algorithm, key: &[u8]) -> Option<Self> {
+        let verification: &'static dyn VerificationAlgorithm = match algorithm {
+            Algorithm::RS256 => &signature::RSA_PKCS1_2048_8192_SHA256,
+            Algorithm::RS384 => &signature::RSA_PKCS1_2048_8192_SHA384,
+            Algorithm::RS512 => &signature::RSA_PKCS1_2048_8192_SHA512,
+            Algorithm::PS256 => &signature::RSA_PSS_2048_8192_SHA256,
+            Algorithm::PS384 => &signature::RSA_PSS_2048_8192_SHA384,
+            Algorithm::PS512 => &signature::RSA_PSS_2048_8192_SHA512,
+            Algorithm::ES256 => &signature::ECDSA_P256_SHA256_FIXED,
+            Algorithm::ES384 => &signature::ECDSA_P384_SHA384_FIXED,
+            Algorithm::EdDSA => &signature::ED25519,
+            _ => return None,
+        };
+        ParsedPublicKey::new(verification, key).ok().map(Self::Public)
+    }
+
+    /// aws-lc compares MACs in constant time.
+    fn verifies(&self, signed: &[u8], signature: &[u8]) -> bool {
+        match self {
+            Self::Secret(key) => hmac::verify(key, signed, signature).is_ok(),
+            Self::Public(key) => key.verify_sig(signed, signature).is_ok(),
+        }
+    }
 }
 
 impl fmt::Debug for Key {
@@ -128,29 +176,39 @@ impl Key {
     /// Every key of a policy that can be trusted, the secret first.
     pub(super) fn of(policy: &Policy) -> Vec<Self> {
         // RFC 8725 §3.5: anyone knows the empty key.
-        let usable = !policy.secret.is_empty() && AlgorithmFamily::Hmac.algorithms().contains(&policy.algorithm);
-        let secret = usable.then(|| Self {
-            kid: policy.kid.clone(),
-            algorithm: policy.algorithm,
-            issuer: None,
-            pem: None,
-            decoding: DecodingKey::from_secret(&policy.secret),
+        let secret = Some(&policy.secret).filter(|secret| !secret.is_empty()).and_then(|secret| {
+            Some(Self {
+                kid: policy.kid.clone(),
+                algorithm: policy.algorithm,
+                issuer: None,
+                pem: None,
+                name: algorithm_name(policy.algorithm),
+                prepared: Prepared::secret(policy.algorithm, secret)?,
+                decoding: DecodingKey::from_secret(secret),
+            })
         });
         let public = policy.keys.iter().filter_map(|key| {
+            let decoding = key.decoding()?;
             Some(Self {
                 kid: key.kid.clone(),
                 algorithm: key.algorithm,
                 issuer: key.issuer.clone(),
                 pem: Some(key.pem.clone()),
-                decoding: key.decoding()?,
+                name: algorithm_name(key.algorithm),
+                prepared: Prepared::public(key.algorithm, decoding.try_get_as_bytes().ok()?)?,
+                decoding,
             })
         });
         secret.into_iter().chain(public).collect()
     }
 
-    /// Whether `signature` is that of `signed` under this key, as this algorithm. aws-lc compares MACs in constant time.
+    /// Whether `signature` is that of `signed` under this key, as this algorithm.
     pub(super) fn verifies(&self, algorithm: Algorithm, signed: &[u8], signature: &[u8]) -> bool {
-        verifies(&self.decoding, algorithm, signed, signature)
+        if algorithm == self.algorithm {
+            self.prepared.verifies(signed, signature)
+        } else {
+            verifies(&self.decoding, algorithm, signed, signature)
+        }
     }
 
     /// The bytes of a public key: RSAPublicKey in DER, an uncompressed point, or the 32 bytes of an Ed25519 key.

@@ -7,7 +7,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer as _, MapAccess, Visitor};
 use serde_json::Value;
 
-use super::json::{self, Object, StrictObject, StrictValue};
+use super::json::{self, Member, Members, Object};
 use super::jws::{self, Compact};
 
 /// The claim names of RFC 7519 §4.1.
@@ -146,8 +146,8 @@ pub(super) fn begins_object(text: &[u8]) -> bool {
 pub(super) fn first_object(bytes: &[u8]) -> Result<Object, &'static str> {
     let text = std::str::from_utf8(bytes).map_err(|_| "not UTF-8")?;
     let mut reader = serde_json::Deserializer::from_str(text);
-    let first = StrictObject::deserialize(&mut reader).map_err(|_| "not a JSON object")?;
-    Ok(first.0)
+    let first = Members::deserialize(&mut reader).map_err(|_| "not a JSON object")?;
+    Ok(first.into_object())
 }
 
 /// UTF-16 turned into UTF-8, known by its byte order mark or by where its first NUL is.
@@ -168,9 +168,9 @@ pub(super) fn utf8_of_utf16(bytes: &[u8]) -> Cow<'_, [u8]> {
 
 /// The members in the order of the text, repeated ones too.
 pub(super) fn members(bytes: &[u8]) -> Result<Vec<(String, Value)>, &'static str> {
-    struct Members;
+    struct All;
 
-    impl<'de> Visitor<'de> for Members {
+    impl<'de> Visitor<'de> for All {
         type Value = Vec<(String, Value)>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -179,8 +179,8 @@ pub(super) fn members(bytes: &[u8]) -> Result<Vec<(String, Value)>, &'static str
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
             let mut members = Vec::new();
-            while let Some((name, StrictValue(value))) = map.next_entry::<String, StrictValue>()? {
-                members.push((name, value));
+            while let Some((name, value)) = map.next_entry::<String, Member<'_>>()? {
+                members.push((name, value.into_value()));
             }
             Ok(members)
         }
@@ -188,7 +188,7 @@ pub(super) fn members(bytes: &[u8]) -> Result<Vec<(String, Value)>, &'static str
 
     let text = std::str::from_utf8(bytes).map_err(|_| "not UTF-8")?;
     let mut reader = serde_json::Deserializer::from_str(text);
-    let members = (&mut reader).deserialize_map(Members).map_err(|_| "not a JSON object")?;
+    let members = (&mut reader).deserialize_map(All).map_err(|_| "not a JSON object")?;
     reader.end().map_err(|_| "more after the JSON object")?;
     Ok(members)
 }

@@ -11,7 +11,8 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, OnceLock};
 
 use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
@@ -20,6 +21,7 @@ use serde_json::Value;
 use crate::fault::Fault;
 
 mod claims;
+mod header;
 mod json;
 mod jws;
 mod keys;
@@ -33,7 +35,8 @@ mod wrong;
 
 pub use keys::TrustedKey;
 
-use json::Object;
+use header::{Header, Usual};
+use json::{Members, Object};
 use jws::Compact;
 use keys::Key;
 use memory::Memory;
@@ -43,6 +46,9 @@ pub(crate) use wrong::STACK_OVERFLOW;
 /// The largest leeway a policy can ask for, in seconds. RFC 7519 §4.1.4 speaks of "no more than a few minutes";
 /// an hour is generous, and more would turn `exp` off.
 pub const MAX_LEEWAY_S: u64 = 3600;
+
+/// The longest signature for which there is room on the stack, in bytes: that of an RSA key of 4096 bits.
+const SIGNATURE_BYTES: usize = 512;
 
 /// What the gate holds a token to.
 #[derive(Clone)]
@@ -201,9 +207,55 @@ pub struct Bearer {
     /// The role, where the policy asks for one.
     pub role: Option<String>,
     /// The verified claims.
-    pub claims: Arc<serde_json::Map<String, Value>>,
+    pub claims: Claims,
     /// Seconds since 1970 from which this token no longer passes, leeway included, if that ever happens.
     pub expires_at: Option<f64>,
+}
+
+/// The claims of a bearer, as a JSON object.
+///
+/// The gate has looked at those it needs, and most servers ask for no other: the whole object is made when somebody asks
+/// for it first.
+#[derive(Clone)]
+pub struct Claims(Arc<Unread>);
+
+struct Unread {
+    /// One strict object, or nothing where the object was made another way.
+    json: Vec<u8>,
+    object: OnceLock<Object>,
+}
+
+impl Claims {
+    /// `json` was read as one strict object before.
+    fn unread(json: Vec<u8>) -> Self {
+        Self(Arc::new(Unread { json, object: OnceLock::new() }))
+    }
+}
+
+impl Deref for Claims {
+    type Target = serde_json::Map<String, Value>;
+
+    fn deref(&self) -> &Self::Target {
+        self.0.object.get_or_init(|| json::object(&self.0.json).unwrap_or_default())
+    }
+}
+
+impl From<serde_json::Map<String, Value>> for Claims {
+    fn from(object: serde_json::Map<String, Value>) -> Self {
+        Self(Arc::new(Unread { json: Vec::new(), object: OnceLock::from(object) }))
+    }
+}
+
+impl PartialEq for Claims {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl fmt::Debug for Claims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
 }
 
 /// What else the request said. A right gate does not listen to it.
@@ -224,6 +276,8 @@ pub struct Gate {
     fault: Option<Fault>,
     /// Those of the policy that can be trusted, the secret first.
     keys: Vec<Key>,
+    /// The headers that need not be read again.
+    usual: Vec<Usual>,
     /// What our own tokens say: the algorithm of the first key.
     algorithm_name: String,
     /// The tokens that were used, where each is good for one use.
@@ -240,13 +294,6 @@ enum Part {
     Signature,
 }
 
-/// A header that was read.
-struct Header {
-    /// Its JSON, as received.
-    json: Vec<u8>,
-    members: Object,
-}
-
 /// How the signature is to be checked.
 #[derive(Debug, Clone, Copy)]
 enum Check {
@@ -257,14 +304,29 @@ enum Check {
 }
 
 /// A token whose signature held.
-#[derive(Debug, Default)]
-struct Believed {
-    header: Object,
+#[derive(Debug)]
+struct Believed<'t> {
+    header: &'t Object,
     /// The JSON of the claims, as received.
-    payload: Vec<u8>,
-    claims: Object,
+    payload: &'t [u8],
+    claims: Members<'t>,
     /// The issuer that the key it was signed with vouches for, where that is not the policy's own.
-    issuer: Option<String>,
+    issuer: Option<&'t str>,
+}
+
+/// What was found of a token that is let in.
+#[derive(Debug)]
+struct Admission {
+    identity: String,
+    role: Option<String>,
+    expires_at: Option<f64>,
+}
+
+impl Admission {
+    fn with(self, claims: Claims) -> Bearer {
+        let Self { identity, role, expires_at } = self;
+        Bearer { identity, role, claims, expires_at }
+    }
 }
 
 impl Gate {
@@ -274,14 +336,17 @@ impl Gate {
         // another crate has turned on the second backend and nobody has chosen. Already chosen is fine.
         let _ = DEFAULT_PROVIDER.install_default();
         let keys = Key::of(&policy);
-        Self {
+        let mut gate = Self {
             algorithm_name: algorithm_name(keys.first().map_or(policy.algorithm, |key| key.algorithm)),
             keys,
+            usual: Vec::new(),
             used: Mutex::default(),
             policy,
             fault,
             memory: Mutex::default(),
-        }
+        };
+        gate.usual = gate.usual();
+        gate
     }
 
     /// Verifies `token` at `now` (seconds since 1970) and says who bears it.
@@ -315,18 +380,31 @@ impl Gate {
         }
         let token = self.respelled(token);
         let compact = self.split(&token)?;
-        let header = self.header(&compact)?;
-        if let Some(refusal) = self.premature_refusal(&compact, &header, now, hints) {
+        let read;
+        let header = match self.usual_header(compact.header) {
+            Some(usual) => usual,
+            None => {
+                read = self.read_header(compact.header)?;
+                &read
+            }
+        };
+        if let Some(refusal) = self.premature_refusal(&compact, header, now, hints) {
             return Err(refusal);
         }
-        let issuer = self.check_signature(&compact, &header, hints)?;
+        let issuer = self.check_signature(&compact, header, hints)?;
         let payload = self.payload(&compact, &header.members)?;
         if self.needs_no_claims(&payload) {
             return Ok(self.anonymous());
         }
         let claims = self.claims(&header.members, &payload)?;
-        let believed = Believed { header: header.members, payload, claims, issuer };
-        self.judge(believed, now, hints)
+        let believed = Believed { header: &header.members, payload: &payload, claims, issuer };
+        let admission = self.judge(&believed, now, hints)?;
+        // What a fault has read may not be what is written.
+        let claims = match self.fault {
+            Some(_) => believed.claims.into_object().into(),
+            None => Claims::unread(payload),
+        };
+        Ok(admission.with(claims))
     }
 
     fn split<'t>(&self, token: &'t [u8]) -> Result<Compact<'t>, Refusal> {
@@ -337,44 +415,10 @@ impl Gate {
         jws::decode(&self.respelled_segment(segment, part)).map_err(Refusal::Malformed)
     }
 
-    /// Reads the header and refuses one this gate may not act on.
-    fn header(&self, compact: &Compact<'_>) -> Result<Header, Refusal> {
-        let json = self.decode(compact.header, Part::Header)?;
-        if self.dislikes_header(&json) {
-            return Err(Refusal::Malformed("not the usual header"));
-        }
-        let members = self
-            .header_otherwise(&json)
-            .or_else(|| self.object_otherwise(&json))
-            .unwrap_or_else(|| json::object(&json))
-            .map_err(Refusal::Malformed)?;
-        // RFC 7515 §4.1.11: an extension that must be understood and is not, makes the JWS invalid, and this
-        // gate understands none. RFC 7797 §7 keeps b64 out of JWTs.
-        if (members.contains_key("crit") || members.contains_key("b64")) && !self.tolerates_extensions(&members) {
-            return Err(Refusal::Malformed("crit or b64"));
-        }
-        if is_nested(&members) && !self.has(Fault::TrustsNestedToken) {
-            return Err(Refusal::Malformed("a nested token"));
-        }
-        if let Some(wanted) = &self.policy.typ
-            && !self.has(Fault::IgnoresTyp)
-            && !matches!(members.get("typ"), Some(Value::String(typ)) if is_media_type(typ, wanted))
-        {
-            return Err(Refusal::Malformed("typ is not the wanted one"));
-        }
-        if self.dislikes_members(&members) {
-            return Err(Refusal::Malformed("not the usual members"));
-        }
-        if self.chokes_on_cty(&members) {
-            return Err(Refusal::Internal("the parser that cty names cannot read the claims"));
-        }
-        Ok(Header { json, members })
-    }
-
     /// RFC 8725 §3.1: the algorithms are ours to choose, not the token's. Names are case-sensitive (RFC 7515 §4.1.1).
     fn check(&self, header: &Header) -> Result<Check, Refusal> {
         let named = match header.members.get("alg") {
-            Some(Value::String(alg)) => self.keys.iter().find(|key| algorithm_name(key.algorithm) == *alg),
+            Some(Value::String(alg)) => self.keys.iter().find(|key| key.name == *alg),
             _ => None,
         };
         match named {
@@ -385,14 +429,11 @@ impl Gate {
 
     /// The keys that a signature of this algorithm may be by: the one that `kid` names, or else all that are for this
     /// algorithm. A `kid` that names none of them is a hint that leads nowhere (RFC 7515 §4.1.4).
-    fn candidates(&self, algorithm: Algorithm, header: &Header) -> Vec<&Key> {
-        let fits = |key: &&Key| key.algorithm == algorithm || self.lends(key, algorithm);
-        let fitting: Vec<&Key> = self.keys.iter().filter(fits).collect();
+    fn candidates(&self, algorithm: Algorithm, header: &Header) -> impl Iterator<Item = &Key> + Clone {
+        let fits = move |key: &&Key| key.algorithm == algorithm || self.lends(key, algorithm);
         let kid = header.members.get("kid").and_then(Value::as_str);
-        match fitting.iter().find(|key| kid.is_some() && key.kid.as_deref() == kid) {
-            Some(named) => vec![named],
-            None => fitting,
-        }
+        let named = kid.and_then(|kid| self.keys.iter().filter(fits).find(|key| key.kid.as_deref() == Some(kid)));
+        self.keys.iter().filter(move |key| named.map_or_else(|| fits(key), |named| std::ptr::eq(*key, named)))
     }
 
     /// Refuses a signature that does not cover the text as received (RFC 7515 §5.2, step 8), and tells for which issuer
@@ -402,7 +443,7 @@ impl Gate {
         compact: &Compact<'_>,
         header: &Header,
         hints: &RequestHints,
-    ) -> Result<Option<String>, Refusal> {
+    ) -> Result<Option<&str>, Refusal> {
         if self.believes_fetched(compact, header, hints) {
             return Ok(None);
         }
@@ -410,15 +451,17 @@ impl Gate {
             return Ok(None);
         };
         let keys = self.candidates(algorithm, header);
-        let signature = self.decode(compact.signature.unwrap_or_default(), Part::Signature)?;
+        let segment = self.respelled_segment(compact.signature.unwrap_or_default(), Part::Signature);
+        let mut space = [0; SIGNATURE_BYTES];
+        let signature = jws::decode_within(&segment, &mut space).map_err(Refusal::Malformed)?;
         if self.disbelieved_before(compact) {
             return Err(Refusal::BadSignature("the signature did not match before"));
         }
-        if let Some(key) = keys.iter().find(|key| key.verifies(algorithm, compact.signed, &signature)) {
+        if let Some(key) = keys.clone().find(|key| key.verifies(algorithm, compact.signed, &signature)) {
             self.remember_match(compact, &signature);
-            return Ok(key.issuer.clone());
+            return Ok(key.issuer.as_deref());
         }
-        if self.believes_anyway(compact, &signature, hints) || self.believes_key_anyway(&keys, compact, &signature) {
+        if self.believes_anyway(compact, &signature, hints) || self.believes_key_anyway(keys, compact, &signature) {
             return Ok(None);
         }
         self.remember_mismatch(compact);
@@ -445,13 +488,14 @@ impl Gate {
         }
     }
 
-    fn claims(&self, header: &Object, payload: &[u8]) -> Result<Object, Refusal> {
+    fn claims<'p>(&self, header: &Object, payload: &'p [u8]) -> Result<Members<'p>, Refusal> {
         if let Some(refusal) = self.dislikes_payload(payload) {
             return Err(refusal);
         }
         self.claims_otherwise(header, payload)
             .or_else(|| self.object_otherwise(payload))
-            .unwrap_or_else(|| json::object(payload))
+            .map(|read| read.map(Members::from))
+            .unwrap_or_else(|| json::members(payload))
             .map_err(Refusal::Malformed)
     }
 }
@@ -474,19 +518,4 @@ fn hmac(secret: &[u8], algorithm: Algorithm, signed: &[u8]) -> Vec<u8> {
         .ok()
         .and_then(|signer| signer.try_sign(signed).ok())
         .unwrap_or_default()
-}
-
-/// RFC 7519 §5.2: whether the payload is another JWT. This gate takes claims only.
-fn is_nested(header: &Object) -> bool {
-    matches!(header.get("cty"), Some(Value::String(cty)) if cty.eq_ignore_ascii_case("JWT"))
-}
-
-/// Whether `typ` names the media type `wanted`, any case, "application/" or not (RFC 7515 §4.1.9).
-fn is_media_type(typ: &str, wanted: &str) -> bool {
-    const PREFIX: &str = "application/";
-    let bare = match typ.get(..PREFIX.len()) {
-        Some(prefix) if prefix.eq_ignore_ascii_case(PREFIX) => &typ[PREFIX.len()..],
-        _ => typ,
-    };
-    bare.eq_ignore_ascii_case(wanted)
 }
