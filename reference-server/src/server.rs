@@ -65,6 +65,7 @@ pub struct Server {
     /// The one without TLS beside it.
     plain: Option<TcpListener>,
     app: Arc<App>,
+    router: Router,
     stop: watch::Sender<bool>,
 }
 
@@ -80,7 +81,9 @@ impl Server {
         let listener = socket.listen(BACKLOG)?;
         let plain = plain.map(|socket| socket.listen(BACKLOG)).transpose()?;
         let address = listener.local_addr()?;
-        Ok(Self { listener, address, tls, plain, app: Arc::new(app), stop })
+        let app = Arc::new(app);
+        let router = http::router(Arc::clone(&app));
+        Ok(Self { listener, address, tls, plain, app, router, stop })
     }
 
     /// Where it listens.
@@ -119,10 +122,18 @@ impl Server {
         &self.app.config
     }
 
+    /// Serves one client at the other end of a stream that no listener accepted, such as a pipe in memory. It has a seat
+    /// in the registry like every other, but counts towards no limit of connections.
+    pub fn serve_stream<S>(&self, stream: S, peer: SocketAddr) -> impl Future<Output = ()> + Send + 'static
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        connection(Arc::clone(&self.app), self.router.clone(), stream, Way::Plain, peer)
+    }
+
     /// Accepts connections until `shutdown` is ready, then ends them and returns, in bounded time.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { listener, app, stop, address, tls, plain } = self;
-        let router = http::router(Arc::clone(&app));
+        let Self { listener, app, router, stop, address, tls, plain } = self;
         let seats = Arc::new(Semaphore::new(app.config.limits.connections));
         let doorstep = Arc::new(Semaphore::new(DOORSTEP));
         let mut tasks = JoinSet::new();

@@ -1,0 +1,38 @@
+//! Servers, clients and runs side by side, in interleaved rounds; ratios of CPU time and memory, never of wall time but
+//! where the wait is what is asked for.
+//!
+//!     compare servers [--rounds N] [--cycles N] [--idle N] [--python PATH] [--only NAME]... [--json FILE]
+//!
+//! Every server is a process of its own on one thread. Ratios are medians of the ratios of each round.
+
+mod client;
+mod interface;
+mod measure;
+mod servers;
+mod side_by_side;
+mod wire;
+
+use std::io;
+use std::process::ExitCode;
+
+use side_by_side::Plan;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("compare: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> io::Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match arguments.next().as_deref() {
+        Some("serve") => runtime.block_on(servers::serve(&arguments.next().unwrap_or_default())),
+        Some("servers") => runtime.block_on(side_by_side::servers(&Plan::read(arguments)?)),
+        _ => Err(io::Error::other("say: compare servers [--rounds N] [--cycles N] [--idle N] [--python PATH]")),
+    }
+}
