@@ -7,7 +7,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::rustls::ServerConfig;
 
@@ -133,6 +133,20 @@ impl Server {
 
     /// Accepts connections until `shutdown` is ready, then ends them and returns, in bounded time.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        // A task of its own: to wake the future that a runtime blocks on costs a system call, and every connection that
+        // ends does so. Dropped with this one.
+        let mut accepting = JoinSet::new();
+        let (enough, is_enough) = oneshot::channel::<()>();
+        accepting.spawn(self.accept(is_enough));
+        shutdown.await;
+        drop(enough);
+        if let Some(Err(error)) = accepting.join_next().await {
+            tracing::error!(%error, "the accept loop panicked");
+        }
+    }
+
+    /// Accepts connections until the other end of `enough` is gone.
+    async fn accept(self, mut enough: oneshot::Receiver<()>) {
         let Self { listener, app, router, stop, address, tls, plain } = self;
         let seats = Arc::new(Semaphore::new(app.config.limits.connections));
         let doorstep = Arc::new(Semaphore::new(DOORSTEP));
@@ -141,10 +155,9 @@ impl Server {
             tasks.spawn(status_broadcasts(Arc::clone(&app), every));
         }
         tracing::info!(%address, dialect = app.config.dialect.name(), fault = ?app.config.fault, "listening");
-        let mut shutdown = pin!(shutdown);
         loop {
             let accepted = tokio::select! {
-                () = &mut shutdown => break,
+                _ = &mut enough => break,
                 Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
                     if let Err(error) = ended {
                         tracing::error!(%error, "a connection panicked");
@@ -292,14 +305,28 @@ struct Upgrade {
 }
 
 /// One connection, from the first byte to the last.
+///
+/// What only some connections need, or all of them only for a while, is on the heap for as long: a task is as large as
+/// the largest of its steps, and most of them lie idle on an open socket.
 async fn connection<S>(app: Arc<App>, router: Router, stream: S, way: Way, peer: SocketAddr)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let made = Box::pin(handshake(&app, router, stream, way, peer)).await;
+    if let Some(made) = made {
+        upgraded::<S>(&app, made, peer).await;
+    }
+}
+
+/// The HTTP of a connection, up to its end or to a 101.
+async fn handshake<S>(app: &Arc<App>, router: Router, stream: S, way: Way, peer: SocketAddr) -> Option<Upgrade>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let sticky = faulty::Sticky::default();
     let upgrade: Mutex<Option<Upgrade>> = Mutex::new(None);
     let service = service_fn(|request| {
-        let (app, router, upgrade, way, sticky) = (&app, &router, &upgrade, &way, &sticky);
+        let (router, upgrade, way, sticky) = (&router, &upgrade, &way, &sticky);
         async move {
             let response = answer(app, router, request, way, peer, sticky, |made| {
                 *upgrade.lock().unwrap_or_else(PoisonError::into_inner) = Some(made);
@@ -325,16 +352,13 @@ where
     };
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "HTTP ended");
-        faulty::note_broken_request(&app, &error);
+        faulty::note_broken_request(app, &error);
     }
     // The stream is still there unless it was upgraded.
     if let Some(left) = http.into_parts() {
         session::hang_up(left.io.into_inner()).await;
     }
-    let made = upgrade.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(made) = made {
-        upgraded::<S>(&app, made, peer).await;
-    }
+    upgrade.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The WebSocket of a connection that was upgraded.
@@ -357,15 +381,17 @@ where
             let bent = Bent::new(fault, codec.is_some());
             let layering = Layering { bent, codec, max_frame: limits.frame };
             let stream = stream::layered(layering, stream, early);
-            session::serve(app, session::websocket(app, stream, Vec::new()).await, admitted, peer).await;
+            let socket = session::websocket(app, stream, Vec::new()).await;
+            Box::pin(session::serve(app, socket, admitted, peer)).await;
         }
         Ok(admitted) => session::serve(app, session::websocket(app, stream, early).await, admitted, peer).await,
         Err(_) if verdict.awaits_token => {
-            first_message::serve(app, session::websocket(app, stream, early).await, peer).await;
+            let socket = session::websocket(app, stream, early).await;
+            Box::pin(first_message::serve(app, socket, peer)).await;
         }
         Err(denial) => {
             let socket = session::websocket(app, stream, early).await;
-            session::refuse(app, socket, &denial, &verdict.token).await;
+            Box::pin(session::refuse(app, socket, &denial, &verdict.token)).await;
         }
     }
 }

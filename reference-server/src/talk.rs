@@ -83,7 +83,7 @@ impl Talk {
             text
         };
         let answer = match self.dialect {
-            Dialect::PersonalAssistant => Answer::Reply(format!("Echo: {text}")),
+            Dialect::PersonalAssistant => Answer::Reply(["Echo: ", text].concat()),
             Dialect::Shipvox => self.stamp(text, now, id),
             Dialect::Simutrador => self.simulate(text, now),
             Dialect::Omni2 => self.status(text),
@@ -276,7 +276,7 @@ mod tests {
     fn an_echo_is_exact() {
         let talk = talk(Dialect::PersonalAssistant, json!({"username": "Alice"}));
         let text = "\u{0}é\u{10ffff} ";
-        assert_eq!(talk.text(text, 0.0, [0; 16]), Answer::Reply(format!("Echo: {text}")));
+        assert_eq!(talk.text(text, 0.0, [0; 16]), Answer::Reply(["Echo: ", text].concat()));
         assert!(talk.welcome(0.0).unwrap().contains("\"connected\""));
     }
 

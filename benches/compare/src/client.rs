@@ -174,7 +174,11 @@ fn wrong(what: &str, bytes: &[u8]) -> io::Error {
 }
 
 /// Does something `times` times, so many at a time. The first failure ends it.
-pub(crate) async fn repeat<F>(times: usize, at_once: usize, work: impl Fn() -> F + Clone + Send + 'static) -> io::Result<()>
+pub(crate) async fn repeat<F>(
+    times: usize,
+    at_once: usize,
+    work: impl Fn() -> F + Clone + Send + 'static,
+) -> io::Result<()>
 where
     F: Future<Output = io::Result<()>> + Send,
 {

@@ -3,6 +3,8 @@
 //!
 //!     compare servers [--rounds N] [--cycles N] [--idle N] [--python PATH] [--only NAME]... [--json FILE]
 //!
+//!     compare load PORT TIMES AT_ONCE cycle|refused|burst     the same load for a server of your own, to profile it
+//!
 //! Every server is a process of its own on one thread. Ratios are medians of the ratios of each round.
 
 mod client;
@@ -32,6 +34,15 @@ fn run() -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match arguments.next().as_deref() {
         Some("serve") => runtime.block_on(servers::serve(&arguments.next().unwrap_or_default())),
+        Some("load") => {
+            let words: Vec<String> = arguments.collect();
+            let [port, times, at_once, what] = words.as_slice() else {
+                return Err(io::Error::other("say: compare load PORT TIMES AT_ONCE cycle|refused|burst"));
+            };
+            let number = |word: &str| word.parse::<usize>().map_err(io::Error::other);
+            let port = port.parse().map_err(io::Error::other)?;
+            runtime.block_on(side_by_side::load(port, number(times)?, number(at_once)?, what))
+        }
         Some("servers") => runtime.block_on(side_by_side::servers(&Plan::read(arguments)?)),
         _ => Err(io::Error::other("say: compare servers [--rounds N] [--cycles N] [--idle N] [--python PATH]")),
     }

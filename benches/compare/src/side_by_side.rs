@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::task::JoinSet;
 
-use crate::client::{BURST, Client, repeat};
+use crate::client::{BURST, Client, Talk, repeat};
 use crate::interface::SECRET;
 use crate::measure::{Server, median};
 use crate::servers::NAMES;
@@ -109,6 +110,17 @@ pub(crate) async fn servers(plan: &Plan) -> io::Result<()> {
     Ok(())
 }
 
+/// One kind of load, for a server that listens already.
+pub(crate) async fn load(port: u16, times: usize, at_once: usize, what: &str) -> io::Result<()> {
+    let client = Client::new(port, "alice").map_err(io::Error::other)?;
+    match what {
+        "cycle" => repeat(times, at_once, move || cycle_of(Arc::clone(&client))).await,
+        "refused" => repeat(times, at_once, move || refused_of(Arc::clone(&client))).await,
+        "burst" => bursts(&client, times, talks(&client, at_once).await?).await.map(drop),
+        _ => Err(io::Error::other(format!("no load `{what}`"))),
+    }
+}
+
 async fn round_of(server: &Server, client: &Arc<Client>, cycles: usize) -> io::Result<Vec<(&'static str, f64)>> {
     let mut costs = Vec::new();
     for (at_once, cycle, refused) in [(64, "cycle @64", "refused @64"), (256, "cycle @256", "refused @256")] {
@@ -121,29 +133,40 @@ async fn round_of(server: &Server, client: &Arc<Client>, cycles: usize) -> io::R
         repeat(cycles, at_once, move || refused_of(Arc::clone(&load))).await?;
         costs.push((refused, per(server, before, cycles).await?));
     }
-    let mut talks = Vec::new();
-    for _ in 0..BURSTING {
+    let talks = talks(client, BURSTING).await?;
+    let before = server.cpu()?;
+    let each = (cycles / 20).div_ceil(BURSTING);
+    // Their ends are not counted.
+    let talks = bursts(client, each, talks).await?;
+    costs.push(("burst of 100", per(server, before, each * talks.len()).await?));
+    Ok(costs)
+}
+
+async fn talks(client: &Client, count: usize) -> io::Result<Vec<Talk>> {
+    let mut talks = Vec::with_capacity(count);
+    for _ in 0..count {
         talks.push(client.idle().await?);
     }
-    let before = server.cpu()?;
-    let bursts = (cycles / 20).max(BURSTING) / BURSTING;
-    let mut workers = tokio::task::JoinSet::new();
+    Ok(talks)
+}
+
+/// So many bursts on each connection, side by side.
+async fn bursts(client: &Arc<Client>, each: usize, talks: Vec<Talk>) -> io::Result<Vec<Talk>> {
+    let mut workers = JoinSet::new();
     for mut talk in talks {
         let client = Arc::clone(client);
         workers.spawn(async move {
-            for _ in 0..bursts {
+            for _ in 0..each {
                 client.burst(&mut talk).await?;
             }
             io::Result::Ok(talk)
         });
     }
-    // Their ends are not counted.
     let mut talks = Vec::new();
     while let Some(worker) = workers.join_next().await {
         talks.push(worker.map_err(io::Error::other)??);
     }
-    costs.push(("burst of 100", per(server, before, bursts * BURSTING).await?));
-    Ok(costs)
+    Ok(talks)
 }
 
 async fn cycle_of(client: Arc<Client>) -> io::Result<()> {
@@ -164,7 +187,11 @@ async fn per(server: &Server, before: Duration, units: usize) -> io::Result<f64>
 async fn idle(server: Server, count: usize) -> io::Result<f64> {
     // What it needs once is there before the first look.
     let client = Client::new(server.port, "alice").map_err(io::Error::other)?;
-    repeat(64, 16, { let client = Arc::clone(&client); move || cycle_of(Arc::clone(&client)) }).await?;
+    repeat(64, 16, {
+        let client = Arc::clone(&client);
+        move || cycle_of(Arc::clone(&client))
+    })
+    .await?;
     let before = server.rss()?;
     let mut held = Vec::with_capacity(count);
     for _ in 0..count {
@@ -175,7 +202,10 @@ async fn idle(server: Server, count: usize) -> io::Result<f64> {
 }
 
 fn print(plan: &Plan, names: &[String], costs: &Costs, memory: &BTreeMap<String, f64>) {
-    println!("Server CPU in us (median of {} rounds), and how often that of `raw` (median of the rounds' ratios)", plan.rounds);
+    println!(
+        "Server CPU in us (median of {} rounds), and how often that of `raw` (median of the rounds' ratios)",
+        plan.rounds
+    );
     println!();
     println!("| | {} |", names.join(" | "));
     println!("|---|{}", "---|".repeat(names.len()));
