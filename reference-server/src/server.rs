@@ -53,6 +53,9 @@ use crate::wire_faults::Bent;
 /// Connections the kernel may hold for us.
 const BACKLOG: u32 = 1024;
 
+/// Header fields that hyper takes by itself; more are answered by 431.
+pub(crate) const HEADERS_OF_HYPER: usize = 100;
+
 /// Connections too many that are told so at once; the others are just closed.
 const DOORSTEP: usize = 64;
 
@@ -247,7 +250,7 @@ async fn entered(app: Arc<App>, router: Router, tcp: TcpStream, peer: SocketAddr
         Entrance::Beside => (Transport::Plain(tcp), Way::Beside),
         Entrance::Tls(config) => {
             let accepted = tokio::select! {
-                accepted = Transport::accept(config, tcp, app.config.limits.handshake) => accepted,
+                accepted = Box::pin(Transport::accept(config, tcp, app.config.limits.handshake)) => accepted,
                 () = app.stopped() => return,
             };
             match accepted {
@@ -260,7 +263,7 @@ async fn entered(app: Arc<App>, router: Router, tcp: TcpStream, peer: SocketAddr
         }
     };
     match head_faults::bend(app.config.fault) {
-        Some(bend) => connection(Arc::clone(&app), router, BentHead::new(stream, bend), way, peer).await,
+        Some(bend) => Box::pin(connection(Arc::clone(&app), router, BentHead::new(stream, bend), way, peer)).await,
         None => connection(Arc::clone(&app), router, stream, way, peer).await,
     }
     if let Some(mut kept) = kept {
@@ -335,13 +338,16 @@ where
         }
     });
     let limits = &app.config.limits;
-    let mut http = http1::Builder::new()
+    let mut builder = http1::Builder::new();
+    builder
         .timer(TokioTimer::new())
         .header_read_timeout(limits.handshake)
-        .max_headers(limits.headers)
-        .max_buf_size(limits.head_bytes.max(8 * 1024))
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
+        .max_buf_size(limits.head_bytes.max(8 * 1024));
+    // For its own limit hyper has room on the stack; for any other it asks for two pieces of heap per request.
+    if limits.headers != HEADERS_OF_HYPER {
+        builder.max_headers(limits.headers);
+    }
+    let mut http = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
     let mut driven = Pin::new(&mut http);
     let ended = tokio::select! {
         ended = driven.as_mut() => ended,
@@ -433,7 +439,7 @@ async fn answer(
         (None, Route::Http) => {
             let mut request = Request::from_parts(head, body);
             request.extensions_mut().insert(Peer(peer));
-            return http_endpoint(app, router, request).await;
+            return Box::pin(http_endpoint(app, router, request)).await;
         }
     };
     // The handshake is judged before the token: whoever does not speak WebSocket learns nothing about tokens.
@@ -442,7 +448,7 @@ async fn answer(
         Err(bad) => {
             let mut response = bad_opening(&bad, peer);
             if app.has(Fault::IdentitySticksToConnection) {
-                sticky.learn(app, &head, segment).await;
+                Box::pin(sticky.learn(app, &head, segment)).await;
                 response.headers_mut().remove(CONNECTION);
             }
             return response;

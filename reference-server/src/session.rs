@@ -54,7 +54,7 @@ pub(crate) enum Ending {
 pub(crate) fn websocket_config(limits: &Limits, fault: Option<Fault>) -> WebSocketConfig {
     let MessageLimits { frame, message } = message_limits(limits, fault);
     WebSocketConfig::default()
-        .read_buffer_size(4096)
+        .read_buffer_size(2048)
         .write_buffer_size(4096)
         // A stamped message can be a little larger than the one that came in, and one more may wait behind it.
         .max_write_buffer_size(4 * message + 64 * 1024)
@@ -103,7 +103,8 @@ where
     // The seat is free before the goodbye: a slow goodbye must not count as a connection.
     drop(session);
     tracing::info!(%peer, ?identity, %ending, seconds = began.elapsed().as_secs_f64(), "disconnected");
-    end(app, socket, ending).await;
+    // What an end needs is not kept ready all the time.
+    Box::pin(end(app, socket, ending)).await;
 }
 
 /// Says what is left to say, and hangs up.

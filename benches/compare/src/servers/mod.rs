@@ -8,6 +8,7 @@ mod reference;
 use std::io;
 use std::net::Ipv4Addr;
 
+use gatecrash_reference_server::RefusalStyle;
 use tokio::net::{TcpListener, TcpSocket};
 
 /// Which servers there are, the floor first.
@@ -17,7 +18,9 @@ pub(crate) const NAMES: [&str; 4] = ["raw", "reference", "axum", "fastwebsockets
 pub(crate) async fn serve(name: &str) -> io::Result<()> {
     match name {
         "raw" => raw::serve(listen()?).await,
-        "reference" => reference::serve().await,
+        "reference" => reference::serve(RefusalStyle::Http).await,
+        // Not in the table: what the harness's preset of this dialect expects.
+        "reference-close" => reference::serve(RefusalStyle::Close).await,
         "axum" => axum_ws::serve(listen()?).await,
         "fastwebsockets" => fast::serve(listen()?).await,
         _ => Err(io::Error::other(format!("there is no server `{name}`: {}", NAMES.join(", ")))),

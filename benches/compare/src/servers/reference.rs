@@ -1,4 +1,4 @@
-//! The reference server of this repository, as a library and without a log, refusing by 401.
+//! The reference server of this repository, as a library and without a log.
 
 use std::io;
 
@@ -6,8 +6,8 @@ use gatecrash_reference_server::{Config, Dialect, RefusalStyle, Server};
 
 use crate::interface::SECRET;
 
-pub(super) async fn serve() -> io::Result<()> {
-    let mut config = Config { refusal: RefusalStyle::Http, ..Config::new(Dialect::PersonalAssistant, SECRET) };
+pub(super) async fn serve(refusal: RefusalStyle) -> io::Result<()> {
+    let mut config = Config { refusal, ..Config::new(Dialect::PersonalAssistant, SECRET) };
     // Limits are for strangers; here one client has all connections.
     config.limits.connections = 50_000;
     config.limits.per_user = 50_000;
