@@ -42,8 +42,11 @@ if __name__ == "__main__":
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", 0))
+    # Who comes before uvicorn is ready waits.
+    listener.listen(1024)
     print(listener.getsockname()[1], flush=True)
     config = uvicorn.Config(
-        app, loop="uvloop", http="httptools", ws="websockets-sansio", backlog=1024, log_level="error", access_log=False
+        app, loop="uvloop", http="httptools", ws="websockets-sansio", backlog=1024, log_level="critical", access_log=False
     )
-    asyncio.run(uvicorn.Server(config).serve(sockets=[listener]), loop_factory=config.get_loop_factory())
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(uvicorn.Server(config).serve(sockets=[listener]))

@@ -3,6 +3,7 @@
 //! One [`Talk`] per connection: the dialect's welcome and its answers. Pure but for the identity it was given at the
 //! start, which comes from the verified token and from nothing the client says later. Sends nothing itself.
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::clock::iso8601;
@@ -24,6 +25,15 @@ pub(crate) enum Answer {
     Close(u16, &'static str),
     /// Drop the connection without a word (only a fault does this).
     Drop,
+}
+
+/// The welcome of personal-assistant. Every connection is sent one, so no map is made for it.
+#[derive(Serialize)]
+struct Connected<'a> {
+    event: &'static str,
+    timestamp: String,
+    user_id: &'a str,
+    username: Option<&'a Value>,
 }
 
 /// The dialect's side of one connection.
@@ -51,15 +61,13 @@ impl Talk {
     /// What is said first.
     pub(crate) fn welcome(&self, now: f64) -> Option<String> {
         match self.dialect {
-            Dialect::PersonalAssistant => Some(
-                json!({
-                    "event": "connected",
-                    "user_id": self.identity,
-                    "username": self.claims.get("username"),
-                    "timestamp": iso8601(now),
-                })
-                .to_string(),
-            ),
+            Dialect::PersonalAssistant => serde_json::to_string(&Connected {
+                event: "connected",
+                timestamp: iso8601(now),
+                user_id: &self.identity,
+                username: self.claims.get("username"),
+            })
+            .ok(),
             Dialect::Omni2 => Some(
                 json!({
                     "type": "initial_status",
