@@ -163,41 +163,45 @@ fn without_head(events: &[Event]) -> Outcome {
 }
 
 fn after_upgrade(events: &[Event], extended: bool, speaks: bool) -> Outcome {
-    let presented = events.iter().find_map(|event| match &event.what {
+    let proofs = events.iter().find_map(|event| match &event.what {
         What::Presented { proofs, .. } => Some(proofs),
         _ => None,
     });
-    if let Some(proofs) = presented {
-        return after_presenting(before_our_close(events), extended, proofs);
-    }
-    let mut messages = 0_usize;
+    let events = before_our_close(events);
+    let mut service = Service::default();
+    // Where a token was told in a message, only what proves service counts; else every message does.
+    let mut served = 0_usize;
     let mut pongs = 0_usize;
     let mut unreadable = None;
-    for event in before_our_close(events) {
+    for (index, event) in events.iter().enumerate() {
+        let before = served;
+        match (proofs, &event.what) {
+            (Some(proofs), _) => served = service.proofs_in(&events[..=index], proofs),
+            (None, What::Frame(frame)) if frame.is_data() => served += 1,
+            _ => {}
+        }
         match &event.what {
             // Whatever comes behind such bytes was made of them as well.
-            What::Frame(frame) if messages == 0 && frame.is_reserved(extended) => {
-                unreadable.get_or_insert_with(|| reserved(frame));
-                break;
+            What::Frame(frame) if before == 0 && frame.is_reserved(extended) => {
+                return Outcome::NotWebSocket(unreadable.unwrap_or_else(|| reserved(frame)));
             }
-            What::Frame(frame) if frame.opcode == frame::CLOSE => return closed(frame, messages),
-            What::Frame(frame) if frame.is_data() => messages += 1,
+            What::Frame(frame) if frame.opcode == frame::CLOSE => return closed(frame, served),
             What::Frame(frame) if frame.opcode == frame::PONG => pongs += 1,
-            What::Garbage(what) if messages == 0 => {
+            // Half a frame at one moment may be a whole one at the next.
+            What::Garbage(what) if served == 0 => {
                 unreadable.get_or_insert_with(|| what.clone());
             }
-            What::End(_) if messages == 0 && unreadable.is_none() => return Outcome::Dropped { upgraded: true },
+            What::End(_) if served == 0 && unreadable.is_none() => return Outcome::Dropped { upgraded: true },
             _ => {}
         }
     }
-    if let Some(what) = unreadable.filter(|_| messages == 0) {
-        return Outcome::NotWebSocket(what);
-    }
-    match (messages, pongs) {
+    match (served, unreadable) {
         (1.., _) => Outcome::Admitted(Proof::Message),
-        (0, 1..) if speaks => Outcome::Limbo,
-        (0, 1..) => Outcome::Admitted(Proof::Pong),
-        (0, 0) => Outcome::Mute,
+        (0, Some(what)) => Outcome::NotWebSocket(what),
+        (0, None) if proofs.is_some() => Outcome::Unserved,
+        (0, None) if pongs == 0 => Outcome::Mute,
+        (0, None) if speaks => Outcome::Limbo,
+        (0, None) => Outcome::Admitted(Proof::Pong),
     }
 }
 
@@ -231,24 +235,6 @@ impl Service {
         }
         self.count
     }
-}
-
-fn after_presenting(events: &[Event], extended: bool, proofs: &Proofs) -> Outcome {
-    let mut service = Service::default();
-    let mut served = 0;
-    for (index, event) in events.iter().enumerate() {
-        served = service.proofs_in(&events[..=index], proofs);
-        match &event.what {
-            What::Frame(frame) if served == 0 && frame.is_reserved(extended) => {
-                return Outcome::NotWebSocket(reserved(frame));
-            }
-            What::Frame(frame) if frame.opcode == frame::CLOSE => return closed(frame, served),
-            What::Garbage(what) if served == 0 => return Outcome::NotWebSocket(what.clone()),
-            What::End(_) if served == 0 => return Outcome::Dropped { upgraded: true },
-            _ => {}
-        }
-    }
-    if served > 0 { Outcome::Admitted(Proof::Message) } else { Outcome::Unserved }
 }
 
 /// A close frame that came after so many messages of the application.
