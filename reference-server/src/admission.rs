@@ -96,7 +96,7 @@ async fn verify(app: &App, carried: &Carried, hints: &RequestHints) -> Result<Be
         return Ok(faulty::anonymous());
     }
     if let Some(service) = &app.config.auth_service {
-        match auth_service::ask(app, service, token).await {
+        match Box::pin(auth_service::ask(app, service, token)).await {
             auth_service::Word::Unreachable(why) => {
                 tracing::warn!(why, "the authentication service cannot be reached: verifying here");
             }

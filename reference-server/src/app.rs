@@ -108,8 +108,9 @@ impl App {
     /// The plan `bearer` is held to: the one the token names, else the first.
     pub(crate) fn plan_of(&self, bearer: &Bearer) -> Option<&crate::config::PlanLimit> {
         let plans = &self.config.limits.plans;
+        let first = plans.first()?;
         let name = talk::plan(&bearer.claims);
-        plans.iter().find(|plan| plan.name == name).or(plans.first())
+        Some(plans.iter().find(|plan| plan.name == name).unwrap_or(first))
     }
 }
 

@@ -443,7 +443,7 @@ impl Limits {
             connections: 1024,
             handshake: Duration::from_secs(10),
             head_bytes: 64 * 1024,
-            headers: 128,
+            headers: crate::server::HEADERS_OF_HYPER,
             message_bytes: 1024 * 1024,
             queue_messages: 1024,
             queue_bytes: 8 * 1024 * 1024,

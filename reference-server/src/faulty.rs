@@ -750,15 +750,14 @@ pub(crate) fn shared_user(app: &App) -> Option<String> {
 
 /// poisons-broadcast: remembers a message that left a dead entry behind.
 pub(crate) fn poison(app: &App, culprit: u64, text: &str) {
-    let bad = !matches!(serde_json::from_str(text), Ok(Value::Object(_)));
-    if app.has(Fault::PoisonsBroadcast) && bad {
+    if app.has(Fault::PoisonsBroadcast) && !matches!(serde_json::from_str(text), Ok(Value::Object(_))) {
         *held(&app.memory.poison) = Some(culprit);
     }
 }
 
 /// poisons-broadcast: does the dead entry kill this sender, who did not leave it?
 pub(crate) fn dies_of_poison(app: &App, sender: u64) -> bool {
-    held(&app.memory.poison).take_if(|culprit| *culprit != sender).is_some()
+    app.has(Fault::PoisonsBroadcast) && held(&app.memory.poison).take_if(|culprit| *culprit != sender).is_some()
 }
 
 /// death-is-contagious: remembers that a client went without a word.
@@ -770,7 +769,7 @@ pub(crate) fn note_death(app: &App) {
 
 /// death-is-contagious: does the error that a dead client left behind end this session?
 pub(crate) fn dies_with_another(app: &App) -> bool {
-    app.memory.death.swap(false, Ordering::Relaxed)
+    app.has(Fault::DeathIsContagious) && app.memory.death.swap(false, Ordering::Relaxed)
 }
 
 /// masks-server-frames
@@ -783,14 +782,16 @@ pub(crate) fn masked(message: Message) -> Message {
 }
 
 /// The faults that mistreat a burst see all of it at once; without them messages are answered one by one.
+pub(crate) fn gathers(fault: Option<Fault>) -> bool {
+    matches!(fault, Some(Fault::ReordersBurst | Fault::DropsInBurst | Fault::DoublesInBurst))
+}
+
+/// The messages of a burst, as these faults have it.
 pub(crate) async fn gather<S>(fault: Option<Fault>, socket: &mut WebSocketStream<S>, first: Message) -> Vec<Message>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut batch = vec![first];
-    if !matches!(fault, Some(Fault::ReordersBurst | Fault::DropsInBurst | Fault::DoublesInBurst)) {
-        return batch;
-    }
     // Long enough for the rest of a burst to arrive.
     tokio::time::sleep(Duration::from_millis(20)).await;
     while batch.len() < 256
@@ -900,7 +901,7 @@ pub(crate) fn doubled(stream: TcpStream) -> std::io::Result<(TcpStream, TcpStrea
 
 /// refused-sockets-linger: waits until the client has ended the connection, or the server stops.
 pub(crate) async fn linger(app: &App, stream: &mut (impl AsyncRead + Unpin)) {
-    let mut sink = [0; 1024];
+    let mut sink = vec![0; 1024];
     loop {
         tokio::select! {
             read = stream.read(&mut sink) => if !matches!(read, Ok(1..)) { return },

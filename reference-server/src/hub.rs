@@ -4,12 +4,12 @@
 //! per user. A reader that lets its queue run full is dropped; nobody ever waits for it. A seat frees itself when it
 //! is dropped, however its connection ended. Holds no socket.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -33,9 +33,47 @@ struct Inner {
 
 #[derive(Debug)]
 struct Entry {
-    queue: mpsc::Sender<Utf8Bytes>,
-    pending: Arc<AtomicUsize>,
+    queue: Arc<Queue>,
     token: Option<Vec<u8>>,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let mut queue = self.queue.lock();
+        queue.ended = true;
+        if let Some(reader) = queue.reader.take() {
+            reader.wake();
+        }
+    }
+}
+
+/// What waits to be written to one connection. Most connections of most dialects never hear a broadcast, so that an
+/// empty one is small; tokio's channel makes room for 32 messages at once.
+#[derive(Debug, Default)]
+struct Queue(Mutex<Waiting>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    messages: VecDeque<Utf8Bytes>,
+    bytes: usize,
+    /// Nothing more comes.
+    ended: bool,
+    /// Who is to be told of the next message, or of the end.
+    reader: Option<Waker>,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn take(&mut self) -> Option<Utf8Bytes> {
+        let message = self.messages.pop_front()?;
+        self.bytes -= message.len();
+        Some(message)
+    }
 }
 
 #[derive(Debug)]
@@ -73,10 +111,9 @@ impl Hub {
         user.connections += 1;
         let id = inner.next;
         inner.next += 1;
-        let (queue, incoming) = mpsc::channel(self.queue_messages);
-        let pending = Arc::new(AtomicUsize::new(0));
-        inner.seats.insert(id, Entry { queue, pending: Arc::clone(&pending), token: None });
-        Some(Seat { hub: Arc::clone(self), id, identity, incoming, pending })
+        let queue = Arc::<Queue>::default();
+        inner.seats.insert(id, Entry { queue: Arc::clone(&queue), token: None });
+        Some(Seat { hub: Arc::clone(self), id, identity, queue })
     }
 
     /// Queues `message` for everyone. Returns how many were too slow and are dropped.
@@ -92,8 +129,16 @@ impl Hub {
             if left_out == Some(*id) {
                 return true;
             }
-            let waiting = entry.pending.fetch_add(message.len(), Ordering::Relaxed);
-            waiting <= self.queue_bytes && entry.queue.try_send(message.clone()).is_ok()
+            let mut queue = entry.queue.lock();
+            let fits = queue.bytes <= self.queue_bytes && queue.messages.len() < self.queue_messages;
+            if fits {
+                queue.bytes += message.len();
+                queue.messages.push_back(message.clone());
+                if let Some(reader) = queue.reader.take() {
+                    reader.wake();
+                }
+            }
+            fits
         });
         before - inner.seats.len()
     }
@@ -139,8 +184,7 @@ pub(crate) struct Seat {
     hub: Arc<Hub>,
     id: u64,
     identity: Arc<str>,
-    incoming: mpsc::Receiver<Utf8Bytes>,
-    pending: Arc<AtomicUsize>,
+    queue: Arc<Queue>,
 }
 
 impl Seat {
@@ -150,21 +194,26 @@ impl Seat {
 
     /// The next broadcast; `None` once this connection was dropped from the registry.
     pub(crate) async fn next(&mut self) -> Option<Utf8Bytes> {
-        let message = self.incoming.recv().await;
-        self.taken(message)
+        poll_fn(|context| {
+            let mut queue = self.queue.lock();
+            match queue.take() {
+                Some(message) => Poll::Ready(Some(message)),
+                None if queue.ended => Poll::Ready(None),
+                None => {
+                    match &mut queue.reader {
+                        Some(reader) => reader.clone_from(context.waker()),
+                        reader => *reader = Some(context.waker().clone()),
+                    }
+                    Poll::Pending
+                }
+            }
+        })
+        .await
     }
 
     /// A broadcast that is already waiting.
     pub(crate) fn waiting(&mut self) -> Option<Utf8Bytes> {
-        let message = self.incoming.try_recv().ok();
-        self.taken(message)
-    }
-
-    fn taken(&self, message: Option<Utf8Bytes>) -> Option<Utf8Bytes> {
-        if let Some(message) = &message {
-            self.pending.fetch_sub(message.len(), Ordering::Relaxed);
-        }
-        message
+        self.queue.lock().take()
     }
 }
 

@@ -7,7 +7,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::rustls::ServerConfig;
 
@@ -53,6 +53,9 @@ use crate::wire_faults::Bent;
 /// Connections the kernel may hold for us.
 const BACKLOG: u32 = 1024;
 
+/// Header fields that hyper takes by itself; more are answered by 431.
+pub(crate) const HEADERS_OF_HYPER: usize = 100;
+
 /// Connections too many that are told so at once; the others are just closed.
 const DOORSTEP: usize = 64;
 
@@ -65,6 +68,7 @@ pub struct Server {
     /// The one without TLS beside it.
     plain: Option<TcpListener>,
     app: Arc<App>,
+    router: Router,
     stop: watch::Sender<bool>,
 }
 
@@ -80,7 +84,9 @@ impl Server {
         let listener = socket.listen(BACKLOG)?;
         let plain = plain.map(|socket| socket.listen(BACKLOG)).transpose()?;
         let address = listener.local_addr()?;
-        Ok(Self { listener, address, tls, plain, app: Arc::new(app), stop })
+        let app = Arc::new(app);
+        let router = http::router(Arc::clone(&app));
+        Ok(Self { listener, address, tls, plain, app, router, stop })
     }
 
     /// Where it listens.
@@ -119,10 +125,32 @@ impl Server {
         &self.app.config
     }
 
+    /// Serves one client at the other end of a stream that no listener accepted, such as a pipe in memory. It has a seat
+    /// in the registry like every other, but counts towards no limit of connections.
+    pub fn serve_stream<S>(&self, stream: S, peer: SocketAddr) -> impl Future<Output = ()> + Send + 'static
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        connection(Arc::clone(&self.app), self.router.clone(), stream, Way::Plain, peer)
+    }
+
     /// Accepts connections until `shutdown` is ready, then ends them and returns, in bounded time.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        let Self { listener, app, stop, address, tls, plain } = self;
-        let router = http::router(Arc::clone(&app));
+        // A task of its own: to wake the future that a runtime blocks on costs a system call, and every connection that
+        // ends does so. Dropped with this one.
+        let mut accepting = JoinSet::new();
+        let (enough, is_enough) = oneshot::channel::<()>();
+        accepting.spawn(self.accept(is_enough));
+        shutdown.await;
+        drop(enough);
+        if let Some(Err(error)) = accepting.join_next().await {
+            tracing::error!(%error, "the accept loop panicked");
+        }
+    }
+
+    /// Accepts connections until the other end of `enough` is gone.
+    async fn accept(self, mut enough: oneshot::Receiver<()>) {
+        let Self { listener, app, router, stop, address, tls, plain } = self;
         let seats = Arc::new(Semaphore::new(app.config.limits.connections));
         let doorstep = Arc::new(Semaphore::new(DOORSTEP));
         let mut tasks = JoinSet::new();
@@ -130,10 +158,9 @@ impl Server {
             tasks.spawn(status_broadcasts(Arc::clone(&app), every));
         }
         tracing::info!(%address, dialect = app.config.dialect.name(), fault = ?app.config.fault, "listening");
-        let mut shutdown = pin!(shutdown);
         loop {
             let accepted = tokio::select! {
-                () = &mut shutdown => break,
+                _ = &mut enough => break,
                 Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
                     if let Err(error) = ended {
                         tracing::error!(%error, "a connection panicked");
@@ -223,7 +250,7 @@ async fn entered(app: Arc<App>, router: Router, tcp: TcpStream, peer: SocketAddr
         Entrance::Beside => (Transport::Plain(tcp), Way::Beside),
         Entrance::Tls(config) => {
             let accepted = tokio::select! {
-                accepted = Transport::accept(config, tcp, app.config.limits.handshake) => accepted,
+                accepted = Box::pin(Transport::accept(config, tcp, app.config.limits.handshake)) => accepted,
                 () = app.stopped() => return,
             };
             match accepted {
@@ -236,7 +263,7 @@ async fn entered(app: Arc<App>, router: Router, tcp: TcpStream, peer: SocketAddr
         }
     };
     match head_faults::bend(app.config.fault) {
-        Some(bend) => connection(Arc::clone(&app), router, BentHead::new(stream, bend), way, peer).await,
+        Some(bend) => Box::pin(connection(Arc::clone(&app), router, BentHead::new(stream, bend), way, peer)).await,
         None => connection(Arc::clone(&app), router, stream, way, peer).await,
     }
     if let Some(mut kept) = kept {
@@ -281,14 +308,28 @@ struct Upgrade {
 }
 
 /// One connection, from the first byte to the last.
+///
+/// What only some connections need, or all of them only for a while, is on the heap for as long: a task is as large as
+/// the largest of its steps, and most of them lie idle on an open socket.
 pub(crate) async fn connection<S>(app: Arc<App>, router: Router, stream: S, way: Way, peer: SocketAddr)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let made = Box::pin(handshake(&app, router, stream, way, peer)).await;
+    if let Some(made) = made {
+        upgraded::<S>(&app, made, peer).await;
+    }
+}
+
+/// The HTTP of a connection, up to its end or to a 101.
+async fn handshake<S>(app: &Arc<App>, router: Router, stream: S, way: Way, peer: SocketAddr) -> Option<Upgrade>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let sticky = faulty::Sticky::default();
     let upgrade: Mutex<Option<Upgrade>> = Mutex::new(None);
     let service = service_fn(|request| {
-        let (app, router, upgrade, way, sticky) = (&app, &router, &upgrade, &way, &sticky);
+        let (router, upgrade, way, sticky) = (&router, &upgrade, &way, &sticky);
         async move {
             let response = answer(app, router, request, way, peer, sticky, |made| {
                 *upgrade.lock().unwrap_or_else(PoisonError::into_inner) = Some(made);
@@ -297,13 +338,16 @@ where
         }
     });
     let limits = &app.config.limits;
-    let mut http = http1::Builder::new()
+    let mut builder = http1::Builder::new();
+    builder
         .timer(TokioTimer::new())
         .header_read_timeout(limits.handshake)
-        .max_headers(limits.headers)
-        .max_buf_size(limits.head_bytes.max(8 * 1024))
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
+        .max_buf_size(limits.head_bytes.max(8 * 1024));
+    // For its own limit hyper has room on the stack; for any other it asks for two pieces of heap per request.
+    if limits.headers != HEADERS_OF_HYPER {
+        builder.max_headers(limits.headers);
+    }
+    let mut http = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
     let mut driven = Pin::new(&mut http);
     let ended = tokio::select! {
         ended = driven.as_mut() => ended,
@@ -314,16 +358,13 @@ where
     };
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "HTTP ended");
-        faulty::note_broken_request(&app, &error);
+        faulty::note_broken_request(app, &error);
     }
     // The stream is still there unless it was upgraded.
     if let Some(left) = http.into_parts() {
         session::hang_up(left.io.into_inner()).await;
     }
-    let made = upgrade.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(made) = made {
-        upgraded::<S>(&app, made, peer).await;
-    }
+    upgrade.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The WebSocket of a connection that was upgraded.
@@ -346,15 +387,17 @@ where
             let bent = Bent::new(fault, codec.is_some());
             let layering = Layering { bent, codec, max_frame: limits.frame };
             let stream = stream::layered(layering, stream, early);
-            session::serve(app, session::websocket(app, stream, Vec::new()).await, admitted, peer).await;
+            let socket = session::websocket(app, stream, Vec::new()).await;
+            Box::pin(session::serve(app, socket, admitted, peer)).await;
         }
         Ok(admitted) => session::serve(app, session::websocket(app, stream, early).await, admitted, peer).await,
         Err(_) if verdict.awaits_token => {
-            first_message::serve(app, session::websocket(app, stream, early).await, peer).await;
+            let socket = session::websocket(app, stream, early).await;
+            Box::pin(first_message::serve(app, socket, peer)).await;
         }
         Err(denial) => {
             let socket = session::websocket(app, stream, early).await;
-            session::refuse(app, socket, &denial, &verdict.token).await;
+            Box::pin(session::refuse(app, socket, &denial, &verdict.token)).await;
         }
     }
 }
@@ -396,7 +439,7 @@ async fn answer(
         (None, Route::Http) => {
             let mut request = Request::from_parts(head, body);
             request.extensions_mut().insert(Peer(peer));
-            return http_endpoint(app, router, request).await;
+            return Box::pin(http_endpoint(app, router, request)).await;
         }
     };
     // The handshake is judged before the token: whoever does not speak WebSocket learns nothing about tokens.
@@ -405,7 +448,7 @@ async fn answer(
         Err(bad) => {
             let mut response = bad_opening(&bad, peer);
             if app.has(Fault::IdentitySticksToConnection) {
-                sticky.learn(app, &head, segment).await;
+                Box::pin(sticky.learn(app, &head, segment)).await;
                 response.headers_mut().remove(CONNECTION);
             }
             return response;

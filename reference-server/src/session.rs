@@ -54,7 +54,7 @@ pub(crate) enum Ending {
 pub(crate) fn websocket_config(limits: &Limits, fault: Option<Fault>) -> WebSocketConfig {
     let MessageLimits { frame, message } = message_limits(limits, fault);
     WebSocketConfig::default()
-        .read_buffer_size(4096)
+        .read_buffer_size(2048)
         .write_buffer_size(4096)
         // A stamped message can be a little larger than the one that came in, and one more may wait behind it.
         .max_write_buffer_size(4 * message + 64 * 1024)
@@ -103,7 +103,8 @@ where
     // The seat is free before the goodbye: a slow goodbye must not count as a connection.
     drop(session);
     tracing::info!(%peer, ?identity, %ending, seconds = began.elapsed().as_secs_f64(), "disconnected");
-    end(app, socket, ending).await;
+    // What an end needs is not kept ready all the time.
+    Box::pin(end(app, socket, ending)).await;
 }
 
 /// Says what is left to say, and hangs up.
@@ -172,9 +173,10 @@ where
 pub(crate) async fn hang_up(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     let drained = async {
         stream.shutdown().await?;
-        let mut sink = [0; 4096];
+        // Not a part of the task, which would be as large from the first byte to the last.
+        let mut sink = vec![0; 1024];
         // Bounded in bytes too: a client that keeps talking is cut off.
-        for _ in 0..256 {
+        for _ in 0..1024 {
             if stream.read(&mut sink).await? == 0 {
                 break;
             }
@@ -280,7 +282,11 @@ impl<'a> Session<'a> {
                 None => return Err(Ending::Drop("the stream ended")),
             };
             bytes += message.len();
-            for message in faulty::gather(self.app.config.fault, socket, message).await {
+            if faulty::gathers(self.app.config.fault) {
+                for message in Box::pin(faulty::gather(self.app.config.fault, socket, message)).await {
+                    self.message(socket, message).await?;
+                }
+            } else {
                 self.message(socket, message).await?;
             }
             next = if bytes < TURN_BYTES { socket.next().now_or_never() } else { None };
@@ -299,7 +305,8 @@ impl<'a> Session<'a> {
             // tungstenite answers pings itself; pongs were heard, and that is all.
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => return Ok(()),
         };
-        self.deadlines.active = Instant::now();
+        // One look at the clock is enough for a turn, which waits for nothing but a slow reader.
+        self.deadlines.active = self.deadlines.heard;
         if faulty::dies_with_another(self.app) {
             return Err(Ending::Drop("an error of another session"));
         }
@@ -347,8 +354,13 @@ impl<'a> Session<'a> {
         if let Some(name) = faulty::shared_user(app) {
             self.talk.call_user(name);
         }
-        let id = if matches!(app.config.dialect, Dialect::Shipvox | Dialect::Strict) { random_16() } else { [0; 16] };
-        self.talk.text(text, app.now(), id)
+        let (now, id) = match app.config.dialect {
+            Dialect::Shipvox | Dialect::Strict => (app.now(), random_16()),
+            Dialect::Simutrador => (app.now(), [0; 16]),
+            // Nothing that they say is stamped.
+            Dialect::PersonalAssistant | Dialect::Omni2 => (0.0, [0; 16]),
+        };
+        self.talk.text(text, now, id)
     }
 
     /// Writes the broadcasts that are waiting.
@@ -375,20 +387,27 @@ impl<'a> Session<'a> {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let message = if self.app.has(Fault::MasksServerFrames) { faulty::masked(message) } else { message };
-        match timeout(self.app.config.limits.write, socket.feed(message)).await {
-            Ok(written) => written.map_err(|error| ending_of(&error)),
-            Err(_) => Err(Ending::Drop("the client does not read")),
-        }
+        self.written(socket.feed(message)).await
     }
 
     async fn flush<S>(&self, socket: &mut WebSocketStream<S>) -> Result<(), Ending>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        match timeout(self.app.config.limits.write, socket.flush()).await {
-            Ok(flushed) => flushed.map_err(|error| ending_of(&error)),
-            Err(_) => Err(Ending::Drop("the client does not read")),
-        }
+        self.written(socket.flush()).await
+    }
+
+    /// Waits for a client that does not read, but not for long. Most do, and no timer is set for them.
+    async fn written(&self, work: impl Future<Output = Result<(), Error>>) -> Result<(), Ending> {
+        let mut work = std::pin::pin!(work);
+        let written = match work.as_mut().now_or_never() {
+            Some(written) => written,
+            None => match timeout(self.app.config.limits.write, work).await {
+                Ok(written) => written,
+                Err(_) => return Err(Ending::Drop("the client does not read")),
+            },
+        };
+        written.map_err(|error| ending_of(&error))
     }
 }
 

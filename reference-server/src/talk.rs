@@ -3,6 +3,7 @@
 //! One [`Talk`] per connection: the dialect's welcome and its answers. Pure but for the identity it was given at the
 //! start, which comes from the verified token and from nothing the client says later. Sends nothing itself.
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::clock::iso8601;
@@ -26,6 +27,15 @@ pub(crate) enum Answer {
     Drop,
 }
 
+/// The welcome of personal-assistant. Every connection is sent one, so no map is made for it.
+#[derive(Serialize)]
+struct Connected<'a> {
+    event: &'static str,
+    timestamp: String,
+    user_id: &'a str,
+    username: Option<&'a Value>,
+}
+
 /// The dialect's side of one connection.
 #[derive(Debug)]
 pub(crate) struct Talk {
@@ -45,15 +55,13 @@ impl Talk {
     /// What is said first.
     pub(crate) fn welcome(&self, now: f64) -> Option<String> {
         match self.dialect {
-            Dialect::PersonalAssistant => Some(
-                json!({
-                    "event": "connected",
-                    "user_id": self.identity,
-                    "username": self.claims.get("username"),
-                    "timestamp": iso8601(now),
-                })
-                .to_string(),
-            ),
+            Dialect::PersonalAssistant => serde_json::to_string(&Connected {
+                event: "connected",
+                timestamp: iso8601(now),
+                user_id: &self.identity,
+                username: self.claims.get("username"),
+            })
+            .ok(),
             Dialect::Omni2 => Some(
                 json!({
                     "type": "initial_status",
@@ -77,7 +85,7 @@ impl Talk {
             text
         };
         let answer = match self.dialect {
-            Dialect::PersonalAssistant => Answer::Reply(format!("Echo: {text}")),
+            Dialect::PersonalAssistant => Answer::Reply(["Echo: ", text].concat()),
             Dialect::Shipvox => self.stamp(text, now, id),
             Dialect::Simutrador => self.simulate(text, now),
             Dialect::Omni2 => self.status(text),
@@ -270,7 +278,7 @@ mod tests {
     fn an_echo_is_exact() {
         let talk = talk(Dialect::PersonalAssistant, json!({"username": "Alice"}));
         let text = "\u{0}é\u{10ffff} ";
-        assert_eq!(talk.text(text, 0.0, [0; 16]), Answer::Reply(format!("Echo: {text}")));
+        assert_eq!(talk.text(text, 0.0, [0; 16]), Answer::Reply(["Echo: ", text].concat()));
         assert!(talk.welcome(0.0).unwrap().contains("\"connected\""));
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::catalogue::Catalogue;
@@ -18,6 +19,7 @@ use crate::verdict::Severity;
 use crate::{Suite, Target};
 use clap::Args;
 use gatecrash_reference_server::{Dialect, Fault, RefusalStyle};
+use tokio::task::{JoinSet, spawn_blocking};
 
 use super::bundled_server::{BundledServer, Setting};
 use super::signals::Interrupts;
@@ -268,11 +270,12 @@ async fn reports(arguments: &Run) -> Result<Vec<Report>, Problem> {
         _ if nothing => Ok(Vec::new()),
         Some(target) => {
             stop_on_interrupt(suite.interrupt());
-            judge(&suite, &[target]).await
+            let progress = Mutex::new(Progress::new());
+            Ok(vec![judge(&suite, &target, &progress).await?])
         }
         None => {
             stop_on_interrupt(suite.interrupt());
-            bundled(&suite, arguments).await
+            bundled(suite, arguments).await
         }
     }
 }
@@ -385,31 +388,52 @@ fn secrets_in(text: &str) -> Redactor {
     redactor
 }
 
-async fn judge(suite: &Suite, targets: &[Target]) -> Result<Vec<Report>, Problem> {
-    let mut reports = Vec::new();
-    for target in targets {
-        let mut progress = Progress::new();
-        let report = suite.run_with(target, &mut |event| progress.tell(event)).await.map_err(Problem::Bundled)?;
-        reports.push(report);
-        if suite.interrupt().is_requested() {
-            break;
-        }
-    }
-    Ok(reports)
+async fn judge(suite: &Suite, target: &Target, progress: &Mutex<Progress>) -> Result<Report, Problem> {
+    let tell = &mut |event: RunEvent<'_>| {
+        progress.lock().unwrap_or_else(PoisonError::into_inner).tell(&target.profile.name, event);
+    };
+    suite.run_with(target, tell).await.map_err(Problem::Bundled)
 }
 
-async fn bundled(suite: &Suite, arguments: &Run) -> Result<Vec<Report>, Problem> {
+/// Judges the bundled server in each dialect. They are servers of their own, so the pauses of one are time for the
+/// others; all of them together have as many sessions in flight as one server would have.
+async fn bundled(suite: Suite, arguments: &Run) -> Result<Vec<Report>, Problem> {
     let dialects = if arguments.dialect.is_empty() { Dialect::ALL.to_vec() } else { arguments.dialect.clone() };
-    let mut reports = Vec::new();
-    for dialect in dialects {
-        let server = BundledServer::start(&Setting::of(dialect, arguments.refusal), arguments.fault)
-            .map_err(|error| Problem::Usage(format!("cannot start the bundled server: {error}")))?;
-        reports.extend(judge(suite, std::slice::from_ref(&server.target)).await?);
-        if suite.interrupt().is_requested() {
-            break;
+    let lanes = dialects.len().min(usize::from(arguments.jobs)).max(1);
+    let suite = Arc::new(suite.jobs(usize::from(arguments.jobs) / lanes));
+    let progress = Arc::new(Mutex::new(Progress::new()));
+    let mut waiting = dialects.iter().map(|dialect| Setting::of(*dialect, arguments.refusal)).enumerate();
+    let mut flying = JoinSet::new();
+    let mut done = Vec::new();
+    loop {
+        while flying.len() < lanes
+            && !suite.interrupt().is_requested()
+            && let Some((place, setting)) = waiting.next()
+        {
+            let (suite, progress, fault) = (Arc::clone(&suite), Arc::clone(&progress), arguments.fault);
+            flying.spawn(async move {
+                // A server hashes passwords before it listens.
+                let server = spawn_blocking(move || BundledServer::start(&setting, fault)).await;
+                let server = server
+                    .map_err(std::io::Error::other)
+                    .flatten()
+                    .map_err(|error| Problem::Usage(format!("cannot start the bundled server: {error}")))?;
+                let report = judge(&suite, &server.target, &progress).await?;
+                // To stop a server takes the thread; that is for later.
+                Ok((place, report, server))
+            });
+        }
+        match flying.join_next().await {
+            None => break,
+            Some(Ok(judged)) => done.push(judged?),
+            Some(Err(error)) => match error.try_into_panic() {
+                Ok(payload) => std::panic::resume_unwind(payload),
+                Err(error) => return Err(Problem::Usage(format!("the run was given up: {error}"))),
+            },
         }
     }
-    Ok(reports)
+    done.sort_by_key(|(place, ..)| *place);
+    Ok(done.into_iter().map(|(_, report, _)| report).collect())
 }
 
 fn tell(reports: &[Report], arguments: &Run, begun: Instant) {
@@ -533,35 +557,35 @@ fn stop_on_interrupt(interrupt: Interrupt) {
 /// One line on a terminal that tells how far the run is.
 struct Progress {
     shown: bool,
-    target: String,
+    /// Targets that are being judged.
+    running: usize,
     total: usize,
     done: usize,
 }
 
 impl Progress {
     fn new() -> Self {
-        Self { shown: std::io::stderr().is_terminal(), target: String::new(), total: 0, done: 0 }
+        Self { shown: std::io::stderr().is_terminal(), running: 0, total: 0, done: 0 }
     }
 
-    fn tell(&mut self, event: RunEvent<'_>) {
+    fn tell(&mut self, target: &str, event: RunEvent<'_>) {
         match event {
-            RunEvent::Started { target, trials } => {
-                target.clone_into(&mut self.target);
-                self.total = trials;
+            RunEvent::Started { trials, .. } => {
+                self.running += 1;
+                self.total += trials;
             }
             RunEvent::TrialEnded { .. } => self.done += 1,
-            RunEvent::Ended { .. } => {}
+            RunEvent::Ended { .. } => self.running = self.running.saturating_sub(1),
         }
         if !self.shown {
             return;
         }
         let mut stderr = std::io::stderr().lock();
+        let (done, total) = (self.done.min(self.total), self.total);
         let _ = match event {
-            RunEvent::Ended { .. } => write!(stderr, "\r\u{1b}[K"),
-            RunEvent::TrialEnded { id } => {
-                write!(stderr, "\r\u{1b}[K{}: {}/{} {id}", self.target, self.done.min(self.total), self.total)
-            }
-            RunEvent::Started { .. } => write!(stderr, "\r\u{1b}[K{}: 0/{}", self.target, self.total),
+            RunEvent::Ended { .. } if self.running == 0 => write!(stderr, "\r\u{1b}[K"),
+            RunEvent::TrialEnded { id } => write!(stderr, "\r\u{1b}[K{done}/{total} {target}: {id}"),
+            RunEvent::Started { .. } | RunEvent::Ended { .. } => write!(stderr, "\r\u{1b}[K{done}/{total} {target}"),
         };
         let _ = stderr.flush();
     }

@@ -17,8 +17,8 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep};
 
 use super::listener::Listener;
-use super::session::{Actor, Context, Deadlines, control, play, witness};
-use crate::case::{self, Across, Body, Expect, Step, Variant};
+use super::session::{Actor, Context, Deadlines, PAUSE, control, play, witness};
+use crate::case::{self, Across, Awaited, Body, Expect, How, Step, Variant};
 use crate::catalogue::Catalogue;
 use crate::diagnosis::{Cause, Finding, Lost};
 use crate::judge::{self, Learned, Run, Seen, Weight};
@@ -426,6 +426,9 @@ enum Vouched {
 /// The index of its trial, the seeds of its variants, what each saw, and how long it took.
 type Session = Pin<Box<dyn Future<Output = (usize, Vec<u64>, Vec<Observation>, Duration)> + Send>>;
 
+/// What one variant saw.
+type Part = Pin<Box<dyn Future<Output = Observation> + Send>>;
+
 /// The listener as a session is told of it.
 fn lent(listener: &Result<Option<Arc<Listener>>, String>) -> Result<Option<&Listener>, &str> {
     listener.as_ref().map(Option::as_deref).map_err(String::as_str)
@@ -633,6 +636,8 @@ impl Runner<'_> {
             let actor = self.actor(&trial.carrier);
             waiting.push((index, self.session(index, trial, actor)));
         }
+        // The last is begun first: whoever waits longest waits while the others are played. The others keep their order.
+        waiting.sort_by_cached_key(|(index, _)| self.pause(group[*index]));
         let mut flying = JoinSet::new();
         let mut tasks = HashMap::new();
         let mut fresh: Vec<Played<'t>> = Vec::new();
@@ -734,29 +739,97 @@ impl Runner<'_> {
     }
 
     fn session(&self, index: usize, trial: &Trial<'_>, actor: Actor) -> Session {
+        let variants: Vec<Variant> = trial.case.variants.clone();
+        let apart = self.target.profile.user.is_none() && variants.len() > 1 && variants.iter().all(only_pauses);
+        let mut seeds = Vec::with_capacity(variants.len());
+        let mut parts: Vec<Part> = Vec::with_capacity(variants.len());
+        for (number, Variant { body, bound, .. }) in variants.into_iter().enumerate() {
+            let mut actor = actor.clone();
+            actor.seed = mix(actor.seed, number as u64);
+            actor.bound = bound;
+            if apart {
+                actor.user = format!("{}-{number}", actor.user);
+            }
+            seeds.push(actor.seed);
+            parts.push(self.part(body, actor));
+        }
+        Box::pin(async move {
+            let begun = Instant::now();
+            let observations = if apart { side_by_side(parts).await } else { one_by_one(parts).await };
+            (index, seeds, observations, begun.elapsed())
+        })
+    }
+
+    /// One variant.
+    fn part(&self, body: Body, actor: Actor) -> Part {
         let target = Arc::clone(&self.target);
         let learned = Arc::clone(&self.learned);
         let deadlines = self.deadlines;
         let listener = self.listener.clone();
-        let variants: Vec<Variant> = trial.case.variants.clone();
         Box::pin(async move {
-            let begun = Instant::now();
             let context = Context { target: &target, learned: &learned, deadlines, listener: lent(&listener) };
-            let mut observations = Vec::with_capacity(variants.len());
-            let mut seeds = Vec::with_capacity(variants.len());
-            for (number, Variant { body, bound, .. }) in variants.iter().enumerate() {
-                let mut actor = actor.clone();
-                actor.seed = mix(actor.seed, number as u64);
-                actor.bound.clone_from(bound);
-                let observation = match body {
-                    Body::Steps(steps) => play(&context, &actor, steps).await,
-                    Body::Across(_) | Body::Lint(_) => Observation::default(),
-                };
-                observations.push(observation);
-                seeds.push(actor.seed);
+            match &body {
+                Body::Steps(steps) => play(&context, &actor, steps).await,
+                Body::Across(_) | Body::Lint(_) => Observation::default(),
             }
-            (index, seeds, observations, begun.elapsed())
         })
+    }
+
+    /// How long a trial lasts at least, whatever the target does: its own pauses, and silences that are waited for.
+    fn pause(&self, trial: &Trial<'_>) -> Duration {
+        let step = |step: &Step| match step {
+            Step::Wait(wait) => Duration::from_millis(wait.ms),
+            Step::Say(say) if say.how == How::WithPause => PAUSE,
+            Step::Await(wait) => match wait.what {
+                Awaited::AuthTimeout { .. } => judge::auth_timeout(self.target.profile.first_message()),
+                Awaited::Unheeded | Awaited::NotServed | Awaited::Nothing => self.deadlines.settle,
+                _ => Duration::ZERO,
+            },
+            _ => Duration::ZERO,
+        };
+        let variant = |variant: &Variant| match &variant.body {
+            Body::Steps(steps) => steps.iter().map(step).sum(),
+            Body::Across(_) | Body::Lint(_) => Duration::ZERO,
+        };
+        trial.case.variants.iter().map(variant).sum()
+    }
+}
+
+async fn one_by_one(parts: Vec<Part>) -> Vec<Observation> {
+    let mut observations = Vec::with_capacity(parts.len());
+    for part in parts {
+        observations.push(part.await);
+    }
+    observations
+}
+
+/// Plays variants at the same time, so that their pauses are one.
+async fn side_by_side(parts: Vec<Part>) -> Vec<Observation> {
+    let mut observations: Vec<Observation> = parts.iter().map(|_| Observation::default()).collect();
+    let mut flying = JoinSet::new();
+    for (number, part) in parts.into_iter().enumerate() {
+        flying.spawn(async move { (number, part.await) });
+    }
+    while let Some(ended) = flying.join_next().await {
+        match ended {
+            Ok((number, observation)) => observations[number] = observation,
+            Err(error) => {
+                // A panic is the trial's, as if there were one variant only.
+                if let Ok(payload) = error.try_into_panic() {
+                    std::panic::resume_unwind(payload);
+                }
+            }
+        }
+    }
+    observations
+}
+
+/// Whether a variant is openings and pauses, so that nothing of it can be in the way of another of another user.
+fn only_pauses(variant: &Variant) -> bool {
+    let harmless = |step: &Step| matches!(step, Step::Open(_) | Step::Wait(_) | Step::Alive(_));
+    match &variant.body {
+        Body::Steps(steps) => steps.iter().all(harmless) && steps.iter().any(|step| matches!(step, Step::Wait(_))),
+        Body::Across(_) | Body::Lint(_) => false,
     }
 }
 

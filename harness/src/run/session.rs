@@ -1007,7 +1007,7 @@ fn has_pong(log: &Connection, from: usize, payload: &[u8]) -> bool {
 /// The most connections of a crowd.
 const MAX_CROWD: usize = 1_000;
 /// How long a frame's head stands alone.
-const PAUSE: Duration = Duration::from_secs(1);
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
 
 /// The most messages of one step, and the most bytes of one message or frame: a case of a stranger must not exhaust us.
 const MAX_SAID: usize = 10_000;

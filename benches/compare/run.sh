@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Builds what is compared, and compares it: servers, clients, whole runs. Linux; some minutes, longer the first time.
+#
+#   bash benches/compare/run.sh [ROUNDS]
+#
+# The tables go to stdout, all figures to target/compare/*.json. PYTHON names an interpreter that has what
+# requirements.txt here and the interop requirements name; without it one is made in target/compare/venv.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+rounds=${1:-7}
+out=target/compare
+mkdir -p "$out"
+
+cargo build --locked --release -p gatecrash >&2
+cargo build --locked --release --manifest-path benches/compare/Cargo.toml --target-dir target >&2
+
+if [ -z "${PYTHON:-}" ]; then
+    python=python3.11
+    "$python" -c '' 2>/dev/null || python=python3
+    [ -x "$out/venv/bin/pytest" ] || {
+        "$python" -m venv "$out/venv"
+        "$out/venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+            -r harness/tests/interop/python/requirements.txt -r benches/compare/requirements.txt
+    }
+    PYTHON=$out/venv/bin/python
+fi
+
+compare=target/release/gatecrash-compare
+"$compare" servers --rounds "$rounds" --python "$PYTHON" --json "$out/servers.json"
+"$compare" clients --rounds "$rounds" --python "$PYTHON" --json "$out/clients.json"
+"$compare" runs --rounds "$rounds" --python "$PYTHON" --json "$out/runs.json"
