@@ -69,6 +69,10 @@ needs! {
     AnyUrlCarrier, "a carrier in the URL", |target| has(target, Carrier::is_in_url);
     /// More than one carrier is declared.
     TwoCarriers, "more than one carrier", |target| target.profile.carriers.len() > 1;
+    /// Quotes around a token are part of it. In a cookie they are not: its value may stand between two (RFC 6265 §4.1.1).
+    QuotedTokenIsAnother, "a first carrier that is no cookie", |target| {
+        !matches!(target.profile.carriers.first(), Some(Carrier::Cookie(_)))
+    };
 
     // ---- tokens ----
     /// The key is a shared secret.
