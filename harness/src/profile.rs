@@ -99,6 +99,10 @@ pub struct Profile {
     pub signals: BTreeMap<Class, Signal>,
     /// Which role opens the gate.
     pub roles: Option<Roles>,
+    /// What every client says first after the upgrade, before anything else is understood.
+    pub prelude: Option<Prelude>,
+    /// Texts by which the target asks whether the client is there, where it does not ask by ping frames.
+    pub heartbeat: Option<Heartbeat>,
     /// What an admitted client is sent without asking.
     pub welcome: Option<Shape>,
     /// How to make the server answer a message.
@@ -222,18 +226,45 @@ pub enum Carrier {
 ///
 /// Such a target upgrades everybody and decides afterwards. A 101, a pong and an open socket prove nothing there: the
 /// client is served when `reply` comes, or the declared `welcome`, or the answer of the declared `echo`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct FirstMessage {
+    /// What the target says before it can be told a token; waited for, where it is declared.
+    #[serde(default)]
+    pub after: Option<Shape>,
     /// The text to send, with `{token}` in the place of the token. Where that stands between double quotes the token is
-    /// escaped as JSON.
+    /// escaped as JSON. What ends a message of this protocol, such as U+001E or CR LF, stands at its end.
     pub send: String,
     /// What the target says when it has accepted the token; `{message}` stands for any text.
     #[serde(default)]
     pub reply: Option<Shape>,
+    /// What the target says when it has not. Such a target need not end the connection.
+    #[serde(default)]
+    pub refused: Option<Shape>,
     /// Milliseconds after which the target ends a connection that has not shown a token.
     #[serde(default)]
     pub timeout_ms: Option<u64>,
+}
+
+/// What every client says first after the upgrade, whatever carries its token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct Prelude {
+    /// The text.
+    pub send: String,
+    /// What the target answers to a client that it has admitted.
+    #[serde(default)]
+    pub reply: Option<Shape>,
+}
+
+/// How a target asks in texts of its own whether the client is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct Heartbeat {
+    /// The text by which it asks.
+    pub ask: String,
+    /// The text to answer with.
+    pub answer: String,
 }
 
 impl FirstMessage {
@@ -424,7 +455,8 @@ impl Echo {
 
     /// The text that says `message`. Inside a JSON template the message is escaped as JSON.
     pub fn compose(&self, message: &str) -> String {
-        let is_json = serde_json::from_str::<Map<String, Value>>(&self.send.replace("{message}", "")).is_ok();
+        let bare = self.send.replace("{message}", "");
+        let is_json = serde_json::from_str::<Map<String, Value>>(bare.trim_end_matches(ENDS)).is_ok();
         if is_json {
             let quoted = Value::from(message).to_string();
             self.send.replace("{message}", &quoted[1..quoted.len() - 1])
@@ -436,7 +468,14 @@ impl Echo {
 
 impl Shape {
     /// The message that `text` answers, if `text` has this shape; empty where the shape does not repeat the message.
+    ///
+    /// Where one text holds several messages, each ended by U+001E or U+0000, the first of this shape counts.
     pub fn answered(&self, text: &str) -> Option<String> {
+        let records = || text.split(ENDS).filter(|record| !record.is_empty());
+        self.answered_whole(text).or_else(|| records().find_map(|record| self.answered_whole(record)))
+    }
+
+    fn answered_whole(&self, text: &str) -> Option<String> {
         match self {
             Self::Text(shape) => between(shape, text),
             Self::Json(members) => {
@@ -486,6 +525,9 @@ impl Shape {
         self.answered(text).is_some()
     }
 }
+
+/// What ends a message in the protocols that put several into one text: SignalR, STOMP.
+const ENDS: [char; 2] = ['\u{1e}', '\0'];
 
 /// Every value that holds no others, by its JSON Pointer.
 fn leaves(value: &Value, at: &str, found: &mut BTreeMap<String, Value>) {
@@ -594,6 +636,12 @@ impl Profile {
         reply.into_iter().chain(&self.welcome)
     }
 
+    /// Whether an admitted client is promised a message.
+    pub fn speaks(&self) -> bool {
+        let answered = self.prelude.as_ref().is_some_and(|prelude| prelude.reply.is_some());
+        self.welcome.is_some() || self.echo.is_some() || answered
+    }
+
     /// Reads a profile from YAML text; `name` is what errors call the text.
     pub fn from_yaml(name: &str, text: &str) -> Result<Self, Diagnostics> {
         let document = Document::parse(name, text)?;
@@ -689,7 +737,7 @@ mod tests {
     use super::*;
 
     fn told(send: &str, token: &[u8]) -> String {
-        let first = FirstMessage { send: send.to_owned(), reply: None, timeout_ms: None };
+        let first = FirstMessage { send: send.to_owned(), ..FirstMessage::default() };
         String::from_utf8_lossy(&first.compose(token)).into_owned()
     }
 
@@ -701,7 +749,7 @@ mod tests {
         assert_eq!(told(r#"{"say":"\"{token}\""}"#, odd), r#"{"say":"\"a\"b\\c\u000a\""}"#);
         assert_eq!(told("AUTH {token}\r\n", odd), "AUTH a\"b\\c\n\r\n");
         assert_eq!(told(r#"CONNECT {"jwt":"{token}"} {token}"#, b"\""), r#"CONNECT {"jwt":"\""} ""#);
-        let first = FirstMessage { send: r#"{"token":"{token}"}"#.to_owned(), reply: None, timeout_ms: None };
+        let first = FirstMessage { send: r#"{"token":"{token}"}"#.to_owned(), ..FirstMessage::default() };
         assert_eq!(first.compose(b"\xff"), b"{\"token\":\"\xff\"}");
     }
 
@@ -710,6 +758,21 @@ mod tests {
         assert!(Shape::like(r#"{"type":"ok"}"#).fits(r#"{"more":1,"type":"ok"}"#));
         assert!(!Shape::like(r#"{"type":"ok","a":{"b":1}}"#).fits(r#"{"type":"ok","a":{"b":2}}"#));
         assert!(Shape::like("+OK\r\n").fits("+OK\r\n"));
+    }
+
+    #[test]
+    fn messages_that_share_a_text_are_told_apart_by_what_ends_them() {
+        let both = "{\"type\":6}\u{1e}{\"type\":3,\"result\":\"hello\"}\u{1e}";
+        let echo = Echo {
+            send: "{\"type\":1,\"arguments\":[\"{message}\"]}\u{1e}".to_owned(),
+            reply: Shape::Json([("/result".to_owned(), Value::from("{message}"))].into()),
+            broadcast: false,
+        };
+        assert_eq!(echo.reply.answered(both), Some("hello".to_owned()));
+        assert_eq!(echo.reply.answered("{\"type\":6}\u{1e}"), None);
+        assert!(Shape::Text("{}".to_owned()).fits("{}\u{1e}"));
+        assert!(Shape::Text("CONNECTED\n\n".to_owned()).fits("CONNECTED\n\n\0"));
+        assert_eq!(echo.compose("a\"b"), "{\"type\":1,\"arguments\":[\"a\\\"b\"]}\u{1e}");
     }
 
     #[test]

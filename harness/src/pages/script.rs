@@ -121,7 +121,7 @@ fn carrier_for(case: &Case) -> Carrier {
         Carrier::FirstMessage(FirstMessage {
             send: r#"{"type":"auth","token":"{token}"}"#.to_owned(),
             reply: Some(Shape::like(r#"{"type":"auth_ok"}"#)),
-            timeout_ms: None,
+            ..FirstMessage::default()
         })
     } else {
         Carrier::Query("token".to_owned())

@@ -350,6 +350,8 @@ impl<'a> Session<'a> {
             live.note_sent(Some(frame::TEXT), text.as_bytes());
             bytes.extend_from_slice(&Written::client(frame::TEXT, text.as_bytes(), mask).to_bytes());
         }
+        live.has_greeted |= !plan.early.is_empty();
+        live.heartbeat.clone_from(&self.context.target.profile.heartbeat);
         let deadline = self.deadline();
         match open.request.segment_bytes {
             Some(size) => live.write_in_segments(&bytes, size, deadline).await,
@@ -362,6 +364,9 @@ impl<'a> Session<'a> {
     /// The texts that go with an opening; those that are to be answered are `said`.
     fn early(&mut self, texts: &[String], said: &mut Vec<String>) -> Vec<String> {
         let mut early = Vec::with_capacity(texts.len());
+        if let Some(prelude) = self.context.target.profile.prelude.as_ref().filter(|_| !texts.is_empty()) {
+            early.push(prelude.send.clone());
+        }
         for text in texts {
             if text == "${echo}" {
                 let word = self.next_word();
@@ -786,8 +791,9 @@ async fn observe_opening(live: &mut Live, context: &Context<'_>, plan: &Plan<'_>
         return;
     }
     let welcomed = context.target.profile.welcome.is_some();
+    let speaks = context.target.profile.speaks() || context.learned.echo.is_some();
     if look == Look::Eager {
-        let speaks = welcomed || context.learned.echo.is_some();
+        greet(live, context, answer_by).await;
         if welcomed {
             // Whether the welcome comes is for its own case; service is proved by an answer as well.
             prove(live, context, Instant::now() + deadlines.settle, true).await;
@@ -809,11 +815,11 @@ async fn observe_opening(live: &mut Live, context: &Context<'_>, plan: &Plan<'_>
             Looked::Silence => break,
         }
     }
+    greet(live, context, answer_by).await;
     if !live.log.has_message(0) {
         send_probe(live, context, word, answer_by).await;
         // A target that answers its clients is given the whole time to do so: some verify slowly after the upgrade,
         // and a pong alone must not make their refusal look like an admission.
-        let speaks = welcomed || context.learned.echo.is_some();
         let until = if speaks { Instant::now() + deadlines.answer } else { Instant::now() + deadlines.refusal };
         prove(live, context, until, true).await;
     }
@@ -861,8 +867,19 @@ async fn present(live: &mut Live, context: &Context<'_>, plan: &Plan<'_>, look: 
     let deadlines = context.deadlines;
     let proofs = Arc::new(Proofs::of(&context.target.profile, context.learned.echo.as_ref()));
     let awaits_word = plan.first_message.is_some() && !proofs.messages.is_empty();
+    let after = context.target.profile.first_message().and_then(|first| first.after.as_ref());
+    if let Some(after) = after.filter(|_| look != Look::Upgrade) {
+        let mut assembler = Assembler::default();
+        let mut came =
+            |log: &Connection| std::iter::from_fn(|| assembler.next(&log.events)).any(|one| after.fits(&one.text()));
+        let greeted = |log: &Connection| has_close(log) || came(log);
+        read_until(live, Instant::now() + deadlines.answer, greeted).await;
+    }
     live.note_presented(plan.first_message.is_some(), &proofs);
     let answer_by = Instant::now() + deadlines.answer;
+    if look != Look::Upgrade {
+        greet(live, context, answer_by).await;
+    }
     if let Some(text) = &plan.first_message {
         live.send(frame::TEXT, text, answer_by).await;
     }
@@ -870,12 +887,20 @@ async fn present(live: &mut Live, context: &Context<'_>, plan: &Plan<'_>, look: 
         return;
     }
     let mut service = Service::default();
-    let mut is_decided =
-        |log: &Connection| has_close(log) || service.proofs_in(before_our_close(&log.events), &proofs) > 0;
+    let mut is_refused = false;
+    let mut is_decided = |log: &Connection| {
+        let served = service.proofs_in(before_our_close(&log.events), &proofs) > 0;
+        is_refused = service.is_refused() && !served;
+        has_close(log) || served || is_refused
+    };
     // Whoever speaks before the token was accepted is refused for that; so the target's own word is waited for, where
     // there is one, and silence where there is none.
     let word_by = if look == Look::Eager && awaits_word { answer_by } else { Instant::now() + deadlines.settle };
     if read_until(live, word_by, &mut is_decided).await || live.is_over() {
+        if is_refused && !has_close(&live.log) {
+            // A close may follow on its heels.
+            read_until(live, Instant::now() + deadlines.settle, has_close).await;
+        }
         return;
     }
     let asked = live.log.events.len();
@@ -906,6 +931,14 @@ fn with_members(text: String, with: &Map<String, Value>) -> String {
             Value::Object(members).to_string()
         }
         _ => text,
+    }
+}
+
+/// Says what every client says first, once.
+async fn greet(live: &mut Live, context: &Context<'_>, deadline: Instant) {
+    if let Some(prelude) = context.target.profile.prelude.as_ref().filter(|_| !live.has_greeted) {
+        live.has_greeted = true;
+        live.send(frame::TEXT, prelude.send.as_bytes(), deadline).await;
     }
 }
 
