@@ -208,6 +208,10 @@ needs! {
     FaithfulEcho, "an `echo` that repeats the message", |target| {
         target.profile.echo.as_ref().is_some_and(Echo::is_faithful)
     };
+    /// `echo` is declared, and any text is a message: it has no form that an empty one would break.
+    EchoOfAnyText, "an `echo` whose `send` is `{message}`", |target| {
+        target.profile.echo.as_ref().is_some_and(|echo| echo.send == "{message}")
+    };
     /// `echo.broadcast` is true.
     Broadcast, "`echo.broadcast`", |target| target.profile.echo.as_ref().is_some_and(|echo| echo.broadcast);
     /// The messages of the application are JSON.

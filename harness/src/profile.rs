@@ -273,23 +273,34 @@ impl FirstMessage {
 
     /// The text that tells `token`.
     pub fn compose(&self, token: &[u8]) -> Vec<u8> {
-        let mut text = Vec::with_capacity(self.send.len() + token.len());
-        let mut quoted = false;
-        for (index, part) in self.send.split("{token}").enumerate() {
-            if index > 0 && quoted {
-                text.extend(escape(token));
-            } else if index > 0 {
-                text.extend_from_slice(token);
-            }
-            let mut escaped = false;
-            for byte in part.bytes() {
-                quoted ^= byte == b'"' && !escaped;
-                escaped = byte == b'\\' && !escaped;
-            }
-            text.extend_from_slice(part.as_bytes());
-        }
-        text
+        fill(&self.send, "{token}", token)
     }
+}
+
+/// The template with `value` in each place of `word`, escaped as JSON where it stands between double quotes.
+fn fill(template: &str, word: &str, value: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(template.len() + value.len());
+    let mut quoted = false;
+    for (index, part) in template.split(word).enumerate() {
+        if index > 0 && quoted {
+            text.extend(escape(value));
+        } else if index > 0 {
+            text.extend_from_slice(value);
+        }
+        quoted ^= ends_quoted(part);
+        text.extend_from_slice(part.as_bytes());
+    }
+    text
+}
+
+/// Whether a text that begins outside of a string of JSON ends inside of one.
+fn ends_quoted(text: &str) -> bool {
+    let (mut quoted, mut escaped) = (false, false);
+    for byte in text.bytes() {
+        quoted ^= byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+    }
+    quoted
 }
 
 /// Bytes as they stand in a JSON string (RFC 8259 §7). What is no UTF-8 stays as it is: the case means it.
@@ -453,16 +464,9 @@ impl Echo {
         }
     }
 
-    /// The text that says `message`. Inside a JSON template the message is escaped as JSON.
+    /// The text that says `message`. Where that stands between double quotes it is escaped as JSON.
     pub fn compose(&self, message: &str) -> String {
-        let bare = self.send.replace("{message}", "");
-        let is_json = serde_json::from_str::<Map<String, Value>>(bare.trim_end_matches(ENDS)).is_ok();
-        if is_json {
-            let quoted = Value::from(message).to_string();
-            self.send.replace("{message}", &quoted[1..quoted.len() - 1])
-        } else {
-            self.send.replace("{message}", message)
-        }
+        String::from_utf8_lossy(&fill(&self.send, "{message}", message.as_bytes())).into_owned()
     }
 }
 
@@ -557,12 +561,13 @@ fn pointer_to(value: &Value, text: &str) -> Option<String> {
     }
 }
 
-/// The part of `text` that stands where `{message}` stands in `shape`; empty when it stands nowhere.
+/// The part of `text` that stands where `{message}` stands in `shape`; empty when it stands nowhere. Where that is between
+/// double quotes, and is a string of JSON, its escapes are resolved.
 fn between(shape: &str, text: &str) -> Option<String> {
-    match shape.split_once("{message}") {
-        None => (shape == text).then(String::new),
-        Some((before, after)) => text.strip_prefix(before).and_then(|rest| rest.strip_suffix(after)).map(str::to_owned),
-    }
+    let Some((before, after)) = shape.split_once("{message}") else { return (shape == text).then(String::new) };
+    let part = text.strip_prefix(before)?.strip_suffix(after)?;
+    let string = || serde_json::from_str(&format!("\"{part}\"")).ok();
+    Some(if ends_quoted(before) { string() } else { None }.unwrap_or_else(|| part.to_owned()))
 }
 
 impl fmt::Display for Shape {
@@ -758,6 +763,24 @@ mod tests {
         assert!(Shape::like(r#"{"type":"ok"}"#).fits(r#"{"more":1,"type":"ok"}"#));
         assert!(!Shape::like(r#"{"type":"ok","a":{"b":1}}"#).fits(r#"{"type":"ok","a":{"b":2}}"#));
         assert!(Shape::like("+OK\r\n").fits("+OK\r\n"));
+    }
+
+    #[test]
+    fn a_message_between_quotes_is_a_string_of_json_both_ways() {
+        let echo = Echo {
+            send: r#"42["echo","{message}"]"#.to_owned(),
+            reply: Shape::Text(r#"42["echo","{message}"]"#.to_owned()),
+            broadcast: false,
+        };
+        let odd = "a\"b\\c\n\0 \u{1F600}";
+        let said = echo.compose(odd);
+        assert_eq!(said, r#"42["echo","a\"b\\c\u000a\u0000 \u{1F600}"]"#.replace("\\u{1F600}", "\u{1F600}"));
+        assert_eq!(echo.reply.answered(&said), Some(odd.to_owned()));
+        assert_eq!(echo.reply.answered(r#"42["echo","\n\ud83d\ude00"]"#), Some("\n\u{1F600}".to_owned()));
+        // A server that puts the text between quotes as it is answers too.
+        assert_eq!(echo.reply.answered("42[\"echo\",\"a\nb\"]"), Some("a\nb".to_owned()));
+        let plain = Echo { send: "say {message}".to_owned(), ..echo };
+        assert_eq!(plain.compose(odd), format!("say {odd}"));
     }
 
     #[test]

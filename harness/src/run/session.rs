@@ -2,6 +2,7 @@
 //!
 //! Every wait ends by an event; its deadline is only for targets that stay silent.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -20,7 +21,7 @@ use super::schedule::mix;
 use crate::carrier::{self, Placed};
 use crate::case::{
     Abort, Awaited, Bound, Close, Crowd, Expect, FrameText, Given, Hello, How, Http, Label, OfLimit, Open, Request,
-    Say, Send, Sent, Step,
+    Say, Send, Sent, Share, Step,
 };
 use crate::hex;
 use crate::judge::{self, Learned, WORD_PREFIX};
@@ -109,6 +110,8 @@ struct Session<'a> {
     address: Option<String>,
     /// The token of the last opening.
     sent: Option<Token>,
+    /// What is left of a message whose first half stood in a frame.
+    second_half: String,
 }
 
 impl<'a> Session<'a> {
@@ -122,6 +125,7 @@ impl<'a> Session<'a> {
             live: Vec::new(),
             marks: Vec::new(),
             said: 0,
+            second_half: String::new(),
             captured: None,
             sent: None,
         }
@@ -531,18 +535,19 @@ impl<'a> Session<'a> {
         let deadline = self.deadline();
         let profile = &self.context.target.profile;
         let limit = profile.max_message_bytes;
-        let live = &mut self.live[connection];
         let keepalive = profile.keepalive_text.as_ref();
         if send.keepalives > 0 && keepalive.is_none() {
             return Err(Trouble::NotApplicable("the profile declares no `keepalive_text`".to_owned()));
         }
         let keepalives = keepalive.into_iter().cycle().take(send.keepalives.min(MAX_SAID));
         for text in send.texts.iter().chain(keepalives) {
-            live.send(frame::TEXT, text.as_bytes(), deadline).await;
+            self.live[connection].send(frame::TEXT, text.as_bytes(), deadline).await;
         }
         for frame in &send.frames {
+            let frame = self.with_echo(frame)?;
+            let live = &mut self.live[connection];
             let mask = live.mask();
-            let mut written = written(frame, mask, limit)?;
+            let mut written = written(&frame, mask, limit)?;
             live.note_sent(Some(written.opcode), &written.payload);
             if frame.deflate {
                 live.compress(&mut written);
@@ -550,6 +555,26 @@ impl<'a> Session<'a> {
             live.write(&written.to_bytes(), deadline).await;
         }
         Ok(())
+    }
+
+    /// The frame with its share of a message that the target answers.
+    fn with_echo<'f>(&mut self, frame: &'f FrameText) -> Result<Cow<'f, FrameText>, Trouble> {
+        let Some(share) = frame.echo else { return Ok(Cow::Borrowed(frame)) };
+        let text = if share == Share::End {
+            std::mem::take(&mut self.second_half)
+        } else {
+            let word = self.next_word();
+            let Some(echo) = &self.context.learned.echo else {
+                return Err(Trouble::NotApplicable("this target is not known to answer messages".to_owned()));
+            };
+            let mut text = echo.compose(&word);
+            if share == Share::Begin {
+                let middle = text.char_indices().map(|(at, _)| at).nth(text.chars().count() / 2).unwrap_or_default();
+                self.second_half = text.split_off(middle);
+            }
+            text
+        };
+        Ok(Cow::Owned(FrameText { text, ..frame.clone() }))
     }
 
     async fn close(&mut self, connection: usize, close: &Close) {

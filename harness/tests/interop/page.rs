@@ -183,7 +183,9 @@ fn seen_by_a_page(told: &str) -> String {
     match code {
         Some(code) if !code.is_empty() => format!("`onopen`, then {code} and the reason"),
         _ if told.starts_with("HTTP ") => "1006, no reason".to_owned(),
-        _ if told.starts_with("left open") => "`onopen`, then only what the application sends".to_owned(),
+        _ if told.starts_with("the message ") => "`onopen`, then that message".to_owned(),
+        _ if told.starts_with("a close without a code") => "`onopen`, then 1005".to_owned(),
+        _ if told.starts_with("left open") => "`onopen`, then nothing".to_owned(),
         _ => "`onopen`, then 1006".to_owned(),
     }
 }
