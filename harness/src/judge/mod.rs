@@ -550,7 +550,10 @@ fn heard(
         }
         // Where everybody hears everybody, what others say is no answer to this speaker.
         given.retain(|message| said.contains(message) || !(echo.broadcast || probes.contains(message)));
-        let observed = compare(&said, &given).unwrap_or_else(|| ended(connection, given.len()));
+        let mut observed = compare(&said, &given).unwrap_or_else(|| ended(connection, given.len()));
+        if !learned.echo_is_promised && given.iter().any(|message| !said.contains(message)) {
+            observed.push_str("; if everybody is to hear everybody, declare `echo.broadcast`");
+        }
         let mut checks = vec![weight.holds(given == said, expected, observed)];
         let messages: Vec<Value> = connection
             .messages()
