@@ -2,8 +2,8 @@
 //!
 //! `interop/setup.sh` installs what they need; where it has not run, the tests are listed as ignored. What the harness
 //! must say of each server stands in `interop/expected.yaml`: a finding that is missing there, or stands there and is
-//! not found, fails the test. `interop/STACKS.md` is made of the reports of these runs, and a page that says something
-//! else than they do fails the test as well; `GATECRASH_BLESS=1 cargo test --test interop` writes it anew.
+//! not found, fails the test. `interop/STACKS.md` and the table in the README are made of the reports of these runs, and
+//! fail the test where they say something else; `GATECRASH_BLESS=1 cargo test --test interop` writes both anew.
 
 #[path = "interop/page.rs"]
 mod page;
@@ -111,14 +111,18 @@ fn main() {
         if blesses() {
             return Ok(());
         }
-        page::is_complete(&std::fs::read_to_string(page_path())?, &stacks).map_err(Failed::from)
+        page::is_complete(&read(PAGE)?, &read(README)?, &stacks).map_err(Failed::from)
     }));
     let conclusion = libtest_mimic::run(&arguments, tests);
     if blesses() && conclusion.num_failed == 0 {
         let shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
         let entries: Option<Vec<&page::Entry>> = on_page.iter().map(|name| shown.get(name)).collect();
         match entries {
-            Some(entries) => std::fs::write(page_path(), page::write(&entries)).expect("STACKS.md"),
+            Some(entries) => {
+                let readme = read(README).and_then(|readme| Ok(page::write_readme(&readme, &entries)?));
+                std::fs::write(root().join(README), readme.expect("the README")).expect("the README");
+                std::fs::write(root().join(PAGE), page::write(&entries)).expect("STACKS.md");
+            }
             None => eprintln!("STACKS.md is not written: not every stack was judged"),
         }
     }
@@ -133,8 +137,12 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-fn page_path() -> PathBuf {
-    root().join("harness/tests/interop/STACKS.md")
+/// The texts that are made of the reports.
+const PAGE: &str = "harness/tests/interop/STACKS.md";
+const README: &str = "README.md";
+
+fn read(file: &str) -> Result<String, Failed> {
+    Ok(std::fs::read_to_string(root().join(file))?)
 }
 
 /// What tells that a runtime is set up.
@@ -232,7 +240,7 @@ fn judge(suite: &Suite, name: &str, subject: &Subject, shown: &Shown) -> Result<
     if blesses() {
         return Ok(());
     }
-    told.stands_in(&std::fs::read_to_string(page_path())?).map_err(Failed::from)
+    told.stands_in(&read(PAGE)?, &read(README)?).map_err(Failed::from)
 }
 
 fn run(suite: &Suite, name: &str, subject: &Subject) -> Result<Report, Failed> {

@@ -27,7 +27,7 @@ use crate::hex;
 use crate::judge::{self, Learned, WORD_PREFIX};
 use crate::observation::{Assembler, Connection, Mark, Observation, Proofs, Trouble, What, before_our_close};
 use crate::outcome::{self, Outcome, Service};
-use crate::profile::{Carrier, HttpEndpoint};
+use crate::profile::{Carrier, Echo, HttpEndpoint};
 use crate::target::{Endpoint, Target, Templates};
 use crate::token::{ForgeError, Mint, Recipe, Token, fill, forge};
 use crate::wire::answer::Head;
@@ -1045,7 +1045,9 @@ impl<'a> Answers<'a> {
     /// How many came in since the last look.
     fn more(&mut self, log: &Connection) -> usize {
         let Self { said, from, learned, assembler } = self;
-        let ours = |answer: String| answer.is_empty() || said.contains(answer.as_str());
+        // An echo that tells what it answers answers an empty text by an empty one, and that may not have been said here.
+        let tells = learned.echo.as_ref().is_some_and(Echo::is_faithful);
+        let ours = |answer: String| (answer.is_empty() && !tells) || said.contains(answer.as_str());
         std::iter::from_fn(|| assembler.next(&log.events))
             .filter(|message| message.event >= *from && judge::answer(message, learned).is_some_and(ours))
             .count()

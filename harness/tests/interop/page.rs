@@ -1,6 +1,7 @@
-//! The page `STACKS.md`: what servers of common stacks came to, made of their reports and of the reasons written down.
+//! What servers of common stacks came to, made of their reports and of the reasons written down: the page `STACKS.md`, and
+//! its table in the README.
 //!
-//! It counts findings and not passes, so that a new case which every server passes does not change it.
+//! They count findings and not passes, so that a new case which every server passes does not change them.
 
 use std::fmt::Write as _;
 
@@ -28,10 +29,21 @@ is made of those reports; a test fails when they say something else.
   a close code, or a question to the server beside the socket.
 ";
 
+/// Where the table stands in the README.
+const BEGIN: &str = "<!-- stacks: made by GATECRASH_BLESS=1 cargo test --test interop -->\n";
+const END: &str = "<!-- stacks end -->\n";
+
+const COLUMNS: &str = "| stack | does the gate hold? | told by | a browser sees |\n|---|---|---|---|\n";
+
+/// The page, as the README sees it.
+const FROM_README: &str = "harness/tests/interop/STACKS.md";
+
 /// What is said of one server.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
-    row: String,
+    stack: String,
+    /// The cells behind its name.
+    cells: String,
     section: String,
 }
 
@@ -63,21 +75,26 @@ impl Entry {
             let _ = writeln!(section, "| {word} | {} {} | {} |", trial.code, cell(&trial.title), cell(why));
         }
         let browser = distinct(told.iter().map(|(_, told)| seen_by_a_page(told)));
-        let row =
-            format!("| [{stack}](#{}) | {} | {} | {} |\n", anchor(stack), decision(&found), spelled(&told), browser);
-        Ok(Self { row, section })
+        let cells = format!("{} | {} | {}", decision(&found), spelled(&told), browser);
+        Ok(Self { stack: stack.to_owned(), cells, section })
     }
 
-    /// Whether the page says the same, and if not, what it should say.
-    pub(crate) fn stands_in(&self, page: &str) -> Result<(), String> {
-        let missing: Vec<&str> =
-            [&self.row, &self.section].into_iter().map(String::as_str).filter(|part| !page.contains(part)).collect();
+    /// Its line in a table of which the page is at `page`.
+    fn row(&self, page: &str) -> String {
+        format!("| [{}]({page}#{}) | {} |\n", self.stack, anchor(&self.stack), self.cells)
+    }
+
+    /// Whether page and README say the same, and if not, what they should say.
+    pub(crate) fn stands_in(&self, page: &str, readme: &str) -> Result<(), String> {
+        let parts = [(page, self.row("")), (page, self.section.clone()), (readme, self.row(FROM_README))];
+        let missing: Vec<String> =
+            parts.into_iter().filter(|(text, part)| !text.contains(part)).map(|(_, part)| part).collect();
         if missing.is_empty() {
             return Ok(());
         }
         Err(format!(
-            "STACKS.md is not what the report says; GATECRASH_BLESS=1 writes it anew, where every stack is set up. It should \
-             hold:\n{}",
+            "STACKS.md or the README is not what the report says; GATECRASH_BLESS=1 writes both anew, where every stack is \
+             set up. They should hold:\n{}",
             missing.join("\n")
         ))
     }
@@ -85,23 +102,44 @@ impl Entry {
 
 /// The whole page.
 pub(crate) fn write(entries: &[&Entry]) -> String {
-    let mut page = format!("{HEAD}\n| stack | does the gate hold? | told by | a browser sees |\n|---|---|---|---|\n");
-    entries.iter().for_each(|entry| page.push_str(&entry.row));
-    entries.iter().for_each(|entry| page.push_str(&entry.section));
-    page
+    let rows: String = entries.iter().map(|entry| entry.row("")).collect();
+    let sections: String = entries.iter().map(|entry| entry.section.as_str()).collect();
+    format!("{HEAD}\n{COLUMNS}{rows}{sections}")
 }
 
-/// Whether the page begins as it should and shows these stacks in this order, and no others.
-pub(crate) fn is_complete(page: &str, stacks: &[String]) -> Result<(), String> {
-    let shown: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("## ")).collect();
-    if !page.starts_with(HEAD) {
+/// The README with its table made anew.
+pub(crate) fn write_readme(readme: &str, entries: &[&Entry]) -> Result<String, String> {
+    let (before, _, after) = around_table(readme)?;
+    let rows: String = entries.iter().map(|entry| entry.row(FROM_README)).collect();
+    Ok(format!("{before}{BEGIN}{COLUMNS}{rows}{END}{after}"))
+}
+
+/// The README before its table, the table, and the rest.
+fn around_table(readme: &str) -> Result<(&str, &str, &str), String> {
+    let parts = readme.split_once(BEGIN).and_then(|(before, rest)| {
+        let (table, after) = rest.split_once(END)?;
+        Some((before, table, after))
+    });
+    parts.ok_or_else(|| format!("README.md has no place for the table, between {BEGIN}and {END}"))
+}
+
+/// Whether page and README begin as they should and show these stacks in this order, and no others.
+pub(crate) fn is_complete(page: &str, readme: &str, stacks: &[String]) -> Result<(), String> {
+    if !page.starts_with(&format!("{HEAD}\n{COLUMNS}")) {
         return Err("STACKS.md does not begin as it is made".to_owned());
     }
-    if shown == *stacks {
-        Ok(())
-    } else {
-        Err(format!("STACKS.md shows {shown:?}, and expected.yaml names {stacks:?}"))
+    let table = around_table(readme)?.1;
+    let rows = table.strip_prefix(COLUMNS).ok_or("the table in README.md does not begin as it is made")?;
+    let linked = |rows: &str| -> Vec<String> {
+        rows.lines().filter_map(|row| Some(row.strip_prefix("| [")?.split_once("](")?.0.to_owned())).collect()
+    };
+    let sections: Vec<String> = page.lines().filter_map(|line| line.strip_prefix("## ")).map(str::to_owned).collect();
+    for (place, shown) in [("STACKS.md", sections), ("the table there", linked(page)), ("README.md", linked(rows))] {
+        if shown != stacks {
+            return Err(format!("{place} shows {shown:?}, and expected.yaml names {stacks:?}"));
+        }
     }
+    Ok(())
 }
 
 /// How much a finding weighs, the heaviest first.
@@ -159,7 +197,11 @@ fn told(report: &Report) -> Result<Vec<(&'static str, String)>, String> {
 /// An outcome in fewer words.
 fn plainly(outcome: &str) -> String {
     let inside = |before: &str| outcome.strip_prefix(before).and_then(|rest| rest.strip_suffix(')'));
-    if let Some(how) = inside("refused (101, then ").or(inside("refused (")).or(inside("refused by a server error (")) {
+    if let Some(message) = inside("refused (101, then the message \"").and_then(|how| how.strip_suffix('"')) {
+        format!("the message `{}`", message.replace("\\\"", "\""))
+    } else if let Some(how) =
+        inside("refused (101, then ").or(inside("refused (")).or(inside("refused by a server error ("))
+    {
         how.to_owned()
     } else if outcome.starts_with("101 and an open connection") {
         "left open, not served".to_owned()
