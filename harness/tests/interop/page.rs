@@ -27,13 +27,14 @@ is made of those reports; a test fails when they say something else.
 * **A browser sees** what a page can learn of that. It never learns an HTTP status: each of them is close code 1006 without
   a reason, the same as for a server that is down. So a page that must tell *log in again* from *try again later* needs
   a close code, or a question to the server beside the socket.
+* **Of note** are the gaps, and what is odd about how a refusal is told. Everything else is below the table.
 ";
 
 /// Where the table stands in the README.
 const BEGIN: &str = "<!-- stacks: made by GATECRASH_BLESS=1 cargo test --test interop -->\n";
 const END: &str = "<!-- stacks end -->\n";
 
-const COLUMNS: &str = "| stack | does the gate hold? | told by | a browser sees |\n|---|---|---|---|\n";
+const COLUMNS: &str = "| stack | does the gate hold? | told by | a browser sees | of note |\n|---|---|---|---|---|\n";
 
 /// The page, as the README sees it.
 const FROM_README: &str = "harness/tests/interop/STACKS.md";
@@ -75,7 +76,7 @@ impl Entry {
             let _ = writeln!(section, "| {word} | {} {} | {} |", trial.code, cell(&trial.title), cell(why));
         }
         let browser = distinct(told.iter().map(|(_, told)| seen_by_a_page(told)));
-        let cells = format!("{} | {} | {}", decision(&found), spelled(&told), browser);
+        let cells = format!("{} | {} | {} | {}", decision(&found), spelled(&told), browser, of_note(&found, why));
         Ok(Self { stack: stack.to_owned(), cells, section })
     }
 
@@ -180,6 +181,16 @@ fn decision(found: &[(Weight, &TrialReport)]) -> String {
         warnings => words.push(format!("{warnings} warnings")),
     }
     words.join(", ")
+}
+
+/// The reasons for what matters most to whoever chooses a stack: the gaps, and the warnings about how a refusal is told.
+fn of_note<'a>(found: &[(Weight, &TrialReport)], why: &dyn Fn(&str, &str) -> Option<&'a str>) -> String {
+    let notable = found.iter().filter(|(weight, trial)| {
+        *weight == Weight::Gap || (*weight == Weight::Warning && trial.code.starts_with("REJ-"))
+    });
+    let notes =
+        notable.filter_map(|(_, trial)| Some(format!("{}: {}", trial.code, cell(why(&trial.id, &trial.code)?))));
+    notes.collect::<Vec<_>>().join("<br>")
 }
 
 /// What was wrong with the token, and how the client was told.
