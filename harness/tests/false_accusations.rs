@@ -136,32 +136,3 @@ fn an_empty_text_is_a_message_only_where_every_text_is_one() {
     ));
     assert!(applies("MSG-007", r#"echo: { send: "{message}", reply: { text: "Echo: {message}" } }"#));
 }
-
-/// A chat passes on to everybody what one says. With its URL and its secret alone, nothing tells that it may.
-#[cfg(feature = "command")]
-#[test]
-fn who_was_only_seen_to_echo_may_pass_on_what_others_say() {
-    use gatecrash::command::bundled_server::{BundledServer, Setting};
-    use gatecrash_reference_server::{Dialect, RefusalStyle};
-
-    let server = BundledServer::start(&Setting::of(Dialect::Shipvox, RefusalStyle::Http), None).expect("it starts");
-    let profile = Profile {
-        name: "a chat".to_owned(),
-        url: server.target.profile.url.clone(),
-        secret: server.target.profile.secret.clone(),
-        ..Profile::default()
-    };
-    let target = Target::from_profile(profile).expect("a target");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let report = runtime.block_on(Suite::bundled().select("MSG").jobs(16).run(&target)).expect("a report");
-    assert!(report.failure.is_none(), "{report}");
-    let blamed: Vec<&str> = report
-        .trials
-        .iter()
-        .filter(|trial| !matches!(trial.verdict, Verdict::Pass | Verdict::Info | Verdict::NotApplicable))
-        .map(|trial| trial.code.as_str())
-        .collect();
-    // The case of two sessions asks just this, and says what to declare.
-    assert_eq!(blamed, ["MSG-053"], "{report}");
-    assert!(report.to_string().contains("declare `echo.broadcast`"), "{report}");
-}

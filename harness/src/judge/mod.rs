@@ -537,23 +537,14 @@ fn heard(
         .filter_map(|message| answer(message, learned))
         .collect();
     // The probe that proved the session, and the messages of others where all hear all, are no part of this.
-    let hears_others = echo.broadcast || !learned.echo_is_promised;
-    let heard_probes = if hears_others { observation.connections.as_slice() } else { std::slice::from_ref(connection) };
+    // A target that was only seen to echo may well pass everything on to everybody.
+    let shared = echo.broadcast || !learned.echo_is_promised;
+    let heard_probes = if shared { observation.connections.as_slice() } else { std::slice::from_ref(connection) };
     let probes: Vec<String> = heard_probes.iter().flat_map(|connection| probes(connection, echo)).collect();
     if echo.is_faithful() {
-        if !learned.echo_is_promised {
-            // A target that was only seen to echo may well pass on to everybody what others say, or speak by itself.
-            // What the sessions of this trial say to each other is looked at all the same.
-            let all: Vec<String> =
-                (0..observation.connections.len()).flat_map(|one| said_on(&observation.marks, one)).collect();
-            given.retain(|message| all.contains(message));
-        }
         // Where everybody hears everybody, what others say is no answer to this speaker.
-        given.retain(|message| said.contains(message) || !(echo.broadcast || probes.contains(message)));
-        let mut observed = compare(&said, &given).unwrap_or_else(|| ended(connection, given.len()));
-        if !learned.echo_is_promised && given.iter().any(|message| !said.contains(message)) {
-            observed.push_str("; if everybody is to hear everybody, declare `echo.broadcast`");
-        }
+        given.retain(|message| said.contains(message) || !(shared || probes.contains(message)));
+        let observed = compare(&said, &given).unwrap_or_else(|| ended(connection, given.len()));
         let mut checks = vec![weight.holds(given == said, expected, observed)];
         let messages: Vec<Value> = connection
             .messages()
