@@ -578,6 +578,8 @@ pub struct FrameText {
     pub text: String,
     /// The payload as hex digits, in the place of `text`.
     pub hex: Option<String>,
+    /// The payload is a message that the target answers, or a half of one, in the place of `text`.
+    pub echo: Option<Share>,
     /// The payload is this many copies of it.
     pub times: usize,
     /// The payload is as many copies of it, the last one cut, as make this length.
@@ -590,6 +592,19 @@ pub struct FrameText {
     pub announce: Option<u64>,
     /// Spell the length in this many bits: 16 or 64.
     pub length_bits: Option<u8>,
+}
+
+/// How much of a message that the target answers stands in a frame. To a target that wants its messages in a form of its
+/// own, any other text is a fault of the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Share {
+    /// All of it.
+    Whole,
+    /// The first half.
+    Begin,
+    /// What the last first half left.
+    End,
 }
 
 /// A length by the target's `max_message_bytes`.
@@ -616,6 +631,7 @@ impl Default for FrameText {
             rsv: 0,
             text: String::new(),
             hex: None,
+            echo: None,
             times: 1,
             of_limit: None,
             deflate: false,

@@ -330,8 +330,8 @@ const OTHERS: &[Row] = &[
         Layer::Frames,
         Effect::Benign,
         "Sends a ping between the fragments of a message.",
-        &["{ needs: [echo], steps: [{ open: {} }, { send: { frames: [{ fin: false, text: '{\"type\":' }, \
-           { opcode: 9, text: between }, { opcode: 0, text: '\"ping\"}' }] } }, { alive: {} }] }"],
+        &["{ needs: [echo], steps: [{ open: {} }, { send: { frames: [{ fin: false, echo: begin }, \
+           { opcode: 9, text: between }, { opcode: 0, echo: end }] } }, { alive: {} }] }"],
     ),
     (
         "coalescing",

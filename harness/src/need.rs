@@ -69,6 +69,10 @@ needs! {
     AnyUrlCarrier, "a carrier in the URL", |target| has(target, Carrier::is_in_url);
     /// More than one carrier is declared.
     TwoCarriers, "more than one carrier", |target| target.profile.carriers.len() > 1;
+    /// Quotes around a token are part of it. In a cookie they are not: its value may stand between two (RFC 6265 §4.1.1).
+    QuotedTokenIsAnother, "a first carrier that is no cookie", |target| {
+        !matches!(target.profile.carriers.first(), Some(Carrier::Cookie(_)))
+    };
 
     // ---- tokens ----
     /// The key is a shared secret.
@@ -203,6 +207,10 @@ needs! {
     /// `echo` is declared and tells which message it answers.
     FaithfulEcho, "an `echo` that repeats the message", |target| {
         target.profile.echo.as_ref().is_some_and(Echo::is_faithful)
+    };
+    /// `echo` is declared, and any text is a message: it has no form that an empty one would break.
+    EchoOfAnyText, "an `echo` whose `send` is `{message}`", |target| {
+        target.profile.echo.as_ref().is_some_and(|echo| echo.send == "{message}")
     };
     /// `echo.broadcast` is true.
     Broadcast, "`echo.broadcast`", |target| target.profile.echo.as_ref().is_some_and(|echo| echo.broadcast);

@@ -115,12 +115,18 @@ pub struct Proofs {
     pub messages: Vec<Shape>,
     /// How it answers a message.
     pub echo: Option<Echo>,
+    /// What it says to a client that it does not serve.
+    pub refusal: Option<Shape>,
 }
 
 impl Proofs {
     /// Those of a target that is declared so and known to answer messages by this echo.
     pub fn of(profile: &Profile, echo: Option<&Echo>) -> Self {
-        Self { messages: profile.greetings().cloned().collect(), echo: echo.cloned() }
+        Self {
+            messages: profile.greetings().cloned().collect(),
+            echo: echo.cloned(),
+            refusal: profile.first_message().and_then(|first| first.refused.clone()),
+        }
     }
 
     /// Whether `text` is one of them. `said` holds what the client, or another one, has said.

@@ -41,6 +41,8 @@ pub enum Outcome {
     /// 101 and an open connection, on a target that is told the token in a message; but nothing shows that it was
     /// accepted, and nothing is served.
     Unserved,
+    /// 101, and then the message by which a target that is told the token in one says no; the connection is left open.
+    RefusedMessage(String),
     /// 101, and then neither close, message nor pong within the deadline.
     Mute,
     /// The answer is not HTTP.
@@ -80,6 +82,7 @@ impl Outcome {
                 | Self::Hang
                 | Self::Mute
                 | Self::Unserved
+                | Self::RefusedMessage(_)
                 | Self::NotHttp(_)
                 | Self::Shut(_)
         )
@@ -118,6 +121,7 @@ impl fmt::Display for Outcome {
             Self::Hang => f.write_str("no answer within the deadline"),
             Self::Limbo => f.write_str("101, no close and no message, but pings are answered"),
             Self::Unserved => f.write_str("101 and an open connection, but nothing is served"),
+            Self::RefusedMessage(text) => write!(f, "refused (101, then the message \"{}\")", text.escape_debug()),
             Self::Mute => f.write_str("101, then silence: no message, no close, no pong"),
             Self::NotHttp(what) => write!(f, "an answer that cannot be read ({what})"),
             Self::Shut(why) => write!(f, "nobody serves there ({why})"),
@@ -198,7 +202,7 @@ fn after_upgrade(events: &[Event], extended: bool, speaks: bool) -> Outcome {
     match (served, unreadable) {
         (1.., _) => Outcome::Admitted(Proof::Message),
         (0, Some(what)) => Outcome::NotWebSocket(what),
-        (0, None) if proofs.is_some() => Outcome::Unserved,
+        (0, None) if proofs.is_some() => service.refusal.map_or(Outcome::Unserved, Outcome::RefusedMessage),
         (0, None) if pongs == 0 => Outcome::Mute,
         (0, None) if speaks => Outcome::Limbo,
         (0, None) => Outcome::Admitted(Proof::Pong),
@@ -217,6 +221,8 @@ pub(crate) struct Service {
     said: Vec<String>,
     assembler: Assembler,
     count: usize,
+    /// What the target said in the place of serving.
+    refusal: Option<String>,
 }
 
 impl Service {
@@ -227,6 +233,10 @@ impl Service {
             while let Some(message) = self.assembler.next(&events[..self.looked]) {
                 let proves = message.opcode == frame::TEXT && proofs.hold(&message.text(), &self.said);
                 self.count += usize::from(proves);
+                let refuses = proofs.refusal.as_ref().is_some_and(|shape| shape.fits(&message.text()));
+                if refuses && !proves && self.refusal.is_none() {
+                    self.refusal = Some(message.text().chars().take(MAX_REFUSAL_CHARACTERS).collect());
+                }
             }
             // The ping behind a probe has the word of the probe.
             if let What::Sent { opcode: Some(frame::PING), payload } = &event.what {
@@ -235,7 +245,15 @@ impl Service {
         }
         self.count
     }
+
+    /// Whether the events that were looked at hold the message that refuses.
+    pub(crate) fn is_refused(&self) -> bool {
+        self.refusal.is_some()
+    }
 }
+
+/// The most characters of a message that refuses which are kept.
+const MAX_REFUSAL_CHARACTERS: usize = 200;
 
 /// A close frame that came after so many messages of the application.
 fn closed(frame: &Frame, data_before: usize) -> Outcome {
@@ -318,7 +336,8 @@ mod tests {
     fn proofs() -> Arc<Proofs> {
         let echo =
             Echo { send: "{message}".to_owned(), reply: Shape::Text("echo {message}".to_owned()), broadcast: false };
-        Arc::new(Proofs { messages: vec![Shape::Text("ok".to_owned())], echo: Some(echo) })
+        let refusal = Some(Shape::Text("no: {message}".to_owned()));
+        Arc::new(Proofs { messages: vec![Shape::Text("ok".to_owned())], echo: Some(echo), refusal })
     }
 
     fn server(opcode: u8, payload: &[u8]) -> What {
@@ -359,6 +378,16 @@ mod tests {
             assert_eq!(outcome, Outcome::Unserved, "{unserved:?}");
             assert!(outcome.is_refused() && !outcome.is_served());
         }
+    }
+
+    #[test]
+    fn the_word_of_refusal_counts_where_it_is_declared_and_nothing_else_came() {
+        let refused = || Outcome::RefusedMessage("no: bad token".to_owned());
+        assert_eq!(told(vec![text("no: bad token")]), refused());
+        assert!(refused().is_refused() && !refused().is_served());
+        assert_eq!(told(vec![text("no: bad token"), text("ok")]), Outcome::Admitted(Proof::Message));
+        let close = server(frame::CLOSE, &[&1008_u16.to_be_bytes()[..], b"no"].concat());
+        assert!(matches!(told(vec![text("no: bad token"), close]), Outcome::RefusedClose { .. }));
     }
 
     #[test]

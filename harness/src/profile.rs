@@ -99,6 +99,10 @@ pub struct Profile {
     pub signals: BTreeMap<Class, Signal>,
     /// Which role opens the gate.
     pub roles: Option<Roles>,
+    /// What every client says first after the upgrade, before anything else is understood.
+    pub prelude: Option<Prelude>,
+    /// Texts by which the target asks whether the client is there, where it does not ask by ping frames.
+    pub heartbeat: Option<Heartbeat>,
     /// What an admitted client is sent without asking.
     pub welcome: Option<Shape>,
     /// How to make the server answer a message.
@@ -222,18 +226,45 @@ pub enum Carrier {
 ///
 /// Such a target upgrades everybody and decides afterwards. A 101, a pong and an open socket prove nothing there: the
 /// client is served when `reply` comes, or the declared `welcome`, or the answer of the declared `echo`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct FirstMessage {
+    /// What the target says before it can be told a token; waited for, where it is declared.
+    #[serde(default)]
+    pub after: Option<Shape>,
     /// The text to send, with `{token}` in the place of the token. Where that stands between double quotes the token is
-    /// escaped as JSON.
+    /// escaped as JSON. What ends a message of this protocol, such as U+001E or CR LF, stands at its end.
     pub send: String,
     /// What the target says when it has accepted the token; `{message}` stands for any text.
     #[serde(default)]
     pub reply: Option<Shape>,
+    /// What the target says when it has not. Such a target need not end the connection.
+    #[serde(default)]
+    pub refused: Option<Shape>,
     /// Milliseconds after which the target ends a connection that has not shown a token.
     #[serde(default)]
     pub timeout_ms: Option<u64>,
+}
+
+/// What every client says first after the upgrade, whatever carries its token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct Prelude {
+    /// The text.
+    pub send: String,
+    /// What the target answers to a client that it has admitted.
+    #[serde(default)]
+    pub reply: Option<Shape>,
+}
+
+/// How a target asks in texts of its own whether the client is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct Heartbeat {
+    /// The text by which it asks.
+    pub ask: String,
+    /// The text to answer with.
+    pub answer: String,
 }
 
 impl FirstMessage {
@@ -242,23 +273,34 @@ impl FirstMessage {
 
     /// The text that tells `token`.
     pub fn compose(&self, token: &[u8]) -> Vec<u8> {
-        let mut text = Vec::with_capacity(self.send.len() + token.len());
-        let mut quoted = false;
-        for (index, part) in self.send.split("{token}").enumerate() {
-            if index > 0 && quoted {
-                text.extend(escape(token));
-            } else if index > 0 {
-                text.extend_from_slice(token);
-            }
-            let mut escaped = false;
-            for byte in part.bytes() {
-                quoted ^= byte == b'"' && !escaped;
-                escaped = byte == b'\\' && !escaped;
-            }
-            text.extend_from_slice(part.as_bytes());
-        }
-        text
+        fill(&self.send, "{token}", token)
     }
+}
+
+/// The template with `value` in each place of `word`, escaped as JSON where it stands between double quotes.
+fn fill(template: &str, word: &str, value: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(template.len() + value.len());
+    let mut quoted = false;
+    for (index, part) in template.split(word).enumerate() {
+        if index > 0 && quoted {
+            text.extend(escape(value));
+        } else if index > 0 {
+            text.extend_from_slice(value);
+        }
+        quoted ^= ends_quoted(part);
+        text.extend_from_slice(part.as_bytes());
+    }
+    text
+}
+
+/// Whether a text that begins outside of a string of JSON ends inside of one.
+fn ends_quoted(text: &str) -> bool {
+    let (mut quoted, mut escaped) = (false, false);
+    for byte in text.bytes() {
+        quoted ^= byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+    }
+    quoted
 }
 
 /// Bytes as they stand in a JSON string (RFC 8259 §7). What is no UTF-8 stays as it is: the case means it.
@@ -422,21 +464,22 @@ impl Echo {
         }
     }
 
-    /// The text that says `message`. Inside a JSON template the message is escaped as JSON.
+    /// The text that says `message`. Where that stands between double quotes it is escaped as JSON.
     pub fn compose(&self, message: &str) -> String {
-        let is_json = serde_json::from_str::<Map<String, Value>>(&self.send.replace("{message}", "")).is_ok();
-        if is_json {
-            let quoted = Value::from(message).to_string();
-            self.send.replace("{message}", &quoted[1..quoted.len() - 1])
-        } else {
-            self.send.replace("{message}", message)
-        }
+        String::from_utf8_lossy(&fill(&self.send, "{message}", message.as_bytes())).into_owned()
     }
 }
 
 impl Shape {
     /// The message that `text` answers, if `text` has this shape; empty where the shape does not repeat the message.
+    ///
+    /// Where one text holds several messages, each ended by U+001E or U+0000, the first of this shape counts.
     pub fn answered(&self, text: &str) -> Option<String> {
+        let records = || text.split(ENDS).filter(|record| !record.is_empty());
+        self.answered_whole(text).or_else(|| records().find_map(|record| self.answered_whole(record)))
+    }
+
+    fn answered_whole(&self, text: &str) -> Option<String> {
         match self {
             Self::Text(shape) => between(shape, text),
             Self::Json(members) => {
@@ -487,6 +530,9 @@ impl Shape {
     }
 }
 
+/// What ends a message in the protocols that put several into one text: SignalR, STOMP.
+const ENDS: [char; 2] = ['\u{1e}', '\0'];
+
 /// Every value that holds no others, by its JSON Pointer.
 fn leaves(value: &Value, at: &str, found: &mut BTreeMap<String, Value>) {
     match value {
@@ -515,12 +561,13 @@ fn pointer_to(value: &Value, text: &str) -> Option<String> {
     }
 }
 
-/// The part of `text` that stands where `{message}` stands in `shape`; empty when it stands nowhere.
+/// The part of `text` that stands where `{message}` stands in `shape`; empty when it stands nowhere. Where that is between
+/// double quotes, and is a string of JSON, its escapes are resolved.
 fn between(shape: &str, text: &str) -> Option<String> {
-    match shape.split_once("{message}") {
-        None => (shape == text).then(String::new),
-        Some((before, after)) => text.strip_prefix(before).and_then(|rest| rest.strip_suffix(after)).map(str::to_owned),
-    }
+    let Some((before, after)) = shape.split_once("{message}") else { return (shape == text).then(String::new) };
+    let part = text.strip_prefix(before)?.strip_suffix(after)?;
+    let string = || serde_json::from_str(&format!("\"{part}\"")).ok();
+    Some(if ends_quoted(before) { string() } else { None }.unwrap_or_else(|| part.to_owned()))
 }
 
 impl fmt::Display for Shape {
@@ -592,6 +639,12 @@ impl Profile {
     pub fn greetings(&self) -> impl Iterator<Item = &Shape> {
         let reply = self.first_message().and_then(|first| first.reply.as_ref());
         reply.into_iter().chain(&self.welcome)
+    }
+
+    /// Whether an admitted client is promised a message.
+    pub fn speaks(&self) -> bool {
+        let answered = self.prelude.as_ref().is_some_and(|prelude| prelude.reply.is_some());
+        self.welcome.is_some() || self.echo.is_some() || answered
     }
 
     /// Reads a profile from YAML text; `name` is what errors call the text.
@@ -689,7 +742,7 @@ mod tests {
     use super::*;
 
     fn told(send: &str, token: &[u8]) -> String {
-        let first = FirstMessage { send: send.to_owned(), reply: None, timeout_ms: None };
+        let first = FirstMessage { send: send.to_owned(), ..FirstMessage::default() };
         String::from_utf8_lossy(&first.compose(token)).into_owned()
     }
 
@@ -701,7 +754,7 @@ mod tests {
         assert_eq!(told(r#"{"say":"\"{token}\""}"#, odd), r#"{"say":"\"a\"b\\c\u000a\""}"#);
         assert_eq!(told("AUTH {token}\r\n", odd), "AUTH a\"b\\c\n\r\n");
         assert_eq!(told(r#"CONNECT {"jwt":"{token}"} {token}"#, b"\""), r#"CONNECT {"jwt":"\""} ""#);
-        let first = FirstMessage { send: r#"{"token":"{token}"}"#.to_owned(), reply: None, timeout_ms: None };
+        let first = FirstMessage { send: r#"{"token":"{token}"}"#.to_owned(), ..FirstMessage::default() };
         assert_eq!(first.compose(b"\xff"), b"{\"token\":\"\xff\"}");
     }
 
@@ -710,6 +763,39 @@ mod tests {
         assert!(Shape::like(r#"{"type":"ok"}"#).fits(r#"{"more":1,"type":"ok"}"#));
         assert!(!Shape::like(r#"{"type":"ok","a":{"b":1}}"#).fits(r#"{"type":"ok","a":{"b":2}}"#));
         assert!(Shape::like("+OK\r\n").fits("+OK\r\n"));
+    }
+
+    #[test]
+    fn a_message_between_quotes_is_a_string_of_json_both_ways() {
+        let echo = Echo {
+            send: r#"42["echo","{message}"]"#.to_owned(),
+            reply: Shape::Text(r#"42["echo","{message}"]"#.to_owned()),
+            broadcast: false,
+        };
+        let odd = "a\"b\\c\n\0 \u{1F600}";
+        let said = echo.compose(odd);
+        assert_eq!(said, r#"42["echo","a\"b\\c\u000a\u0000 \u{1F600}"]"#.replace("\\u{1F600}", "\u{1F600}"));
+        assert_eq!(echo.reply.answered(&said), Some(odd.to_owned()));
+        assert_eq!(echo.reply.answered(r#"42["echo","\n\ud83d\ude00"]"#), Some("\n\u{1F600}".to_owned()));
+        // A server that puts the text between quotes as it is answers too.
+        assert_eq!(echo.reply.answered("42[\"echo\",\"a\nb\"]"), Some("a\nb".to_owned()));
+        let plain = Echo { send: "say {message}".to_owned(), ..echo };
+        assert_eq!(plain.compose(odd), format!("say {odd}"));
+    }
+
+    #[test]
+    fn messages_that_share_a_text_are_told_apart_by_what_ends_them() {
+        let both = "{\"type\":6}\u{1e}{\"type\":3,\"result\":\"hello\"}\u{1e}";
+        let echo = Echo {
+            send: "{\"type\":1,\"arguments\":[\"{message}\"]}\u{1e}".to_owned(),
+            reply: Shape::Json([("/result".to_owned(), Value::from("{message}"))].into()),
+            broadcast: false,
+        };
+        assert_eq!(echo.reply.answered(both), Some("hello".to_owned()));
+        assert_eq!(echo.reply.answered("{\"type\":6}\u{1e}"), None);
+        assert!(Shape::Text("{}".to_owned()).fits("{}\u{1e}"));
+        assert!(Shape::Text("CONNECTED\n\n".to_owned()).fits("CONNECTED\n\n\0"));
+        assert_eq!(echo.compose("a\"b"), "{\"type\":1,\"arguments\":[\"a\\\"b\"]}\u{1e}");
     }
 
     #[test]

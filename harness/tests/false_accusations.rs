@@ -10,6 +10,7 @@ use gatecrash::profile::{Class, Profile, Signal};
 use gatecrash::redact::Redactor;
 use gatecrash::token::Token;
 use gatecrash::verdict::{Check, Verdict};
+use gatecrash::{Suite, Target};
 use serde_json::json;
 
 const GOOD: &str = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJlLXNpZ25hdHVyZQ";
@@ -112,4 +113,26 @@ fn a_get_with_a_body_may_be_dropped() {
     let body = format!("{plain}\r\nContent-Length: 5");
     assert_eq!(verdict_on(Across::Deliberate, GOOD, &body, Vec::new(), &dropped), Verdict::Pass);
     assert_eq!(verdict_on(Across::Deliberate, GOOD, &plain, Vec::new(), &dropped), Verdict::Warn);
+}
+
+/// Whether a case is played against a target that declares this.
+fn applies(code: &str, declared: &str) -> bool {
+    let text = format!("url: \"ws://127.0.0.1:1/ws\"\nsecret: a secret of more than thirty-two bytes\n{declared}");
+    let target = Target::from_profile(Profile::from_yaml("law", &text).expect("a profile")).expect("a target");
+    Suite::bundled().applies(&target, &[code].into()).expect("a catalogue")
+}
+
+#[test]
+fn quotes_around_the_value_of_a_cookie_are_no_part_of_it() {
+    assert!(!applies("ENC-023", "carriers: [{ cookie: session }]"));
+    assert!(applies("ENC-023", "carriers: [{ authorization: Bearer }]"));
+}
+
+#[test]
+fn an_empty_text_is_a_message_only_where_every_text_is_one() {
+    assert!(!applies(
+        "MSG-007",
+        r#"echo: { send: '42["echo","{message}"]', reply: { text: '42["echo","{message}"]' } }"#
+    ));
+    assert!(applies("MSG-007", r#"echo: { send: "{message}", reply: { text: "Echo: {message}" } }"#));
 }

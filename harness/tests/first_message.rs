@@ -136,7 +136,8 @@ fn run(manner: Manner, families: &[&str], profile: Profile) -> Report {
 }
 
 fn first_message(send: &str, reply: Shape) -> Profile {
-    let first = FirstMessage { send: send.to_owned(), reply: Some(reply), timeout_ms: Some(100) };
+    let first =
+        FirstMessage { send: send.to_owned(), reply: Some(reply), timeout_ms: Some(100), ..FirstMessage::default() };
     Profile {
         carriers: vec![Carrier::FirstMessage(first)],
         algorithms: Some(vec!["HS256".to_owned()]),

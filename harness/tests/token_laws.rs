@@ -156,6 +156,7 @@ fn foreign_keys_are_refused_and_equivalent_ones_are_not() {
             PublicForm::Raw,
             PublicForm::Openssh,
             PublicForm::CertificatePem,
+            PublicForm::AsGiven,
         ] {
             let sign = Op::Sign(Sign { key: Some(KeyChoice::PublicKey(form)), with: None });
             let recipe = Recipe::Forge(vec![Op::Alg(Algorithm::HS256), sign]);

@@ -224,6 +224,7 @@ fn first_message(config: &mut Config, profile: &mut Profile) {
         send: r#"{"type":"auth","token":"{token}"}"#.to_owned(),
         reply: Some(Shape::like(r#"{"type":"auth_ok"}"#)),
         timeout_ms: Some(TIMEOUT_MS),
+        ..FirstMessage::default()
     })];
     profile.allowed_origins = config.allowed_origins.clone();
     profile.require_origin = true;

@@ -127,7 +127,7 @@ impl FromStr for CarrierArgument {
                     Some((send, reply)) => (send, Some(Shape::like(reply))),
                     None => (text, None),
                 };
-                Carrier::FirstMessage(FirstMessage { send: send.to_owned(), reply, timeout_ms: None })
+                Carrier::FirstMessage(FirstMessage { send: send.to_owned(), reply, ..FirstMessage::default() })
             }
             _ => {
                 return Err("write path, query:NAME, header, authorization:SCHEME, header:NAME, cookie:NAME, \
@@ -600,7 +600,8 @@ mod tests {
         let read = |text: &str| text.parse::<CarrierArgument>().map(|CarrierArgument(carrier, _)| carrier);
         let offer = |list: &[&str]| Carrier::Subprotocol(list.iter().map(|one| (*one).to_owned()).collect());
         let auth = r#"{"type":"auth","token":"{token}"}"#;
-        let told = |reply| Carrier::FirstMessage(FirstMessage { send: auth.to_owned(), reply, timeout_ms: None });
+        let told =
+            |reply| Carrier::FirstMessage(FirstMessage { send: auth.to_owned(), reply, ..FirstMessage::default() });
         for (text, carrier) in [
             ("path".to_owned(), Carrier::Path),
             ("query:jwt".to_owned(), Carrier::Query("jwt".to_owned())),

@@ -363,7 +363,7 @@ pub fn nothing_found(target: &Target, outcome: &Outcome, tried: usize) -> Findin
         Outcome::ServerError(_) => {
             (Cause::ServerError, "the server fails on a valid token: its log tells why".to_owned())
         }
-        Outcome::Unserved => (
+        Outcome::Unserved | Outcome::RefusedMessage(_) => (
             Cause::Profile,
             "it upgrades and leaves the connection open, but neither its word that it has accepted the token nor its welcome or answer came: check `first_message` in the profile, or the secret".to_owned(),
         ),

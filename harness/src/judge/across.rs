@@ -331,6 +331,7 @@ fn status_semantics(weight: Weight, run: &Run<'_>) -> Check {
 fn told_text(seen: &Seen<'_>) -> String {
     match seen.outcome {
         Outcome::RefusedClose { reason, .. } => reason.clone(),
+        Outcome::RefusedMessage(text) => text.clone(),
         _ => String::from_utf8_lossy(seen.connection.body()).into_owned(),
     }
 }
@@ -510,6 +511,11 @@ fn is_told_of_the_request(seen: &Seen<'_>) -> bool {
     **outcome == Outcome::RefusedHttp(400) && (is_unfit || is_hasty)
 }
 
+/// Whether a refusal has neither status nor close code, and the connection was left open.
+fn is_told_in_a_message(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Unserved | Outcome::RefusedMessage(_))
+}
+
 fn signal(weight: Weight, class: Class, run: &Run<'_>) -> Check {
     let attempts = run.refused_as(class);
     let declared = run.profile.signals.get(&class);
@@ -528,7 +534,7 @@ fn signal(weight: Weight, class: Class, run: &Run<'_>) -> Check {
         let why = "a target that is told the token in a message has no one moment at which it is missing";
         return weight.check(Grade::Info, expected, why);
     }
-    if !attempts.is_empty() && attempts.iter().all(|seen| *seen.outcome == Outcome::Unserved) {
+    if !attempts.is_empty() && attempts.iter().all(|seen| is_told_in_a_message(seen.outcome)) {
         let observed = "an error message or none, and a connection that is left open";
         return if promised {
             weight.holds(false, expected, observed)

@@ -10,7 +10,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use crate::carrier::{self, Placed};
 use crate::case::{
     Across, Alive, Answer, Await, Awaited, Case, Close, Crowd, Encoding, Expect, FrameText, Given, Hear, How, Http,
-    Issued, KeySet, Lint, OfLimit, Open, Request, Say, Selects, Send, Sent, Stamp, Step,
+    Issued, KeySet, Lint, OfLimit, Open, Request, Say, Selects, Send, Sent, Share, Stamp, Step,
 };
 use crate::catalogue::Catalogue;
 use crate::judge;
@@ -121,7 +121,7 @@ fn carrier_for(case: &Case) -> Carrier {
         Carrier::FirstMessage(FirstMessage {
             send: r#"{"type":"auth","token":"{token}"}"#.to_owned(),
             reply: Some(Shape::like(r#"{"type":"auth_ok"}"#)),
-            timeout_ms: None,
+            ..FirstMessage::default()
         })
     } else {
         Carrier::Query("token".to_owned())
@@ -716,8 +716,8 @@ fn frame_words(text: &FrameText) -> Vec<Line> {
         other => format!("opcode {other}, which is reserved"),
     };
     // A length that hangs on the target, or that comes of compression, has no head to show.
-    let written = match (text.of_limit, text.deflate) {
-        (None, false) => match run::written(text, MASK, None) {
+    let written = match (text.of_limit, text.deflate, text.echo) {
+        (None, false, None) => match run::written(text, MASK, None) {
             Ok(written) => Some(written),
             Err(_) => return vec![Line::labelled("frame", format!("{kind}, which cannot be written"))],
         },
@@ -729,6 +729,14 @@ fn frame_words(text: &FrameText) -> Vec<Line> {
         let share = if parts > 1 { format!(" / {parts}") } else { String::new() };
         let more = if plus > 0 { format!(" + {plus}") } else { String::new() };
         words.push(format!("`max_message_bytes`{share}{more} bytes"));
+    }
+    if let Some(share) = text.echo {
+        let part = match share {
+            Share::Whole => "",
+            Share::Begin => "the first half of ",
+            Share::End => "the second half of ",
+        };
+        words.push(format!("{part}a word of its own, in the form of `echo.send`"));
     }
     if text.deflate {
         words.push("compressed, RSV1 set".to_owned());

@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::dial::{self, Door, Stream};
 use crate::observation::{Connection, End, Event, MAX_EVIDENCE_BYTES, Proofs, What};
+use crate::profile::Heartbeat;
 use crate::wire::answer::{self, BodyLength, Head};
 use crate::wire::deflate::{self, Codec};
 use crate::wire::frame::{self, Frame, Written};
@@ -49,6 +50,10 @@ pub(super) struct Live {
     inflating: bool,
     /// Whether it was noted that a frame is there by half.
     half_noted: bool,
+    /// The text by which the server asks whether the client is there, and the answer.
+    pub(super) heartbeat: Option<Heartbeat>,
+    /// Whether what every client says first has been said.
+    pub(super) has_greeted: bool,
     pub(super) log: Connection,
 }
 
@@ -119,6 +124,8 @@ impl Live {
             codec: None,
             inflating: false,
             half_noted: false,
+            heartbeat: None,
+            has_greeted: false,
             log,
         }
     }
@@ -466,6 +473,13 @@ impl Live {
         if frame.opcode == frame::PING && !self.close_sent {
             let payload = frame.payload.clone();
             self.send(frame::PONG, &payload, deadline).await;
+        } else if let Some(Heartbeat { ask, answer }) = &self.heartbeat
+            && frame.opcode == frame::TEXT
+            && frame.payload == ask.as_bytes()
+            && !self.close_sent
+        {
+            let answer = answer.clone();
+            self.send(frame::TEXT, answer.as_bytes(), deadline).await;
         }
     }
 

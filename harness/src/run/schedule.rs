@@ -143,7 +143,7 @@ pub async fn run(
         learned: Arc::new(Learned {
             echo: target.profile.echo.clone(),
             echo_is_promised: target.profile.echo.is_some(),
-            speaks: target.profile.welcome.is_some() || target.profile.echo.is_some(),
+            speaks: target.profile.speaks(),
             control: Duration::ZERO,
         }),
         deadlines: deadlines(target, options, Duration::ZERO),

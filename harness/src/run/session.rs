@@ -2,6 +2,7 @@
 //!
 //! Every wait ends by an event; its deadline is only for targets that stay silent.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -20,13 +21,13 @@ use super::schedule::mix;
 use crate::carrier::{self, Placed};
 use crate::case::{
     Abort, Awaited, Bound, Close, Crowd, Expect, FrameText, Given, Hello, How, Http, Label, OfLimit, Open, Request,
-    Say, Send, Sent, Step,
+    Say, Send, Sent, Share, Step,
 };
 use crate::hex;
 use crate::judge::{self, Learned, WORD_PREFIX};
 use crate::observation::{Assembler, Connection, Mark, Observation, Proofs, Trouble, What, before_our_close};
 use crate::outcome::{self, Outcome, Service};
-use crate::profile::{Carrier, HttpEndpoint};
+use crate::profile::{Carrier, Echo, HttpEndpoint};
 use crate::target::{Endpoint, Target, Templates};
 use crate::token::{ForgeError, Mint, Recipe, Token, fill, forge};
 use crate::wire::answer::Head;
@@ -109,6 +110,8 @@ struct Session<'a> {
     address: Option<String>,
     /// The token of the last opening.
     sent: Option<Token>,
+    /// What is left of a message whose first half stood in a frame.
+    second_half: String,
 }
 
 impl<'a> Session<'a> {
@@ -122,6 +125,7 @@ impl<'a> Session<'a> {
             live: Vec::new(),
             marks: Vec::new(),
             said: 0,
+            second_half: String::new(),
             captured: None,
             sent: None,
         }
@@ -350,6 +354,8 @@ impl<'a> Session<'a> {
             live.note_sent(Some(frame::TEXT), text.as_bytes());
             bytes.extend_from_slice(&Written::client(frame::TEXT, text.as_bytes(), mask).to_bytes());
         }
+        live.has_greeted |= !plan.early.is_empty();
+        live.heartbeat.clone_from(&self.context.target.profile.heartbeat);
         let deadline = self.deadline();
         match open.request.segment_bytes {
             Some(size) => live.write_in_segments(&bytes, size, deadline).await,
@@ -362,6 +368,9 @@ impl<'a> Session<'a> {
     /// The texts that go with an opening; those that are to be answered are `said`.
     fn early(&mut self, texts: &[String], said: &mut Vec<String>) -> Vec<String> {
         let mut early = Vec::with_capacity(texts.len());
+        if let Some(prelude) = self.context.target.profile.prelude.as_ref().filter(|_| !texts.is_empty()) {
+            early.push(prelude.send.clone());
+        }
         for text in texts {
             if text == "${echo}" {
                 let word = self.next_word();
@@ -526,18 +535,19 @@ impl<'a> Session<'a> {
         let deadline = self.deadline();
         let profile = &self.context.target.profile;
         let limit = profile.max_message_bytes;
-        let live = &mut self.live[connection];
         let keepalive = profile.keepalive_text.as_ref();
         if send.keepalives > 0 && keepalive.is_none() {
             return Err(Trouble::NotApplicable("the profile declares no `keepalive_text`".to_owned()));
         }
         let keepalives = keepalive.into_iter().cycle().take(send.keepalives.min(MAX_SAID));
         for text in send.texts.iter().chain(keepalives) {
-            live.send(frame::TEXT, text.as_bytes(), deadline).await;
+            self.live[connection].send(frame::TEXT, text.as_bytes(), deadline).await;
         }
         for frame in &send.frames {
+            let frame = self.with_echo(frame)?;
+            let live = &mut self.live[connection];
             let mask = live.mask();
-            let mut written = written(frame, mask, limit)?;
+            let mut written = written(&frame, mask, limit)?;
             live.note_sent(Some(written.opcode), &written.payload);
             if frame.deflate {
                 live.compress(&mut written);
@@ -545,6 +555,26 @@ impl<'a> Session<'a> {
             live.write(&written.to_bytes(), deadline).await;
         }
         Ok(())
+    }
+
+    /// The frame with its share of a message that the target answers.
+    fn with_echo<'f>(&mut self, frame: &'f FrameText) -> Result<Cow<'f, FrameText>, Trouble> {
+        let Some(share) = frame.echo else { return Ok(Cow::Borrowed(frame)) };
+        let text = if share == Share::End {
+            std::mem::take(&mut self.second_half)
+        } else {
+            let word = self.next_word();
+            let Some(echo) = &self.context.learned.echo else {
+                return Err(Trouble::NotApplicable("this target is not known to answer messages".to_owned()));
+            };
+            let mut text = echo.compose(&word);
+            if share == Share::Begin {
+                let middle = text.char_indices().map(|(at, _)| at).nth(text.chars().count() / 2).unwrap_or_default();
+                self.second_half = text.split_off(middle);
+            }
+            text
+        };
+        Ok(Cow::Owned(FrameText { text, ..frame.clone() }))
     }
 
     async fn close(&mut self, connection: usize, close: &Close) {
@@ -786,8 +816,9 @@ async fn observe_opening(live: &mut Live, context: &Context<'_>, plan: &Plan<'_>
         return;
     }
     let welcomed = context.target.profile.welcome.is_some();
+    let speaks = context.target.profile.speaks() || context.learned.echo.is_some();
     if look == Look::Eager {
-        let speaks = welcomed || context.learned.echo.is_some();
+        greet(live, context, answer_by).await;
         if welcomed {
             // Whether the welcome comes is for its own case; service is proved by an answer as well.
             prove(live, context, Instant::now() + deadlines.settle, true).await;
@@ -809,11 +840,11 @@ async fn observe_opening(live: &mut Live, context: &Context<'_>, plan: &Plan<'_>
             Looked::Silence => break,
         }
     }
+    greet(live, context, answer_by).await;
     if !live.log.has_message(0) {
         send_probe(live, context, word, answer_by).await;
         // A target that answers its clients is given the whole time to do so: some verify slowly after the upgrade,
         // and a pong alone must not make their refusal look like an admission.
-        let speaks = welcomed || context.learned.echo.is_some();
         let until = if speaks { Instant::now() + deadlines.answer } else { Instant::now() + deadlines.refusal };
         prove(live, context, until, true).await;
     }
@@ -861,8 +892,19 @@ async fn present(live: &mut Live, context: &Context<'_>, plan: &Plan<'_>, look: 
     let deadlines = context.deadlines;
     let proofs = Arc::new(Proofs::of(&context.target.profile, context.learned.echo.as_ref()));
     let awaits_word = plan.first_message.is_some() && !proofs.messages.is_empty();
+    let after = context.target.profile.first_message().and_then(|first| first.after.as_ref());
+    if let Some(after) = after.filter(|_| look != Look::Upgrade) {
+        let mut assembler = Assembler::default();
+        let mut came =
+            |log: &Connection| std::iter::from_fn(|| assembler.next(&log.events)).any(|one| after.fits(&one.text()));
+        let greeted = |log: &Connection| has_close(log) || came(log);
+        read_until(live, Instant::now() + deadlines.answer, greeted).await;
+    }
     live.note_presented(plan.first_message.is_some(), &proofs);
     let answer_by = Instant::now() + deadlines.answer;
+    if look != Look::Upgrade {
+        greet(live, context, answer_by).await;
+    }
     if let Some(text) = &plan.first_message {
         live.send(frame::TEXT, text, answer_by).await;
     }
@@ -870,12 +912,20 @@ async fn present(live: &mut Live, context: &Context<'_>, plan: &Plan<'_>, look: 
         return;
     }
     let mut service = Service::default();
-    let mut is_decided =
-        |log: &Connection| has_close(log) || service.proofs_in(before_our_close(&log.events), &proofs) > 0;
+    let mut is_refused = false;
+    let mut is_decided = |log: &Connection| {
+        let served = service.proofs_in(before_our_close(&log.events), &proofs) > 0;
+        is_refused = service.is_refused() && !served;
+        has_close(log) || served || is_refused
+    };
     // Whoever speaks before the token was accepted is refused for that; so the target's own word is waited for, where
     // there is one, and silence where there is none.
     let word_by = if look == Look::Eager && awaits_word { answer_by } else { Instant::now() + deadlines.settle };
     if read_until(live, word_by, &mut is_decided).await || live.is_over() {
+        if is_refused && !has_close(&live.log) {
+            // A close may follow on its heels.
+            read_until(live, Instant::now() + deadlines.settle, has_close).await;
+        }
         return;
     }
     let asked = live.log.events.len();
@@ -906,6 +956,14 @@ fn with_members(text: String, with: &Map<String, Value>) -> String {
             Value::Object(members).to_string()
         }
         _ => text,
+    }
+}
+
+/// Says what every client says first, once.
+async fn greet(live: &mut Live, context: &Context<'_>, deadline: Instant) {
+    if let Some(prelude) = context.target.profile.prelude.as_ref().filter(|_| !live.has_greeted) {
+        live.has_greeted = true;
+        live.send(frame::TEXT, prelude.send.as_bytes(), deadline).await;
     }
 }
 
@@ -987,7 +1045,9 @@ impl<'a> Answers<'a> {
     /// How many came in since the last look.
     fn more(&mut self, log: &Connection) -> usize {
         let Self { said, from, learned, assembler } = self;
-        let ours = |answer: String| answer.is_empty() || said.contains(answer.as_str());
+        // An echo that tells what it answers answers an empty text by an empty one, and that may not have been said here.
+        let tells = learned.echo.as_ref().is_some_and(Echo::is_faithful);
+        let ours = |answer: String| (answer.is_empty() && !tells) || said.contains(answer.as_str());
         std::iter::from_fn(|| assembler.next(&log.events))
             .filter(|message| message.event >= *from && judge::answer(message, learned).is_some_and(ours))
             .count()

@@ -343,6 +343,10 @@ fn spelled_key(keys: &Keyring, algorithm: Algorithm, form: PublicForm) -> Result
     if form == PublicForm::CertificatePem {
         return keys.certificate().map(<[u8]>::to_vec).ok_or_else(|| ForgeError::NeedsKey("certificate".into()));
     }
+    if form == PublicForm::AsGiven {
+        let given = keys.as_given(algorithm.key_kind());
+        return given.map(<[u8]>::to_vec).ok_or_else(|| ForgeError::NeedsKey("public key as a text of its own".into()));
+    }
     let own = keys.public(algorithm.key_kind());
     own.into_iter()
         .chain(keys.public_keys())

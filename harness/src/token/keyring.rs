@@ -49,7 +49,8 @@ pub struct Keyring {
     retired: Vec<SecretBytes>,
     private: Vec<PrivateKey>,
     public: Vec<PublicKey>,
-    certificate: Option<Vec<u8>>,
+    /// The texts that public keys came in, byte for byte, with their kinds.
+    given: Vec<(KeyKind, Vec<u8>)>,
 }
 
 impl Keyring {
@@ -90,10 +91,9 @@ impl Keyring {
     ///
     /// When the key cannot be read.
     pub fn with_public_key(mut self, text: &[u8]) -> Result<Self, KeyError> {
-        self.public.push(PublicKey::parse(text)?);
-        if text.windows(17).any(|window| window == b"BEGIN CERTIFICATE") {
-            self.certificate = Some(text.to_vec());
-        }
+        let key = PublicKey::parse(text)?;
+        self.given.push((key.kind(), text.to_vec()));
+        self.public.push(key);
         Ok(self)
     }
 
@@ -124,7 +124,15 @@ impl Keyring {
     /// The text of the certificate that the target's public key came in.
     #[must_use]
     pub fn certificate(&self) -> Option<&[u8]> {
-        self.certificate.as_deref()
+        let is_certificate = |text: &[u8]| text.windows(17).any(|window| window == b"BEGIN CERTIFICATE");
+        self.given.iter().map(|(_, text)| text.as_slice()).find(|text| is_certificate(text))
+    }
+
+    /// The text that a public key of the target came in, byte for byte: one of this kind before any other.
+    #[must_use]
+    pub fn as_given(&self, kind: KeyKind) -> Option<&[u8]> {
+        let own = self.given.iter().find(|(other, _)| *other == kind);
+        own.or(self.given.first()).map(|(_, text)| text.as_slice())
     }
 
     pub(crate) fn require_private(&self, kind: KeyKind) -> Result<&PrivateKey, ForgeError> {
@@ -198,6 +206,18 @@ pub(crate) fn noise(label: &str, seed: u64, len: usize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::token::PublicForm;
+
+    #[test]
+    fn a_public_key_is_kept_as_it_was_given() {
+        let pem = PrivateKey::generate(KeyKind::P256).and_then(|key| key.public().spelled(PublicForm::SpkiPem));
+        let odd = [pem.expect("a key").as_slice(), b"\r\n# rotated in May\n\n"].concat();
+        let ring = Keyring::new().with_public_key(&odd).expect("it is read all the same");
+        assert_eq!(ring.as_given(KeyKind::P256), Some(odd.as_slice()));
+        // A confused verifier has but one file.
+        assert_eq!(ring.as_given(KeyKind::Rsa), Some(odd.as_slice()));
+        assert_eq!(ring.certificate(), None);
+    }
 
     #[test]
     fn debug_prints_no_key() {

@@ -225,7 +225,8 @@ impl PublicKey {
                 | PublicForm::Point
                 | PublicForm::Coordinates
                 | PublicForm::Raw
-                | PublicForm::CertificatePem,
+                | PublicForm::CertificatePem
+                | PublicForm::AsGiven,
                 _,
             ) => return None,
         })

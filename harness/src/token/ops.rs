@@ -259,6 +259,8 @@ pub enum PublicForm {
     Openssh,
     /// The certificate in PEM, exactly as the profile gives it.
     CertificatePem,
+    /// The file or text of `keys.public`, byte for byte: what a server that loads the same file has in its hand.
+    AsGiven,
 }
 
 /// The kind of the attacker's key in an embedded header.

@@ -1,7 +1,8 @@
 #!/bin/sh
-# Installs what the interop servers need into target/interop: a Python venv, and a Node directory.
+# Installs what the interop servers need into target/interop: a Python venv, a Node directory, a server in Rust, and
+# haproxy. Nothing is installed on the machine itself.
 #
-# usage: setup.sh [python|node]...      both when none is named
+# usage: setup.sh [python|node|axum|haproxy]...      all when none is named
 #
 # Run again, it does nothing while the requirement files are the ones it installed.
 # PYTHON names another interpreter than python3.11 or python3.
@@ -27,7 +28,7 @@ setup_python() {
     venv=$out/venv
     stamp=$venv/requirements.stamp
     if cmp -s "$here/python/requirements.txt" "$stamp" &&
-        "$venv/bin/python" -c 'import fastapi, joserfc, jwt, uvicorn' 2>/dev/null; then
+        "$venv/bin/python" -c 'import aiohttp, fastapi, hypercorn, joserfc, jwt, uvicorn' 2>/dev/null; then
         say "python: up to date"
         return
     fi
@@ -68,11 +69,73 @@ setup_node() {
     cp "$here/node/package-lock.json" "$dir/lock.stamp"
 }
 
-[ $# -gt 0 ] || set -- python node
+# In the target folder of the workspace, where most of what it needs is built already.
+setup_axum() {
+    say "axum: building"
+    cargo build --quiet --locked --manifest-path "$here/axum/Cargo.toml" --target-dir "$root/target" ||
+        die "cargo build failed"
+    mkdir -p "$out/axum"
+    # Another name first: a copy of the program may be running.
+    cp "$root/target/debug/gatecrash-interop-axum" "$out/axum/new"
+    mv "$out/axum/new" "$out/axum/gatecrash-interop-axum"
+}
+
+# The verdicts are those of one release line, which is Debian 12's. Its packages are unpacked, not installed, so that no
+# service starts and no rights are needed. Where they cannot be had, the other servers are judged without it.
+HAPROXY_LINE=2.6
+HAPROXY_PACKAGES='haproxy liblua5.3-0 libopentracing-c-wrapper0 libopentracing1 libpcre2-8-0 libcrypt1'
+
+setup_haproxy() {
+    dir=$out/haproxy
+    if haproxy_fits "$dir/haproxy"; then
+        say "haproxy: up to date"
+        return
+    fi
+    rm -rf "$dir"
+    mkdir -p "$dir/packages"
+    if program=$(PATH=$PATH:/usr/sbin:/usr/local/sbin command -v haproxy) && haproxy_fits "$program"; then
+        ln -s "$program" "$dir/haproxy"
+        say "haproxy: the one of this machine"
+        return
+    fi
+    command -v apt-get >/dev/null 2>&1 && command -v dpkg-deb >/dev/null 2>&1 ||
+        { without_haproxy "no haproxy $HAPROXY_LINE is installed, and there is no apt to get it from"; return; }
+    say "haproxy: unpacking into target/interop/haproxy"
+    if ! haproxy_download; then
+        # A fresh machine has no package lists; to make them, one must be root.
+        apt-get update -qq >/dev/null 2>&1 || true
+        haproxy_download || { without_haproxy "apt-get download failed: $(tail -n 1 "$dir/log")"; return; }
+    fi
+    for package in "$dir"/packages/*.deb; do
+        dpkg-deb -x "$package" "$dir/root" || { without_haproxy "dpkg-deb cannot unpack $package"; return; }
+    done
+    libraries=$(find "$dir/root" -name '*.so*' -exec dirname {} + | sort -u | tr '\n' ':')
+    printf '#!/bin/sh\nLD_LIBRARY_PATH=%s exec "%s" "$@"\n' "$libraries" "$dir/root/usr/sbin/haproxy" >"$dir/haproxy"
+    chmod +x "$dir/haproxy"
+    haproxy_fits "$dir/haproxy" || without_haproxy "what apt gives is not $HAPROXY_LINE: $("$dir/haproxy" -v 2>&1 | head -n 1)"
+}
+
+haproxy_fits() {
+    "$1" -v 2>/dev/null | grep -q "^HAProxy version $HAPROXY_LINE\."
+}
+
+haproxy_download() {
+    # shellcheck disable=SC2086 # several words
+    (cd "$dir/packages" && apt-get download -qq $HAPROXY_PACKAGES) >"$dir/log" 2>&1
+}
+
+without_haproxy() {
+    rm -rf "$dir"
+    printf '%s\n' '' "interop setup: SKIPPED: haproxy is NOT judged: $1" '' >&2
+}
+
+[ $# -gt 0 ] || set -- python node axum haproxy
 for part in "$@"; do
     case $part in
         python) setup_python ;;
         node) setup_node ;;
-        *) die "unknown part '$part': python or node" ;;
+        axum) setup_axum ;;
+        haproxy) setup_haproxy ;;
+        *) die "unknown part '$part': python, node, axum or haproxy" ;;
     esac
 done

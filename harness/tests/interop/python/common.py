@@ -1,6 +1,6 @@
 """What the four FastAPI servers share: start-up, refusals, and JSON over a socket.
 
-Every server is started as `python <server>.py [--port N] [--accept-first]`.
+Every server is started as `python <server>.py [--port N] [--accept-first] [--server uvicorn|hypercorn]`.
 """
 
 import argparse
@@ -8,6 +8,7 @@ import asyncio
 import json
 import math
 import os
+import signal
 import socket
 import sys
 import time
@@ -16,6 +17,8 @@ from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 import bcrypt
+import hypercorn
+import hypercorn.asyncio
 import jwt
 import uvicorn
 from fastapi import FastAPI, Request, WebSocket, WebSocketDisconnect
@@ -198,6 +201,8 @@ def serve(app: FastAPI, route: str) -> None:
     parser.add_argument("--accept-first", action="store_true",
                         default=os.environ.get("ACCEPT_FIRST", "") not in ("", "0"),
                         help="accept, then close with the code; also ACCEPT_FIRST=1")
+    parser.add_argument("--server", choices=["uvicorn", "hypercorn"], default="uvicorn",
+                        help="the ASGI server that runs the application")
     args = parser.parse_args()
     app.state.accept_first = args.accept_first
 
@@ -208,9 +213,30 @@ def serve(app: FastAPI, route: str) -> None:
     except OSError as error:
         fail(f"cannot listen on 127.0.0.1:{args.port}: {error.strerror}")
 
+    announcement = f"listening on ws://127.0.0.1:{sock.getsockname()[1]}{route}"
+    if args.server == "hypercorn":
+        asyncio.run(serve_with_hypercorn(app, sock, announcement))
+    else:
+        serve_with_uvicorn(app, sock, announcement)
+
+
+def serve_with_uvicorn(app: FastAPI, sock: socket.socket, announcement: str) -> None:
     # The access log would print the tokens, which are in the URL.
     config = uvicorn.Config(app, log_level="warning", access_log=False,
                             timeout_graceful_shutdown=2)
     server = AnnouncingServer(config)
-    server.announcement = f"listening on ws://127.0.0.1:{sock.getsockname()[1]}{route}"
+    server.announcement = announcement
     asyncio.run(server.serve(sockets=[sock]))
+
+
+async def serve_with_hypercorn(app: FastAPI, sock: socket.socket, announcement: str) -> None:
+    # It has no access log unless it is given one.
+    config = hypercorn.Config()
+    config.bind = [f"fd://{sock.fileno()}"]
+    config.graceful_timeout = 2
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    # hypercorn does not say when it is ready; until then, connections wait in the queue of the socket.
+    sock.listen(128)
+    print(announcement, flush=True)
+    await hypercorn.asyncio.serve(app, config, shutdown_trigger=ended.wait)
