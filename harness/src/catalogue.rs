@@ -12,6 +12,7 @@ use crate::bundled;
 use crate::carrier;
 use crate::case::{Body, Case, CaseText, Http, Open, Step, Variant};
 use crate::document::{Code, Diagnostics, Document, Path, closest};
+use crate::hex;
 use crate::token::{ForgeError, Recipe, check_text};
 
 /// Cases, the weaknesses they hunt and the sentences they rest on.
@@ -157,6 +158,7 @@ impl Catalogue {
         let mut found = Diagnostics::new();
         let mut variants = Vec::new();
         let mut first: Option<CaseText> = None;
+        let mut definition = String::new();
         for (label, copy) in document.expand(item, at)? {
             let text: CaseText = document.decode(&copy, at)?;
             let (head, body) = split(text).map_err(|why| document.diagnostic(Code::BadValue, at, &why, None))?;
@@ -175,6 +177,7 @@ impl Catalogue {
                     found.push(document.diagnostic(Code::BadValue, at, &error.to_string(), None));
                 }
             }
+            definition.push_str(&format!("{label}\n{copy}\n"));
             variants.push(Variant { label, body, bound: None });
             first.get_or_insert(head);
         }
@@ -183,7 +186,8 @@ impl Catalogue {
         };
         self.check(document, family, &head, at, &mut found);
         let line = document.place(&at.key("code")).map_or(1, |place| place.line);
-        found.or(Case { head, family: family.to_owned(), variants, file: document.name().to_owned(), line })
+        let (family, file) = (family.to_owned(), document.name().to_owned());
+        found.or(Case { head, family, variants, file, line, definition: hex::fingerprint(&definition) })
     }
 
     /// What only the whole catalogue can tell about a case.

@@ -483,7 +483,7 @@ fn an_unknown_word_on_the_command_line_is_asked_about() {
     exit 2
     --- stdout
     --- stderr
-    error: invalid value 'pdf=x' for '--report <FORMAT=PATH>': no report format is called `pdf`; there is `json`
+    error: invalid value 'pdf=x' for '--report <FORMAT=PATH>': no report format is called `pdf`; there are json, junit, sarif, markdown
 
     For more information, try '--help'.
     "###);
@@ -902,6 +902,57 @@ fn the_json_report_says_what_the_terminal_says() {
     assert!(line.contains(&format!(" {} trials", cases.len())), "{line}");
 }
 
+#[test]
+fn one_report_that_cannot_be_written_loses_none_of_the_others() {
+    let arguments = ["run", "--dialect", "omni2", "--case", "AUTH-001", "--report", "junit=/dev/full"];
+    let arguments = [&arguments[..], &EVERY_REPORT].concat();
+    let ended = Gatecrash::new(&arguments);
+    let folder = ended.folder.clone();
+    let ended = ended.env("TMPDIR", &folder.to_string_lossy()).run();
+    assert_eq!(ended.code(), 2, "{}", ended.all());
+    assert!(ended.stderr().contains("cannot write the report `/dev/full`"), "{}", ended.all());
+    let names = fs::read_dir(&ended.folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let kept = names.into_iter().find(|name| name.starts_with("gatecrash-report-")).expect("what could not be written");
+    // One of the others is the same report, but for the times.
+    let untimed =
+        |text: String| text.lines().filter(|line| !line.contains("time=")).map(str::to_owned).collect::<Vec<_>>();
+    assert!(kept.ends_with(".xml"), "{kept}");
+    assert_eq!(untimed(ended.text(&kept)), untimed(ended.text("r.xml")));
+    assert_eq!(ended.json("r.json")["summary"]["pass"], 1);
+    assert_eq!(ended.json("r.sarif")["version"], "2.1.0");
+    assert!(ended.text("r.md").starts_with("## gatecrash: 1 of 1 trials passed"), "{}", ended.text("r.md"));
+
+    let twice = ["run", "--dialect", "omni2", "--report", "json=r.json", "--report", "sarif=r.json"];
+    assert_command!(Gatecrash::new(&twice).run(), @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    gatecrash: two reports would be written to `r.json`
+    "###);
+}
+
+#[test]
+fn a_run_of_github_is_annotated_and_summed_up() {
+    let server = StandIn::new(|stream, _, head| serve(stream, head));
+    let run = |name: &str, value: &str| {
+        let gatecrash = Gatecrash::against(&server, &["--case", "AUTH-006"]).file("summary.md", "before\n");
+        gatecrash.env("GITHUB_STEP_SUMMARY", "summary.md").env(name, value).run()
+    };
+    let ended = run("GITHUB_ACTIONS", "true");
+    assert_eq!(ended.code(), 1, "{}", ended.all());
+    let stdout = ended.stdout();
+    let annotation = stdout.lines().last().unwrap();
+    assert!(annotation.starts_with("::error title=AUTH-006@query garbage-token at "), "{stdout}");
+    let summary = ended.text("summary.md");
+    assert!(summary.starts_with("before\n## gatecrash: 1 fail of 1 trials\n"), "{summary}");
+    // Elsewhere nothing of it is seen, and a summary that cannot be written changes no exit code.
+    let ended = run("GITHUB_ACTIONS", "false");
+    assert!(!ended.stdout().contains("::error"), "{}", ended.all());
+    let ended = run("GITHUB_STEP_SUMMARY", "none/summary.md");
+    assert_eq!(ended.code(), 1, "{}", ended.all());
+    assert!(ended.stderr().contains("cannot write the summary of this step to `none/summary.md`"), "{}", ended.all());
+}
+
 // What a server sends does not get out.
 
 /// Everything a server can do with what it was sent, and with the secret it knows.
@@ -957,8 +1008,13 @@ fn reflect(mut stream: std::net::TcpStream, number: usize, head: &str) {
     }
 }
 
+/// Every report there is.
+const EVERY_REPORT: [&str; 8] =
+    ["--report", "json=r.json", "--report", "junit=r.xml", "--report", "sarif=r.sarif", "--report", "markdown=r.md"];
+
 fn assert_nothing_leaks(ended: &Ended, secret: &str, signatures: &[String]) {
-    for text in [ended.stdout(), ended.stderr(), ended.text("r.json")] {
+    let reports = ["r.json", "r.xml", "r.sarif", "r.md"].map(|name| ended.text(name));
+    for text in [ended.stdout(), ended.stderr()].into_iter().chain(reports) {
         assert_harmless(&text);
         for part in [secret, &secret[..14.min(secret.len())], "recognisable-secret"] {
             assert!(!text.contains(part), "`{part}` in {text}");
@@ -980,13 +1036,15 @@ fn neither_secret_nor_token_comes_out_of_a_run() {
             serve(stream, head)
         }
     });
-    let ended = Gatecrash::against(&server, &["--all", "--verbose", "--report", "json=r.json"]).run();
+    let arguments = [&["--all", "--verbose"][..], &EVERY_REPORT].concat();
+    let ended = Gatecrash::against(&server, &arguments).env("GITHUB_ACTIONS", "true").run();
     assert_nothing_leaks(&ended, SECRET, &server.signatures());
     assert!(server.signatures().len() > 5);
 
     for first in 0..9 {
         let server = StandIn::new(move |stream, _, head| reflect(stream, first, head));
-        let ended = Gatecrash::against(&server, &["--verbose", "--report", "json=r.json"]).run();
+        let arguments = [&["--verbose"][..], &EVERY_REPORT].concat();
+        let ended = Gatecrash::against(&server, &arguments).env("GITHUB_ACTIONS", "true").run();
         assert_nothing_leaks(&ended, SECRET, &server.signatures());
     }
 }
@@ -995,19 +1053,8 @@ fn neither_secret_nor_token_comes_out_of_a_run() {
 fn the_bundled_server_that_leaks_does_not_make_the_report_leak() {
     for fault in ["reflects-token", "leaks-secret", "stack-trace"] {
         for refusal in ["close", "http"] {
-            let ended = Gatecrash::new(&[
-                "run",
-                "--fault",
-                fault,
-                "--refusal",
-                refusal,
-                "--dialect",
-                "omni2",
-                "--verbose",
-                "--report",
-                "json=r.json",
-            ])
-            .run();
+            let arguments = ["run", "--fault", fault, "--refusal", refusal, "--dialect", "omni2", "--verbose"];
+            let ended = Gatecrash::new(&[&arguments[..], &EVERY_REPORT].concat()).run();
             assert!(matches!(ended.code(), 0 | 1 | 5), "{}", ended.all());
             assert_nothing_leaks(&ended, "gatecrash bundled server, for one run on loopback only", &[]);
         }

@@ -21,7 +21,7 @@ use gatecrash::outcome::{self, Outcome};
 use gatecrash::plan::{self, Selection};
 use gatecrash::profile::{Class, Profile, Signal};
 use gatecrash::redact::Redactor;
-use gatecrash::report::{Exit, Failure, Report, Standard, TrialReport};
+use gatecrash::report::{About, Exit, Failure, Report, Standard, TrialReport};
 use gatecrash::target::Templates;
 use gatecrash::token::{Answer, Op, Recipe, Rules, default_claims, forge, oracle};
 use gatecrash::verdict::{Basis, Check, Grade, Level, Severity};
@@ -556,6 +556,7 @@ fn trial(verdict: Verdict, severity: Severity) -> TrialReport {
         observed: String::new(),
         checks: Vec::new(),
         took: Duration::ZERO,
+        about: About::default(),
     }
 }
 

@@ -45,11 +45,16 @@ pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     written
 }
 
+/// Adds to the end of a file, which is made if it is not there.
+pub(super) fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    OpenOptions::new().append(true).create(true).open(path)?.write_all(bytes)
+}
+
 /// Puts what could not be written where it was asked for into the folder for temporary files.
-pub(super) fn keep(bytes: &[u8]) -> io::Result<PathBuf> {
+pub(super) fn keep(bytes: &[u8], extension: &str) -> io::Result<PathBuf> {
     let mut tries = 0;
     loop {
-        let path = std::env::temp_dir().join(format!("gatecrash-report-{}-{tries}.json", std::process::id()));
+        let path = std::env::temp_dir().join(format!("gatecrash-report-{}-{tries}.{extension}", std::process::id()));
         // Never over a file, or through a link, that somebody else has put there.
         match OpenOptions::new().write(true).create_new(true).open(&path) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists && tries < 100 => tries += 1,

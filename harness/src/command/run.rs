@@ -11,7 +11,7 @@ use crate::document::{Diagnostics, printable};
 use crate::profile::{Carrier, FirstMessage, Profile, Shape, presets};
 use crate::redact::Redactor;
 use crate::report::terminal::{self, Style};
-use crate::report::{Exit, Failure, Report, RunEvent, Standard, Summary, json};
+use crate::report::{self, Exit, Failure, Format, Report, RunEvent, Standard, annotations, markdown};
 use crate::run::Interrupt;
 use crate::secret::SecretBytes;
 use crate::verdict::Severity;
@@ -56,7 +56,7 @@ pub(super) struct Run {
     #[arg(long, help_heading = "Which cases")]
     all: bool,
 
-    /// Write a report: json=PATH; may be given again
+    /// Write a report: json=PATH, junit=PATH, sarif=PATH or markdown=PATH; may be given again
     #[arg(long = "report", value_name = "FORMAT=PATH", help_heading = "Reports")]
     reports: Vec<ReportArgument>,
     /// List every case, not only those that need attention
@@ -140,6 +140,7 @@ impl FromStr for CarrierArgument {
 /// A report to be written.
 #[derive(Debug, Clone)]
 struct ReportArgument {
+    format: Format,
     path: PathBuf,
 }
 
@@ -147,12 +148,17 @@ impl FromStr for ReportArgument {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once('=') {
-            Some(("json", path)) if !path.is_empty() => Ok(Self { path: PathBuf::from(path) }),
-            Some((format, _)) if format != "json" => {
-                Err(format!("no report format is called `{format}`; there is `json`"))
-            }
-            _ => Err("write json=PATH".to_owned()),
+        let names = Format::ALL.map(Format::name);
+        let Some((name, path)) = text.split_once('=').filter(|(_, path)| !path.is_empty()) else {
+            return Err(format!("write FORMAT=PATH, such as {}=PATH", names[0]));
+        };
+        match Format::ALL.into_iter().find(|format| format.name() == name) {
+            Some(format) => Ok(Self { format, path: PathBuf::from(path) }),
+            None => Err(format!(
+                "no report format is called `{name}`; there are {}{}",
+                names.join(", "),
+                did_you_mean(name, names)
+            )),
         }
     }
 }
@@ -231,29 +237,54 @@ pub(super) async fn run(arguments: Run) -> Exit {
     if exit == Exit::NothingSelected && !reports.is_empty() {
         complain(&nothing_selected(&reports, &arguments));
     }
-    for report in &arguments.reports {
-        let text = json::write(&reports);
-        if let Err(error) = file::write_whole(&report.path, text.as_bytes()) {
-            let kept = match file::keep(text.as_bytes()) {
-                Ok(path) => format!("it is in `{}` instead", path.display()),
-                Err(_) => "what it would say stands on stdout".to_owned(),
-            };
-            complain(&format!("cannot write the report `{}`: {error}; {kept}", report.path.display()));
-            if kept.ends_with("stdout") {
-                say(&text);
-            }
-            if exit == Exit::Good {
-                exit = Exit::Usage;
-            }
-        }
+    let unwritten = arguments.reports.iter().filter(|report| !write(report, &reports)).count();
+    tell_github(&reports);
+    if unwritten > 0 && exit == Exit::Good {
+        exit = Exit::Usage;
     }
     exit
+}
+
+/// Writes one report. What cannot be written where it was asked for is kept elsewhere, and the others are written all
+/// the same.
+fn write(report: &ReportArgument, reports: &[Report]) -> bool {
+    let text = report.format.write(reports);
+    let Err(error) = file::write_whole(&report.path, text.as_bytes()) else { return true };
+    let kept = match file::keep(text.as_bytes(), report.format.extension()) {
+        Ok(path) => format!("it is in `{}` instead", path.display()),
+        Err(_) => "what it would say stands on stdout".to_owned(),
+    };
+    complain(&format!("cannot write the report `{}`: {error}; {kept}", report.path.display()));
+    if kept.contains("stdout") {
+        say(&text);
+    }
+    false
+}
+
+/// Whether this is a run of GitHub Actions, whose log acts on some texts.
+fn is_on_github() -> bool {
+    std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true")
+}
+
+/// Shows the result where GitHub shows results. Nobody asked for it, so that it does not change the exit code.
+fn tell_github(reports: &[Report]) {
+    if is_on_github() {
+        say(&annotations::write(reports));
+    }
+    let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) else { return };
+    let path = PathBuf::from(path);
+    if let Err(error) = file::append(&path, markdown::write(reports).as_bytes()) {
+        complain(&format!("cannot write the summary of this step to `{}`: {error}", path.display()));
+    }
 }
 
 /// Looks at everything that can be wrong before the first connection, then runs.
 async fn reports(arguments: &Run) -> Result<Vec<Report>, Problem> {
     let target = external(arguments)?;
-    for report in &arguments.reports {
+    for (index, report) in arguments.reports.iter().enumerate() {
+        if arguments.reports[..index].iter().any(|earlier| earlier.path == report.path) {
+            return Err(Problem::Usage(format!("two reports would be written to `{}`", report.path.display())));
+        }
         file::writable(&report.path)
             .map_err(|error| Problem::Usage(format!("cannot write the report `{}`: {error}", report.path.display())))?;
     }
@@ -421,11 +452,11 @@ fn tell(reports: &[Report], arguments: &Run, begun: Instant) {
     let told: Vec<&Report> =
         reports.iter().filter(|report| report.failure.is_some() || !report.trials.is_empty()).collect();
     for report in &told {
-        say(&terminal::write(report, style, &again(report, arguments)));
+        let text = terminal::write(report, style, &again(report, arguments));
+        say(&if is_on_github() { annotations::harmless(&text) } else { text });
     }
     if told.len() > 1 {
-        let total = reports.iter().map(Report::summary).fold(Summary::default(), Summary::and);
-        say(&format!("{}\n", terminal::summary_line("all", total, begun.elapsed(), style)));
+        say(&format!("{}\n", terminal::summary_line("all", report::total(reports), begun.elapsed(), style)));
     }
 }
 

@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use super::{Failure, Report, Summary, TrialReport};
+use super::{Failure, Report, Summary, TrialReport, total};
 use crate::diagnosis::Finding;
 use crate::verdict::Check;
 
@@ -61,6 +61,8 @@ struct Counts {
     inconclusive: usize,
     not_applicable: usize,
     error: usize,
+    known_gap: usize,
+    flaky: usize,
 }
 
 #[derive(Serialize)]
@@ -78,6 +80,9 @@ struct Case<'a> {
     mend: Option<&'a str>,
     expected: &'a str,
     observed: &'a str,
+    file: &'a str,
+    line: usize,
+    definition: &'a str,
     duration_ms: f64,
     checks: &'a [Check],
 }
@@ -93,6 +98,8 @@ impl From<Summary> for Counts {
             inconclusive: summary.inconclusive,
             not_applicable: summary.not_applicable,
             error: summary.error,
+            known_gap: summary.known_gap,
+            flaky: summary.flaky,
         }
     }
 }
@@ -113,6 +120,9 @@ impl<'a> From<&'a TrialReport> for Case<'a> {
             mend: trial.mend.as_deref(),
             expected: &trial.expected,
             observed: &trial.observed,
+            file: &trial.about.file,
+            line: trial.about.line,
+            definition: &trial.about.definition,
             duration_ms: milliseconds(trial.took),
             checks: &trial.checks,
         }
@@ -141,17 +151,21 @@ impl<'a> From<&'a Report> for Run<'a> {
     }
 }
 
+/// The counts as they stand in every report for machines.
+pub(super) fn counts(summary: Summary) -> serde_json::Value {
+    serde_json::to_value(Counts::from(summary)).unwrap_or_default()
+}
+
 fn milliseconds(time: std::time::Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
 /// The report as JSON text.
 pub fn write(reports: &[Report]) -> String {
-    let summary = reports.iter().map(Report::summary).fold(Summary::default(), Summary::and);
     let file = File {
         gatecrash_result: VERSION,
         generator: format!("gatecrash {}", env!("CARGO_PKG_VERSION")),
-        summary: summary.into(),
+        summary: total(reports).into(),
         runs: reports.iter().map(Run::from).collect(),
     };
     let mut text = serde_json::to_string_pretty(&file).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"));

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use super::{Failure, Report, Summary, TrialReport};
 use crate::diagnosis::{Cause, Finding};
-use crate::verdict::{Basis, Level, Severity, Verdict};
+use crate::verdict::Verdict;
 
 /// How much is said, and how.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub fn write(report: &Report, style: Style, again: &str) -> String {
     for trial in &report.trials {
         match trial.verdict {
             Verdict::Fail | Verdict::Error => block(&mut text, report, trial, style, again),
-            Verdict::Warn => block(&mut text, report, trial, style, again),
+            Verdict::Warn | Verdict::Flaky => block(&mut text, report, trial, style, again),
             Verdict::Inconclusive if !skipped && report.failure.is_none() => {
                 block(&mut text, report, trial, style, again)
             }
@@ -66,15 +66,8 @@ pub fn write(report: &Report, style: Style, again: &str) -> String {
 /// One line of counts.
 pub fn summary_line(name: &str, summary: Summary, took: std::time::Duration, style: Style) -> String {
     let mut parts = Vec::new();
-    for (count, verdict) in [
-        (summary.fail, Verdict::Fail),
-        (summary.error, Verdict::Error),
-        (summary.inconclusive, Verdict::Inconclusive),
-        (summary.warn, Verdict::Warn),
-        (summary.pass, Verdict::Pass),
-        (summary.info, Verdict::Info),
-        (summary.not_applicable, Verdict::NotApplicable),
-    ] {
+    for verdict in Verdict::ALL {
+        let count = summary.of(verdict);
         if count > 0 || matches!(verdict, Verdict::Fail | Verdict::Pass) {
             parts.push(paint(&format!("{count} {}", verdict.word()), verdict, style));
         }
@@ -93,13 +86,13 @@ fn block(text: &mut String, report: &Report, trial: &TrialReport, style: Style, 
         trial.code,
         trial.name,
         if place.is_empty() { String::new() } else { format!(" {place}") },
-        basis(trial),
-        severity(trial.severity),
+        trial.binding(),
+        trial.severity.word(),
     );
     let _ = writeln!(text, "      {}", trial.title);
     let _ = writeln!(text, "      expected  {}", trial.expected);
     let _ = writeln!(text, "      observed  {}", trial.observed);
-    if let (Some(mend), Verdict::Fail | Verdict::Warn) = (&trial.mend, trial.verdict) {
+    if let (Some(mend), Verdict::Fail | Verdict::Warn | Verdict::Flaky) = (&trial.mend, trial.verdict) {
         let _ = writeln!(text, "      mend      {mend}");
     }
     let _ = writeln!(text, "      again     gatecrash run --case {} --seed {}{again}\n", trial.id, report.seed);
@@ -108,30 +101,10 @@ fn block(text: &mut String, report: &Report, trial: &TrialReport, style: Style, 
 fn line(text: &mut String, trial: &TrialReport, style: Style) {
     let word = paint(&format!("{:<14}", trial.verdict.word()), trial.verdict, style);
     let tail = match trial.verdict {
-        Verdict::NotApplicable | Verdict::Info => format!(": {}", trial.observed),
+        Verdict::NotApplicable | Verdict::Info | Verdict::KnownGap => format!(": {}", trial.observed),
         _ => String::new(),
     };
     let _ = writeln!(text, "{word} {} {}{tail}", trial.id, trial.name);
-}
-
-fn basis(trial: &TrialReport) -> &'static str {
-    match (trial.basis, trial.level) {
-        (Basis::Contract, _) => "the target's own promise",
-        (_, Level::Must) => "MUST",
-        (_, Level::Should) => "SHOULD",
-        (_, Level::May) => "MAY",
-        (_, Level::Info) => "measured",
-    }
-}
-
-fn severity(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Info => "info",
-        Severity::Low => "low",
-        Severity::Medium => "medium",
-        Severity::High => "high",
-        Severity::Critical => "critical",
-    }
 }
 
 fn paint(text: &str, verdict: Verdict, style: Style) -> String {
@@ -141,8 +114,8 @@ fn paint(text: &str, verdict: Verdict, style: Style) -> String {
     let code = match verdict {
         Verdict::Pass => "32",
         Verdict::Fail | Verdict::Error => "1;31",
-        Verdict::Warn | Verdict::Inconclusive => "33",
-        Verdict::Info | Verdict::NotApplicable => "2",
+        Verdict::Warn | Verdict::Inconclusive | Verdict::Flaky => "33",
+        Verdict::Info | Verdict::NotApplicable | Verdict::KnownGap => "2",
     };
     format!("\u{1b}[{code}m{text}\u{1b}[0m")
 }
