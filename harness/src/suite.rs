@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use crate::catalogue::Catalogue;
 use crate::document::Diagnostics;
 use crate::plan::{self, Selection};
-use crate::report::{Report, RunEvent};
+use crate::redact::Redactor;
+use crate::report::{Report, RunEvent, gaps};
 use crate::run::{self, Interrupt, Options};
 use crate::target::Target;
 
@@ -125,6 +126,13 @@ impl Suite {
         events: &mut (dyn FnMut(RunEvent<'_>) + Send),
     ) -> Result<Report, Diagnostics> {
         let catalogue = self.catalogue.as_ref().map_err(Clone::clone)?;
-        Ok(run::run(catalogue, &self.selection, target, &self.options, events).await)
+        let mut report = run::run(catalogue, &self.selection, target, &self.options, events).await;
+        if !target.profile.known_gaps.is_empty() {
+            let everything = Selection { all: true, ..Selection::default() };
+            let known: Vec<String> = plan::trials(catalogue, target, &everything).iter().map(plan::Trial::id).collect();
+            gaps::apply(&mut report, &target.profile.known_gaps, &known, &Redactor::for_secrets(&target.secrets));
+        }
+        events(RunEvent::Ended { report: &report });
+        Ok(report)
     }
 }

@@ -953,6 +953,139 @@ fn a_run_of_github_is_annotated_and_summed_up() {
     assert!(ended.stderr().contains("cannot write the summary of this step to `none/summary.md`"), "{}", ended.all());
 }
 
+// Known gaps, earlier results, several targets.
+
+/// A server that admits everybody, and one that asks for a token.
+fn open_and_shut() -> [StandIn; 2] {
+    [
+        StandIn::new(|stream, _, head| serve(stream, head)),
+        StandIn::new(
+            |stream, _, head| if is_unsigned(head) { answer(stream, "401 Unauthorized") } else { serve(stream, head) },
+        ),
+    ]
+}
+
+#[test]
+fn a_known_gap_is_excused_until_it_is_closed() {
+    let [open, shut] = open_and_shut();
+    let run = |server: &StandIn, gaps: &str| {
+        let arguments = ["--profile", "mine.yaml", "--case", "AUTH-006", "--case", "AUTH-001"];
+        Gatecrash::against(server, &arguments).file("mine.yaml", format!("known_gaps: [{gaps}]\n")).run()
+    };
+    let gap = "{ case: AUTH-006, reason: the gateway in front asks }";
+    let known = run(&open, gap);
+    assert_eq!(known.code(), 0, "{}", known.all());
+    assert!(known.stdout().contains("2 trials, 0 fail, 1 known gap, 1 pass"), "{}", known.all());
+    assert_command!(run(&shut, gap), @r###"
+    exit 1
+    --- stdout
+    FAIL  known-gap stale-known-gap @AUTH-006  the target's own promise · medium
+          what the profile lists under `known_gaps` still fails
+          expected  AUTH-006 fails, for the reason given: the gateway in front asks
+          observed  it does not fail any more
+          mend      take it out of `known_gaps`, so that the case guards again
+          again     gatecrash run --case AUTH-006 --seed [SEED] --profile mine.yaml --secret-env JWT_SECRET 'ws://127.0.0.1:[PORT]/ws?token={token}'
+
+    127.0.0.1:[PORT]: [COUNTS]([TIME])
+    --- stderr
+    "###);
+    for (gaps, why) in [
+        ("{ case: AUTH-006, reason: \"\" }", "the known gap `AUTH-006` has no reason: say why it is left open"),
+        ("{ case: AUTH-006 }", "missing key `reason`"),
+        ("{ case: AUTH-006, reason: x, until: 2027 }", "unknown key `until`"),
+    ] {
+        let ended = run(&shut, gaps);
+        assert_eq!(ended.code(), 2, "{}", ended.all());
+        assert!(ended.stderr().contains(why), "{}", ended.all());
+    }
+}
+
+#[test]
+fn a_result_is_held_against_an_earlier_one_and_against_another() {
+    let [open, shut] = open_and_shut();
+    let ended =
+        Gatecrash::against(&open, &["--case", "AUTH-006", "--case", "AUTH-001", "--report", "json=r.json"]).run();
+    let before = ended.text("r.json");
+    let arguments = ["--case", "AUTH-006", "--case", "AUTH-001", "--baseline", "a.json", "--report", "json=b.json"];
+    let ended = Gatecrash::against(&shut, &arguments).file("a.json", &before).run();
+    assert_command!(ended, @r###"
+    exit 0
+    --- stdout
+    127.0.0.1:[PORT]: [COUNTS]([TIME])
+    against a.json: 0 newly failing, 1 newly passing, 0 otherwise changed, 1 the same
+      the server changed
+        AUTH-006@query garbage-token: pass, was fail: refused (HTTP 401) ([token])
+    --- stderr
+    "###);
+    let compare =
+        |b: &str| Gatecrash::new(&["compare", "a.json", "b.json"]).file("a.json", &before).file("b.json", b).run();
+    let after = ended.text("b.json");
+    let differing = compare(&after);
+    assert_eq!(differing.code(), 1, "{}", differing.all());
+    assert!(differing.stdout().contains("1 of 2 common cases came to another verdict"), "{}", differing.all());
+    assert_eq!(compare(&before).code(), 0);
+    assert_command!(compare("{}"), @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    gatecrash: cannot read the result `b.json`: it is no result of `--report json=PATH`: missing field `gatecrash_result` at line 1 column 2
+    "###);
+    // A baseline that cannot be read is found out before anything is sent.
+    let sent = shut.connections();
+    let ended = Gatecrash::against(&shut, &["--baseline", "none.json"]).run();
+    assert_eq!((ended.code(), shut.connections()), (2, sent), "{}", ended.all());
+    assert!(ended.stderr().contains("cannot read the result `none.json`: No such file"), "{}", ended.all());
+}
+
+#[test]
+fn one_target_changes_nothing_for_another() {
+    let [open, shut] = open_and_shut();
+    // One is not there, one dies in the middle, one cannot be given a token.
+    let dying =
+        StandIn::until(
+            4,
+            |stream, _, head| {
+                if is_unsigned(head) { answer(stream, "401 Unauthorized") } else { serve(stream, head) }
+            },
+        );
+    let profile = |url: &str| format!("url: {url}\nsecret: env:JWT_SECRET\n");
+    let arguments =
+        ["run", "--seed", "7", "--timeout-scale", "0.1", "--jobs", "1", "--case", "AUTH", "--report", "json=r.json"];
+    let targets =
+        ["nobody", "dying", "tokenless", "shut", "open"].map(|name| ["--target".to_owned(), format!("{name}.yaml")]);
+    let targets: Vec<&str> = targets.iter().flatten().map(String::as_str).collect();
+    let ended = Gatecrash::new(&[&arguments[..], &targets].concat())
+        .env("JWT_SECRET", SECRET)
+        .file("nobody.yaml", profile(&format!("ws://{}/ws", StandIn::nobody())))
+        .file("dying.yaml", profile(&dying.url()))
+        .file("tokenless.yaml", profile(&shut.url()) + "claims: { exp: \"${never}\" }\n")
+        .file("shut.yaml", profile(&shut.url()))
+        .file("open.yaml", profile(&open.url()))
+        .run();
+    let report = ended.json("r.json");
+    let runs = report["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 5, "{}", ended.all());
+    assert_eq!(runs[0]["failure"]["kind"], "unreachable");
+    assert_eq!(runs[1]["failure"]["kind"], "control-lost");
+    assert_eq!(runs[2]["failure"]["kind"], "no-token");
+    assert!(runs[3]["failure"].is_null() && runs[4]["failure"].is_null());
+    // The name of a target is its address unless it has one, and two of one name are told apart.
+    assert!(runs[3]["target"].as_str().unwrap().ends_with(" (shut.yaml)"), "{}", runs[3]["target"]);
+    // Alone each comes to the same.
+    for (run, name) in [(&runs[3], "shut"), (&runs[4], "open")] {
+        let server = if name == "shut" { &shut } else { &open };
+        let alone = Gatecrash::against(server, &["--jobs", "1", "--case", "AUTH", "--report", "json=r.json"]).run();
+        let verdicts = |run: &Value| -> Vec<(Value, Value)> {
+            run["cases"].as_array().unwrap().iter().map(|case| (case["id"].clone(), case["verdict"].clone())).collect()
+        };
+        assert_eq!(verdicts(run), verdicts(&alone.json("r.json")["runs"][0]), "{name}");
+    }
+    assert!(ended.stdout().contains("--target") || ended.stdout().contains("--profile open.yaml"), "{}", ended.all());
+    // The one without a token is the worst: what it is asked to do is wrong.
+    assert_eq!(ended.code(), 2, "{}", ended.all());
+    assert!(ended.stderr().contains("no valid token can be made for "), "{}", ended.all());
+}
+
 // What a server sends does not get out.
 
 /// Everything a server can do with what it was sent, and with the secret it knows.

@@ -5,7 +5,15 @@ use std::process::Command;
 use std::time::Duration;
 
 use gatecrash::diagnosis::{Cause, Finding};
-use gatecrash::report::{About, Failure, Format, Report, Summary, TrialReport, annotations, terminal, total};
+use gatecrash::profile::KnownGap;
+use gatecrash::redact::Redactor;
+use gatecrash::report::changes::{Cause as Whose, Changes};
+use gatecrash::report::compare::Comparison;
+use gatecrash::report::earlier::Earlier;
+use gatecrash::report::{
+    About, Exit, Failure, Format, Report, Standard, Summary, TrialReport, annotations, gaps, terminal, total,
+};
+use gatecrash::secret::SecretBytes;
 use gatecrash::verdict::{Basis, Check, Grade, Level, Severity, Verdict};
 use gatecrash::{Catalogue, Target};
 use quick_xml::Reader;
@@ -548,4 +556,226 @@ fn a_definition_changes_with_what_a_case_does_and_not_with_its_place() {
     assert_eq!(definition(&text("\"a rule\"", "empty # same", "")), first);
     assert_ne!(definition(&text("another rule", "empty", "")), first);
     assert_ne!(definition(&text("a rule", "valid", "")), first);
+}
+
+// Known gaps.
+
+/// A report of these trials after `known_gaps` was applied; every trial of it, and `TST-099@query`, could be made.
+fn with_gaps(trials: Vec<TrialReport>, gaps: &[(&str, Option<&str>)]) -> Report {
+    let mut report = report("target", trials);
+    let known: Vec<String> =
+        report.trials.iter().map(|trial| trial.id.clone()).chain(["TST-099@query".to_owned()]).collect();
+    let gap = |(case, observed): &(&str, Option<&str>)| KnownGap {
+        case: (*case).to_owned(),
+        reason: "ticket 12, with the secret word-of-secrecy in it".to_owned(),
+        observed: observed.map(str::to_owned),
+    };
+    let gaps: Vec<KnownGap> = gaps.iter().map(gap).collect();
+    let redactor = Redactor::for_secrets(&[SecretBytes::new("word-of-secrecy")]);
+    gaps::apply(&mut report, &gaps, &known, &redactor);
+    report
+}
+
+#[test]
+fn a_known_gap_does_not_fail_the_run_and_keeps_its_reason() {
+    for (case, observed) in [("TST-002", None), ("tst-002@query", Some("admitted (101"))] {
+        let trials = vec![trial(1, Verdict::Pass, Severity::High), trial(2, Verdict::Fail, Severity::Critical)];
+        let report = with_gaps(trials, &[(case, observed)]);
+        assert_eq!(report.exit(Standard::default()), Exit::Good, "{report}");
+        assert_eq!((report.summary().known_gap, report.summary().fail), (1, 0));
+        let gap = &report.trials[1].observed;
+        assert!(gap.ends_with("; known: ticket 12, with the secret [secret] in it"), "{gap}");
+    }
+    // A warning may be known too, and then does not fail a strict run.
+    let report = with_gaps(vec![trial(1, Verdict::Warn, Severity::Low)], &[("TST-001", None)]);
+    assert_eq!(report.exit(Standard { strict: true, ..Standard::default() }), Exit::Good);
+}
+
+#[test]
+fn what_fails_in_another_way_is_no_known_gap() {
+    let report = with_gaps(vec![trial(2, Verdict::Fail, Severity::High)], &[("TST-002", Some("HTTP 500"))]);
+    assert_eq!(report.exit(Standard::default()), Exit::Failed);
+    assert_eq!(report.trials.len(), 1, "one finding, not two: {report}");
+    assert!(report.trials[0].observed.contains("the known gap is another one, in which `HTTP 500` is seen"));
+}
+
+#[test]
+fn a_gap_that_is_not_true_any_more_fails_the_run() {
+    let pass = || trial(1, Verdict::Pass, Severity::High);
+    for (trials, case, why) in [
+        (vec![pass()], "TST-001", "it does not fail any more"),
+        (vec![trial(2, Verdict::Info, Severity::Info), pass()], "TST-002", "it does not fail any more"),
+        (vec![trial(2, Verdict::NotApplicable, Severity::High), pass()], "TST-002", "it does not apply to this target"),
+        (vec![pass()], "TST-01", "no trial for this target is called so; did you mean `TST-001`?"),
+        (vec![pass()], "TST-001@cookie", "no trial for this target is called so"),
+    ] {
+        let report = with_gaps(trials, &[(case, None)]);
+        let strict = Standard { fail_on: Severity::Critical, ..Standard::default() };
+        assert_eq!(report.exit(strict), Exit::Failed, "{case}: {report}");
+        let stale = report.trials.last().expect("an entry");
+        assert!(stale.observed.starts_with(why), "{case}: {}", stale.observed);
+        assert_eq!((stale.id.as_str(), stale.selects()), (format!("known-gap@{case}").as_str(), case));
+        assert!(stale.mend.as_ref().is_some_and(|mend| mend.contains("known_gaps")));
+        assert!(!format!("{report}").contains("word-of-secrecy"));
+    }
+}
+
+#[test]
+fn a_gap_of_which_nothing_was_learned_is_left_alone() {
+    for (verdict, case) in [
+        (Verdict::Inconclusive, "TST-001"),
+        (Verdict::Error, "TST-001"),
+        (Verdict::Flaky, "TST-001"),
+        // It was not asked for.
+        (Verdict::Pass, "TST-099"),
+    ] {
+        let report = with_gaps(vec![trial(1, verdict, Severity::Low)], &[(case, None)]);
+        assert_eq!((report.trials.len(), report.trials[0].verdict), (1, verdict), "{report}");
+    }
+}
+
+// Earlier results.
+
+fn result(reports: &[Report]) -> Earlier {
+    Earlier::read(&Format::Json.write(reports)).expect("what is written can be read")
+}
+
+#[test]
+fn a_baseline_tells_the_case_from_the_server() {
+    let before: Vec<TrialReport> = [
+        Verdict::Pass,
+        Verdict::Fail,
+        Verdict::Pass,
+        Verdict::NotApplicable,
+        Verdict::Fail,
+        Verdict::Pass,
+        Verdict::Warn,
+        Verdict::Pass,
+        Verdict::KnownGap,
+        Verdict::KnownGap,
+    ]
+    .into_iter()
+    .zip(1..)
+    .map(|(verdict, number)| trial(number, verdict, Severity::High))
+    .collect();
+    let mut after = before.clone();
+    let mut now = |number: usize, verdict| after[number - 1].verdict = verdict;
+    now(1, Verdict::Fail); // the server
+    now(2, Verdict::Pass); // the server, mended
+    now(3, Verdict::Fail); // with another definition: the case
+    now(4, Verdict::Fail); // applies now: the profile
+    now(5, Verdict::KnownGap); // is listed now: the profile
+    now(6, Verdict::Inconclusive); // not judged
+    now(7, Verdict::Fail); // with another level: the profile
+    now(9, Verdict::Fail); // is listed no more: the profile
+    now(10, Verdict::Pass); // the server, mended
+    after[2].about.definition = "another".to_owned();
+    after[6].level = Level::Should;
+    after.push(trial(11, Verdict::Fail, Severity::High)); // new: the case
+    let mut one = trial(12, Verdict::Pass, Severity::High);
+    "TST-008@cookie".clone_into(&mut one.id);
+    "TST-008".clone_into(&mut one.code);
+    after.push(one); // another carrier: the profile
+
+    let changes =
+        Changes::between(&result(&[report("target", before.clone())]), &result(&[report("target", after.clone())]));
+    let of = |cause: Whose| -> Vec<&str> {
+        changes.changes.iter().filter(|change| change.cause == cause).map(|change| change.id.as_str()).collect()
+    };
+    assert_eq!(of(Whose::Server), ["TST-001@query", "TST-002@query", "TST-010@query"]);
+    assert_eq!(of(Whose::Case), ["TST-003@query", "TST-011@query"]);
+    assert_eq!(
+        of(Whose::Profile),
+        ["TST-004@query", "TST-005@query", "TST-007@query", "TST-009@query", "TST-008@cookie"]
+    );
+    assert_eq!(of(Whose::Unjudged), ["TST-006@query"]);
+    assert_eq!(changes.same, 1);
+    insta::assert_snapshot!("baseline", changes.describe("before.json"));
+
+    // Nothing changed, and what was not asked for this time is not missed.
+    let some = report("target", before[..3].to_vec());
+    let none = Changes::between(&result(&[report("target", before.clone())]), &result(&[some]));
+    assert_eq!((none.changes.len(), none.same), (0, 3));
+    // Files of earlier versions do not say which case it was.
+    let mut old: Value = serde_json::from_str(&Format::Json.write(&[report("target", before)])).expect("JSON");
+    for case in old["runs"][0]["cases"].as_array_mut().expect("cases") {
+        case.as_object_mut().expect("an object").remove("definition");
+    }
+    let old = Earlier::read(&old.to_string()).expect("an older result");
+    let changes = Changes::between(&old, &result(&[report("target", after)]));
+    assert_eq!(changes.changes[0].cause, Whose::Unknown);
+}
+
+#[test]
+fn a_baseline_of_other_targets_says_so() {
+    let run = |name: &str| report(name, vec![trial(1, Verdict::Pass, Severity::High)]);
+    let several = result(&[run("a"), run("b")]);
+    assert_eq!(Changes::between(&several, &result(&[run("c")])).unknown, ["c"]);
+    // The only run of both is meant, however it is called: ports differ.
+    assert_eq!(Changes::between(&result(&[run("h:8000")]), &result(&[run("h:8001")])).same, 1);
+}
+
+#[test]
+fn what_is_no_result_is_refused_and_quoted_harmlessly() {
+    for (text, why) in [
+        ("{", "it is no result"),
+        ("[]", "it is no result"),
+        (r#"{"gatecrash_result":1}"#, "missing field `runs`"),
+        (r#"{"gatecrash_result":9,"runs":[]}"#, "version 9, and this program reads version 1"),
+        (
+            "{\"gatecrash_result\":1,\"runs\":[{\"target\":\"a\",\"cases\":[{\"id\":\"\\u001b[31m\"}]}]}",
+            "missing field",
+        ),
+    ] {
+        let told = Earlier::read(text).expect_err(text);
+        assert!(told.contains(why) && !told.contains('\u{1b}'), "{told}");
+    }
+    let mut hostile = trial(1, Verdict::Fail, Severity::High);
+    HOSTILE.clone_into(&mut hostile.observed);
+    let read = result(&[report(HOSTILE, vec![hostile])]);
+    assert!(!read.runs[0].target.contains('\u{1b}') && !read.runs[0].cases[0].observed.contains(['\u{1b}', '\n']));
+}
+
+#[test]
+fn two_targets_are_compared_even_where_both_conform() {
+    let seen = |number, verdict, observed: &str| TrialReport {
+        observed: observed.to_owned(),
+        ..trial(number, verdict, Severity::High)
+    };
+    let a = report(
+        "a",
+        vec![
+            seen(1, Verdict::Pass, "refused (HTTP 401)"),
+            seen(2, Verdict::Pass, "refused (HTTP 401)"),
+            seen(3, Verdict::Pass, "refused (HTTP 401)"),
+            seen(4, Verdict::Info, "12.5 ms, 1024 bytes"),
+            seen(5, Verdict::NotApplicable, "it needs an echo"),
+            seen(6, Verdict::Pass, "alike"),
+        ],
+    );
+    let mut b = report(
+        "b",
+        vec![
+            seen(1, Verdict::Pass, "refused (101, then close 1008)"),
+            seen(2, Verdict::Pass, "refused (101, then close 1008)"),
+            seen(3, Verdict::Fail, "admitted (101, then a message)"),
+            seen(4, Verdict::Info, "99.25 ms, 4096 bytes"),
+            seen(5, Verdict::Pass, "alike"),
+            seen(6, Verdict::Pass, "alike"),
+        ],
+    );
+    // The other carries its token elsewhere.
+    b.trials.iter_mut().for_each(|trial| trial.id = trial.id.replace("@query", "@header"));
+    let (pairs, alone) = Comparison::of(&result(std::slice::from_ref(&a)), &result(&[b]));
+    assert!(alone.is_empty());
+    let [pair] = &pairs[..] else { panic!("{pairs:?}") };
+    assert_eq!((pair.common, pair.alone), (5, [0, 1]));
+    assert_eq!(pair.disagreements.len(), 1);
+    assert_eq!(pair.disagreements[0].id, "TST-003@query");
+    assert_eq!(pair.nuances.len(), 1);
+    assert_eq!(pair.nuances[0].ids, ["TST-001@query", "TST-002@query"]);
+    insta::assert_snapshot!("comparison", pair.describe());
+
+    let (itself, _) = Comparison::of(&result(std::slice::from_ref(&a)), &result(&[a]));
+    assert!(itself[0].disagreements.is_empty() && itself[0].nuances.is_empty());
 }

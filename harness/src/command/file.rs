@@ -4,15 +4,32 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use crate::document::printable;
+use crate::report::earlier::Earlier;
+
 /// The largest profile; a device may never end.
 const MAX_TEXT_BYTES: u64 = 4 << 20;
 
+/// The largest result that is read again.
+const MAX_RESULT_BYTES: u64 = 256 << 20;
+
 /// Reads a text file.
 pub(super) fn read_text(path: &str) -> io::Result<String> {
+    read_up_to(Path::new(path), MAX_TEXT_BYTES)
+}
+
+/// Reads a result that was written earlier.
+pub(super) fn read_result(path: &Path) -> Result<Earlier, String> {
+    let text = read_up_to(path, MAX_RESULT_BYTES).map_err(|error| error.to_string());
+    let read = text.and_then(|text| Earlier::read(&text));
+    read.map_err(|why| format!("cannot read the result `{}`: {why}", printable(&path.to_string_lossy())))
+}
+
+fn read_up_to(path: &Path, limit: u64) -> io::Result<String> {
     let mut text = String::new();
-    File::open(path)?.take(MAX_TEXT_BYTES + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > MAX_TEXT_BYTES {
-        return Err(io::Error::other(format!("it is larger than {MAX_TEXT_BYTES} bytes")));
+    File::open(path)?.take(limit + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > limit {
+        return Err(io::Error::other(format!("it is larger than {limit} bytes")));
     }
     Ok(text)
 }

@@ -4,6 +4,7 @@
 
 pub mod bundled_server;
 pub mod certificates;
+mod compare;
 mod explain;
 mod file;
 mod list;
@@ -42,6 +43,8 @@ enum Command {
     List(list::List),
     /// Say all about one case: the rule, what is sent, what is right, and how to mend it
     Explain(explain::Explain),
+    /// Say where two results disagree, even if both conform; ends with 1 where verdicts differ
+    Compare(compare::Compare),
     /// Prove that every case can fail: seed each fault in the bundled server and see which cases find it
     Selftest(selftest::Selftest),
     /// Start the reference server
@@ -76,6 +79,7 @@ fn execute(arguments: Arguments) -> Exit {
     let exit = match arguments.command {
         Command::Run(arguments) => runtime.block_on(run::run(*arguments)),
         Command::Selftest(arguments) => selftest::selftest(&arguments),
+        Command::Compare(arguments) => compare::compare(&arguments),
         Command::List(arguments) => list::list(&arguments),
         Command::Explain(arguments) => explain::explain(&arguments),
         Command::Serve(arguments) => runtime.block_on(serve::serve(*arguments)),

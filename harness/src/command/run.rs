@@ -10,8 +10,10 @@ use crate::catalogue::Catalogue;
 use crate::document::{Diagnostics, printable};
 use crate::profile::{Carrier, FirstMessage, Profile, Shape, presets};
 use crate::redact::Redactor;
+use crate::report::changes::Changes;
+use crate::report::earlier::Earlier;
 use crate::report::terminal::{self, Style};
-use crate::report::{self, Exit, Failure, Format, Report, RunEvent, Standard, annotations, markdown};
+use crate::report::{self, Exit, Failure, Format, Report, RunEvent, Standard, annotations, json, markdown};
 use crate::run::Interrupt;
 use crate::secret::SecretBytes;
 use crate::verdict::Severity;
@@ -31,6 +33,9 @@ pub(super) struct Run {
     /// What the server promises: a preset (personal-assistant, shipvox, simutrador, omni2, strict) or a YAML file
     #[arg(long, value_name = "FILE|PRESET")]
     profile: Option<String>,
+    /// Judge this server too: a profile that names its URL; may be given again. What happens to one changes nothing for the others
+    #[arg(long, value_name = "FILE|PRESET", conflicts_with_all = ["url", "profile"])]
+    target: Vec<String>,
 
     /// Sign with the secret in this environment variable
     #[arg(long, value_name = "NAME", group = "key", help_heading = "The secret")]
@@ -59,6 +64,9 @@ pub(super) struct Run {
     /// Write a report: json=PATH, junit=PATH, sarif=PATH or markdown=PATH; may be given again
     #[arg(long = "report", value_name = "FORMAT=PATH", help_heading = "Reports")]
     reports: Vec<ReportArgument>,
+    /// Say what changed since this result of --report json=PATH, and whether the server or the case did
+    #[arg(long, value_name = "FILE", help_heading = "Reports")]
+    baseline: Option<PathBuf>,
     /// List every case, not only those that need attention
     #[arg(long, short, help_heading = "Reports")]
     verbose: bool,
@@ -192,6 +200,14 @@ enum Problem {
 }
 
 impl Problem {
+    /// The same, with the name of the target it is about.
+    fn of(self, name: &str) -> Self {
+        match self {
+            Self::Usage(message) => Self::Usage(format!("{}: {message}", printable(name))),
+            other => other,
+        }
+    }
+
     /// Says it, and gives the exit code.
     fn tell(self) -> Exit {
         let color = std::io::stderr().is_terminal();
@@ -215,18 +231,30 @@ pub(super) async fn run(arguments: Run) -> Exit {
             "the secret on the command line is visible to others on this machine; prefer --secret-env or --secret-file",
         );
     }
-    let reports = match reports(&arguments).await {
-        Ok(reports) => reports,
+    let (reports, baseline) = match reports(&arguments).await {
+        Ok(read) => read,
         Err(problem) => return problem.tell(),
     };
     for report in &reports {
         if let Some(Failure::NoToken(why)) = &report.failure {
             complain(&format!("no valid token can be made for {}: {why}", report.target));
-            return Exit::Usage;
+            if reports.len() == 1 {
+                return Exit::Usage;
+            }
         }
     }
 
     tell(&reports, &arguments, begun);
+    if let (Some(earlier), Some(path)) = (&baseline, &arguments.baseline) {
+        // Both sides are read from a file's words, so that none is told otherwise than the other.
+        match Earlier::read(&json::write(&reports)) {
+            Ok(now) => {
+                let name = printable(&path.to_string_lossy());
+                say_safely(&Changes::between(earlier, &now).describe(&name));
+            }
+            Err(why) => complain(&format!("this result cannot be held against the baseline: {why}")),
+        }
+    }
     let standard = Standard {
         fail_on: arguments.fail_on,
         strict: arguments.strict,
@@ -266,6 +294,11 @@ fn is_on_github() -> bool {
     std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true")
 }
 
+/// Says it, without what such a log would act on.
+fn say_safely(text: &str) {
+    if is_on_github() { say(&annotations::harmless(text)) } else { say(text) }
+}
+
 /// Shows the result where GitHub shows results. Nobody asked for it, so that it does not change the exit code.
 fn tell_github(reports: &[Report]) {
     if is_on_github() {
@@ -279,8 +312,13 @@ fn tell_github(reports: &[Report]) {
 }
 
 /// Looks at everything that can be wrong before the first connection, then runs.
-async fn reports(arguments: &Run) -> Result<Vec<Report>, Problem> {
-    let target = external(arguments)?;
+async fn reports(arguments: &Run) -> Result<(Vec<Report>, Option<Earlier>), Problem> {
+    let baseline = arguments.baseline.as_deref().map(file::read_result).transpose().map_err(Problem::Usage)?;
+    Ok((judged(arguments).await?, baseline))
+}
+
+async fn judged(arguments: &Run) -> Result<Vec<Report>, Problem> {
+    let targets = external(arguments)?;
     for (index, report) in arguments.reports.iter().enumerate() {
         if arguments.reports[..index].iter().any(|earlier| earlier.path == report.path) {
             return Err(Problem::Usage(format!("two reports would be written to `{}`", report.path.display())));
@@ -295,11 +333,11 @@ async fn reports(arguments: &Run) -> Result<Vec<Report>, Problem> {
     }
     let suite = suite(arguments, catalogue);
     let nothing = !arguments.cases.is_empty() && unknown.len() == arguments.cases.len();
-    match target {
+    match targets {
         _ if nothing => Ok(Vec::new()),
-        Some(target) => {
+        Some(targets) => {
             stop_on_interrupt(suite.interrupt());
-            judge(&suite, &[target]).await
+            judge(&suite, &targets).await
         }
         None => {
             stop_on_interrupt(suite.interrupt());
@@ -347,9 +385,9 @@ fn hint(word: &str, catalogue: &Catalogue) -> String {
     hint
 }
 
-/// The target the arguments describe; none when they ask for the bundled server.
-fn external(arguments: &Run) -> Result<Option<Target>, Problem> {
-    if arguments.url.is_none() && arguments.profile.is_none() {
+/// The targets the arguments describe; none when they ask for the bundled server.
+fn external(arguments: &Run) -> Result<Option<Vec<Target>>, Problem> {
+    if arguments.url.is_none() && arguments.profile.is_none() && arguments.target.is_empty() {
         return match (&arguments.secret_env, &arguments.secret_file, &arguments.secret) {
             (None, None, None) if arguments.carrier.is_empty() => Ok(None),
             _ => Err(Problem::Usage(
@@ -357,10 +395,24 @@ fn external(arguments: &Run) -> Result<Option<Target>, Problem> {
             )),
         };
     }
-    let mut profile = match &arguments.profile {
-        None => Profile::default(),
-        Some(name) => read_profile(name)?,
-    };
+    if arguments.target.is_empty() {
+        let profile = arguments.profile.as_deref().map(read_profile).transpose()?;
+        return Ok(Some(vec![target(arguments, profile.unwrap_or_default())?]));
+    }
+    let mut targets: Vec<Target> = Vec::new();
+    for name in &arguments.target {
+        let mut one = target(arguments, read_profile(name)?).map_err(|problem| problem.of(name))?;
+        // Reports tell them apart by their names.
+        if targets.iter().any(|other| other.profile.name == one.profile.name) {
+            one.profile.name = format!("{} ({name})", one.profile.name);
+        }
+        targets.push(one);
+    }
+    Ok(Some(targets))
+}
+
+/// The target of a profile, with what the arguments say over it.
+fn target(arguments: &Run, mut profile: Profile) -> Result<Target, Problem> {
     if let Some(url) = &arguments.url {
         profile.url = Some(url.clone());
     }
@@ -379,7 +431,7 @@ fn external(arguments: &Run) -> Result<Option<Target>, Problem> {
     }
     let target = Target::from_profile(profile).map_err(|error| Problem::Usage(error.to_string()))?;
     target.secrets.iter().for_each(conceal);
-    Ok(Some(target))
+    Ok(target)
 }
 
 fn read_profile(name: &str) -> Result<Profile, Problem> {
@@ -449,19 +501,19 @@ fn tell(reports: &[Report], arguments: &Run, begun: Instant) {
         verbose: arguments.verbose,
     };
     // A word may select cases of one dialect only.
-    let told: Vec<&Report> =
-        reports.iter().filter(|report| report.failure.is_some() || !report.trials.is_empty()).collect();
-    for report in &told {
-        let text = terminal::write(report, style, &again(report, arguments));
-        say(&if is_on_github() { annotations::harmless(&text) } else { text });
+    let told = reports.iter().filter(|report| report.failure.is_some() || !report.trials.is_empty()).count();
+    for (index, report) in reports.iter().enumerate() {
+        if report.failure.is_some() || !report.trials.is_empty() {
+            say_safely(&terminal::write(report, style, &again(report, arguments, index)));
+        }
     }
-    if told.len() > 1 {
+    if told > 1 {
         say(&format!("{}\n", terminal::summary_line("all", report::total(reports), begun.elapsed(), style)));
     }
 }
 
-/// The rest of a command line that makes a run again.
-fn again(report: &Report, arguments: &Run) -> String {
+/// The rest of a command line that makes a run again: the `index`th of those that the arguments ask for.
+fn again(report: &Report, arguments: &Run, index: usize) -> String {
     let mut words = String::new();
     let mut add = |flag: &str, value: &str| {
         words.push(' ');
@@ -471,7 +523,7 @@ fn again(report: &Report, arguments: &Run) -> String {
         }
         words.push_str(&quote(value));
     };
-    if arguments.url.is_none() && arguments.profile.is_none() {
+    if arguments.url.is_none() && arguments.profile.is_none() && arguments.target.is_empty() {
         add("--dialect", &report.target);
         if arguments.refusal == RefusalStyle::Http {
             add("--refusal", "http");
@@ -481,7 +533,7 @@ fn again(report: &Report, arguments: &Run) -> String {
         }
         return words;
     }
-    if let Some(profile) = &arguments.profile {
+    if let Some(profile) = arguments.profile.as_ref().or(arguments.target.get(index)) {
         add("--profile", profile);
     }
     if let Some(name) = &arguments.secret_env {

@@ -3,6 +3,10 @@
 //! The runner tells events and hands over one [`Report`]; it knows no format. Every text made here is redacted.
 
 pub mod annotations;
+pub mod changes;
+pub mod compare;
+pub mod earlier;
+pub mod gaps;
 pub mod json;
 pub mod junit;
 pub mod markdown;
@@ -207,6 +211,19 @@ impl TrialReport {
         self.severity >= Severity::High
     }
 
+    /// Whether it is no trial of a case, but an entry of `known_gaps` that is not true any more.
+    pub fn is_stale_gap(&self) -> bool {
+        self.code == gaps::STALE
+    }
+
+    /// The word that selects the case it is about.
+    pub fn selects(&self) -> &str {
+        match self.id.split_once('@') {
+            Some((gaps::STALE, case)) => case,
+            _ => &self.id,
+        }
+    }
+
     /// The case does not apply to this target.
     pub fn not_applicable(&mut self, reason: &str) {
         self.verdict = Verdict::NotApplicable;
@@ -367,7 +384,7 @@ impl Report {
             Some(Failure::ControlLost(_)) | None => {}
         }
         let fails = |trial: &TrialReport| match trial.verdict {
-            Verdict::Fail => trial.severity >= standard.fail_on,
+            Verdict::Fail => trial.severity >= standard.fail_on || trial.is_stale_gap(),
             Verdict::Warn => standard.strict,
             Verdict::Flaky => standard.strict || trial.is_breach() && trial.severity >= standard.fail_on,
             _ => false,

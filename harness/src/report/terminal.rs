@@ -95,7 +95,7 @@ fn block(text: &mut String, report: &Report, trial: &TrialReport, style: Style, 
     if let (Some(mend), Verdict::Fail | Verdict::Warn | Verdict::Flaky) = (&trial.mend, trial.verdict) {
         let _ = writeln!(text, "      mend      {mend}");
     }
-    let _ = writeln!(text, "      again     gatecrash run --case {} --seed {}{again}\n", trial.id, report.seed);
+    let _ = writeln!(text, "      again     gatecrash run --case {} --seed {}{again}\n", trial.selects(), report.seed);
 }
 
 fn line(text: &mut String, trial: &TrialReport, style: Style) {

@@ -242,7 +242,6 @@ pub async fn run(
     }
     report.controls = runner.controls.len();
     report.took = begun.elapsed();
-    events(RunEvent::Ended { report: &report });
     report
 }
 
