@@ -953,6 +953,151 @@ fn a_run_of_github_is_annotated_and_summed_up() {
     assert!(ended.stderr().contains("cannot write the summary of this step to `none/summary.md`"), "{}", ended.all());
 }
 
+// How a run goes.
+
+#[test]
+fn a_run_stops_at_as_many_failures_as_it_was_told() {
+    let [open, _] = open_and_shut();
+    let run = |more: &[&str]| {
+        let arguments =
+            [&["--case", "AUTH", "--case", "SIG", "--jobs", "1", "--report", "json=r.json"][..], more].concat();
+        Gatecrash::against(&open, &arguments).file("gaps.yaml", GAPS).run()
+    };
+    // What is known to fail ends nothing.
+    const GAPS: &str = "known_gaps: [{ case: AUTH-004, reason: known }, { case: AUTH-005, reason: known }]\n";
+    let whole = run(&[]).json("r.json")["summary"].clone();
+    let failing = whole["fail"].as_u64().unwrap();
+    assert!(failing > 5, "{whole}");
+    for (arguments, failures) in [
+        (&["--fail-fast"][..], 1),
+        (&["--max-failures", "3"], 3),
+        (&["--fail-fast", "--profile", "gaps.yaml"], 1),
+        (&["--max-failures", "1000"], failing),
+    ] {
+        let ended = run(arguments);
+        assert_eq!(ended.code(), 1, "{}", ended.all());
+        let report = ended.json("r.json");
+        assert_eq!(report["summary"]["fail"], failures, "{arguments:?}: {}", ended.all());
+        assert_eq!(report["summary"]["inconclusive"], 0, "what was not played is left out: {}", ended.all());
+        let stopped = failures < failing;
+        assert_eq!(report["runs"][0]["failure"]["kind"] == "stopped", stopped, "{arguments:?}");
+        assert_eq!(report["summary"]["total"] != whole["total"], stopped, "{arguments:?}");
+        let said = format!("the run was to stop at the first failures: {failures} failed");
+        assert_eq!(ended.stdout().starts_with(&said), stopped, "{}", ended.all());
+    }
+    // A failure that does not count ends nothing either.
+    let ended =
+        Gatecrash::against(&open, &["--case", "ENC-004", "--case", "ENC-027", "--fail-fast", "--fail-on", "high"])
+            .run();
+    assert_eq!(ended.code(), 0, "{}", ended.all());
+    assert!(ended.stdout().contains("2 trials, 2 fail"), "{}", ended.all());
+}
+
+#[test]
+fn what_passes_only_when_it_is_played_again_is_flaky() {
+    let run = |case: &str, wrong: usize, more: &[&str]| {
+        // It admits the first forged tokens, so many of them, and refuses the others.
+        let seen = AtomicUsize::new(0);
+        let server = StandIn::new(move |stream, _, head| {
+            if is_unsigned(head) && seen.fetch_add(1, Ordering::SeqCst) >= wrong {
+                answer(stream, "401 Unauthorized")
+            } else {
+                serve(stream, head)
+            }
+        });
+        Gatecrash::against(&server, &[&["--case", case, "--report", "json=r.json"][..], more].concat()).run()
+    };
+    // Of medium severity, and of critical: a gate that lets somebody in now and then does not hold.
+    for (case, more, code) in [
+        ("ENC-004", &["--retries", "1"][..], 0),
+        ("ENC-004", &["--retries", "2", "--strict"], 1),
+        ("AUTH-006", &["--retries", "2"], 1),
+    ] {
+        let ended = run(case, 1, more);
+        assert_eq!(ended.code(), code, "{}", ended.all());
+        let report = ended.json("r.json");
+        let summary = &report["summary"];
+        assert_eq!((&summary["flaky"], &summary["pass"], &summary["fail"]), (&1.into(), &0.into(), &0.into()));
+        let observed = report["runs"][0]["cases"][0]["observed"].as_str().unwrap().to_owned();
+        assert!(observed.starts_with("fail at first: admitted"), "{observed}");
+        assert!(observed.contains("pass when played again: refused (HTTP 401)"), "{observed}");
+        assert!(ended.stdout().starts_with("FLAKY  "), "{}", ended.all());
+    }
+    // What fails each time has failed, and without a retry nothing is flaky.
+    for (wrong, more) in [(1_000, &["--retries", "2"][..]), (1, &[])] {
+        let ended = run("ENC-004", wrong, more);
+        assert_eq!((ended.code(), &ended.json("r.json")["summary"]["fail"]), (1, &1.into()), "{}", ended.all());
+    }
+    let both = Gatecrash::new(&["run", "--retries", "1", "--fail-fast"]).run();
+    assert_eq!(both.code(), 2, "{}", both.all());
+}
+
+#[test]
+fn a_rate_is_kept() {
+    let [_, shut] = open_and_shut();
+    let begun = Instant::now();
+    let ended = Gatecrash::against(&shut, &["--case", "AUTH-006", "--case", "AUTH-003", "--rate", "10"]).run();
+    assert_eq!(ended.code(), 0, "{}", ended.all());
+    // The least it can take, on whatever machine: the sessions are not closer to each other than they may be. Those of
+    // AUTH-006 are three, that of AUTH-003 is one, and three controls stand around them.
+    let least = Duration::from_millis(100) * 5;
+    assert!(begun.elapsed() >= least, "{:?}", begun.elapsed());
+    for bad in ["0", "-1", "nan", "fast"] {
+        assert_eq!(Gatecrash::new(&["run", "--rate", bad]).run().code(), 2, "{bad}");
+    }
+}
+
+#[test]
+fn a_transcript_shows_what_went_over_the_wire() {
+    let [open, _] = open_and_shut();
+    let lines = |which: &str| {
+        let arguments = ["--case", "ENC-004", "--case", "AUTH-003", "--transcript", which, "--report", "junit=r.xml"];
+        let ended = Gatecrash::against(&open, &arguments).run();
+        let shown = |id: &str| {
+            let stdout = ended.stdout();
+            let at = stdout.find(id).unwrap_or(stdout.len());
+            stdout[at..].lines().skip(1).any(|line| line.starts_with("      | > ") && line.contains("GET /ws"))
+        };
+        (
+            shown("ENC-004"),
+            ended.stdout().contains("pass           AUTH-003"),
+            ended.text("r.xml").matches("<system-out>").count(),
+        )
+    };
+    assert_eq!(lines("none"), (false, false, 0));
+    assert_eq!(lines("failed"), (true, false, 1));
+    assert_eq!(lines("all"), (true, true, 2));
+}
+
+#[test]
+fn shares_of_a_run_are_the_whole_run() {
+    let [_, shut] = open_and_shut();
+    let ids = |more: &[&str]| -> Vec<String> {
+        let ended =
+            Gatecrash::against(&shut, &[&["--case", "AUTH", "--report", "json=r.json"][..], more].concat()).run();
+        let report = ended.json("r.json");
+        report["runs"][0]["cases"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|case| case["id"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let mut shares = [ids(&["--partition", "hash:1/2"]), ids(&["--partition", "hash:2/2"])].concat();
+    let mut whole = ids(&[]);
+    shares.sort();
+    whole.sort();
+    assert_eq!(shares, whole);
+    assert_command!(Gatecrash::new(&["run", "--partition", "hash:3/2"]).run(), @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    error: invalid value 'hash:3/2' for '--partition <hash:M/N>': write hash:M/N, the share M of N, such as hash:1/3
+
+    For more information, try '--help'.
+    "###);
+}
+
 // Known gaps, earlier results, several targets.
 
 /// A server that admits everybody, and one that asks for a token.
@@ -1169,14 +1314,14 @@ fn neither_secret_nor_token_comes_out_of_a_run() {
             serve(stream, head)
         }
     });
-    let arguments = [&["--all", "--verbose"][..], &EVERY_REPORT].concat();
+    let arguments = [&["--all", "--verbose", "--transcript", "all"][..], &EVERY_REPORT].concat();
     let ended = Gatecrash::against(&server, &arguments).env("GITHUB_ACTIONS", "true").run();
     assert_nothing_leaks(&ended, SECRET, &server.signatures());
     assert!(server.signatures().len() > 5);
 
     for first in 0..9 {
         let server = StandIn::new(move |stream, _, head| reflect(stream, first, head));
-        let arguments = [&["--verbose"][..], &EVERY_REPORT].concat();
+        let arguments = [&["--verbose", "--transcript", "all"][..], &EVERY_REPORT].concat();
         let ended = Gatecrash::against(&server, &arguments).env("GITHUB_ACTIONS", "true").run();
         assert_nothing_leaks(&ended, SECRET, &server.signatures());
     }
@@ -1186,7 +1331,18 @@ fn neither_secret_nor_token_comes_out_of_a_run() {
 fn the_bundled_server_that_leaks_does_not_make_the_report_leak() {
     for fault in ["reflects-token", "leaks-secret", "stack-trace"] {
         for refusal in ["close", "http"] {
-            let arguments = ["run", "--fault", fault, "--refusal", refusal, "--dialect", "omni2", "--verbose"];
+            let arguments = [
+                "run",
+                "--fault",
+                fault,
+                "--refusal",
+                refusal,
+                "--dialect",
+                "omni2",
+                "--verbose",
+                "--transcript",
+                "all",
+            ];
             let ended = Gatecrash::new(&[&arguments[..], &EVERY_REPORT].concat()).run();
             assert!(matches!(ended.code(), 0 | 1 | 5), "{}", ended.all());
             assert_nothing_leaks(&ended, "gatecrash bundled server, for one run on loopback only", &[]);

@@ -557,6 +557,7 @@ fn trial(verdict: Verdict, severity: Severity) -> TrialReport {
         checks: Vec::new(),
         took: Duration::ZERO,
         about: About::default(),
+        transcript: Vec::new(),
     }
 }
 

@@ -49,6 +49,7 @@ fn trial(number: usize, verdict: Verdict, severity: Severity) -> TrialReport {
             what: Some("The clock is not asked.".to_owned()),
             gives: Some("A stolen token is good for ever.".to_owned()),
         },
+        transcript: vec![">      0.0 ms  GET /ws?token=[token] HTTP/1.1".to_owned()],
     }
 }
 

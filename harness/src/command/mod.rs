@@ -7,6 +7,7 @@ pub mod certificates;
 mod compare;
 mod explain;
 mod file;
+mod flow;
 mod list;
 pub mod matrix;
 mod run;

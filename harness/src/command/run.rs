@@ -22,6 +22,7 @@ use clap::Args;
 use gatecrash_reference_server::{Dialect, Fault, RefusalStyle};
 
 use super::bundled_server::{BundledServer, Setting};
+use super::flow::Flow;
 use super::signals::Interrupts;
 use super::{complain, conceal, did_you_mean, file, say};
 
@@ -90,6 +91,8 @@ pub(super) struct Run {
     /// Multiply every deadline, for a slow target
     #[arg(long, default_value_t = 1.0, value_name = "FACTOR", value_parser = scale)]
     timeout_scale: f64,
+    #[command(flatten)]
+    flow: Flow,
 
     /// Without a URL: only these dialects of the bundled server; may be given again
     #[arg(long, value_name = "NAME", conflicts_with = "url", help_heading = "The bundled server", value_parser = super::dialect)]
@@ -354,6 +357,7 @@ fn suite(arguments: &Run, catalogue: Catalogue) -> Suite {
     if arguments.all {
         suite = suite.all();
     }
+    suite = arguments.flow.put(suite, arguments.fail_on);
     arguments.cases.iter().fold(suite, |suite, word| suite.select(word))
 }
 
@@ -591,6 +595,9 @@ fn nothing_selected(reports: &[Report], arguments: &Run) -> String {
         }
     }
     if reasons.is_empty() {
+        if arguments.flow.is_shared() {
+            return "nothing that is selected falls into this share".to_owned();
+        }
         let words: Vec<String> = arguments.cases.iter().map(|word| printable(word)).collect();
         return format!("nothing is selected by {} for this target", words.join(", "));
     }

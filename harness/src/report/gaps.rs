@@ -83,5 +83,6 @@ fn entry(gap: &KnownGap, observed: String, mend: &str, redactor: &Redactor) -> T
         checks: Vec::new(),
         took: Duration::ZERO,
         about: About { family: "profile".to_owned(), ..About::default() },
+        transcript: Vec::new(),
     }
 }

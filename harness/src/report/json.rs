@@ -85,6 +85,9 @@ struct Case<'a> {
     definition: &'a str,
     duration_ms: f64,
     checks: &'a [Check],
+    /// There only where it was asked for.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    transcript: &'a [String],
 }
 
 impl From<Summary> for Counts {
@@ -125,6 +128,7 @@ impl<'a> From<&'a TrialReport> for Case<'a> {
             definition: &trial.about.definition,
             duration_ms: milliseconds(trial.took),
             checks: &trial.checks,
+            transcript: &trial.transcript,
         }
     }
 }
@@ -137,6 +141,7 @@ impl<'a> From<&'a Report> for Run<'a> {
             Failure::NoToken(why) => Reason::plain("no-token", why),
             Failure::ControlLost(finding) => Reason::found("control-lost", finding),
             Failure::Interrupted => Reason::plain("interrupted", ""),
+            Failure::Stopped { .. } => Reason::plain("stopped", "as many failures as the run was to stop at"),
         });
         Self {
             target: &report.target,

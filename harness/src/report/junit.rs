@@ -103,14 +103,14 @@ fn case(xml: &mut Xml, report: &Report, trial: &TrialReport) -> io::Result<()> {
         xml.create_element(tag)
             .with_attributes([("message", observed.as_str()), ("type", kind)])
             .write_text_content(BytesText::new(&content))?;
-        Ok(())
+        transcript(xml, trial)
     };
     let skipped = |xml: &mut Xml, message: &str| -> io::Result<()> {
         xml.create_element("skipped").with_attribute(("message", text(message).as_str())).write_empty()?;
         Ok(())
     };
     match trial.verdict {
-        Verdict::Pass => element.write_empty().map(drop),
+        Verdict::Pass if trial.transcript.is_empty() => element.write_empty().map(drop),
         _ => element
             .write_inner_content(|xml| match trial.verdict {
                 Verdict::Fail => told(xml, "failure", &kind),
@@ -124,17 +124,30 @@ fn case(xml: &mut Xml, report: &Report, trial: &TrialReport) -> io::Result<()> {
                             let content = body(trial);
                             xml.create_element("stackTrace").write_text_content(BytesText::new(&content)).map(drop)
                         })?;
-                    Ok(())
+                    transcript(xml, trial)
                 }
+                Verdict::Pass => transcript(xml, trial),
                 Verdict::NotApplicable => skipped(xml, &trial.observed),
                 Verdict::KnownGap => skipped(xml, &format!("known gap: {}", trial.observed)),
-                Verdict::Warn | Verdict::Info | Verdict::Pass => {
-                    let content = format!("{}: {}", trial.verdict.word(), body(trial));
+                Verdict::Warn | Verdict::Info => {
+                    let content = [format!("{}: {}", trial.verdict.word(), body(trial)), wire(trial)].join("\n");
                     xml.create_element("system-out").write_text_content(BytesText::new(&content)).map(drop)
                 }
             })
             .map(drop),
     }
+}
+
+/// What went over the wire.
+fn wire(trial: &TrialReport) -> String {
+    trial.transcript.iter().map(|line| text(line)).collect::<Vec<_>>().join("\n")
+}
+
+fn transcript(xml: &mut Xml, trial: &TrialReport) -> io::Result<()> {
+    if trial.transcript.is_empty() {
+        return Ok(());
+    }
+    xml.create_element("system-out").write_text_content(BytesText::new(&wire(trial))).map(drop)
 }
 
 /// What is known of a trial, for a person.

@@ -10,6 +10,7 @@ pub mod gaps;
 pub mod json;
 pub mod junit;
 pub mod markdown;
+pub mod retry;
 pub mod sarif;
 pub mod terminal;
 
@@ -60,6 +61,13 @@ pub enum Failure {
     ControlLost(Finding),
     /// It was asked to stop.
     Interrupted,
+    /// It was to stop after so many failures, and did.
+    Stopped {
+        /// How many trials had failed by then.
+        failures: usize,
+        /// How many were not played, and are left out of the report.
+        left_out: usize,
+    },
 }
 
 impl Failure {
@@ -77,6 +85,9 @@ impl Failure {
                 )
             }
             Self::Interrupted => "the run was interrupted".to_owned(),
+            Self::Stopped { failures, left_out } => {
+                format!("the run was to stop at the first failures: {failures} failed, {left_out} were not played")
+            }
         }
     }
 }
@@ -135,6 +146,8 @@ pub struct TrialReport {
     pub took: Duration,
     /// What its case is.
     pub about: About,
+    /// What was sent and received, line by line, where it was asked for.
+    pub transcript: Vec<String>,
 }
 
 /// What a case is, for formats that explain it or find it again.
@@ -191,6 +204,7 @@ impl TrialReport {
             checks: Vec::new(),
             took: Duration::ZERO,
             about: About::new(&trial.case, catalogue),
+            transcript: Vec::new(),
         }
     }
 
@@ -381,7 +395,7 @@ impl Report {
             Some(Failure::NoToken(_)) => return Exit::Usage,
             Some(Failure::Interrupted) => return Exit::Interrupted,
             // What was proved before still counts; the rest is inconclusive.
-            Some(Failure::ControlLost(_)) | None => {}
+            Some(Failure::ControlLost(_) | Failure::Stopped { .. }) | None => {}
         }
         let fails = |trial: &TrialReport| match trial.verdict {
             Verdict::Fail => trial.severity >= standard.fail_on || trial.is_stale_gap(),

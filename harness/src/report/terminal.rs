@@ -45,6 +45,9 @@ pub fn write(report: &Report, style: Style, again: &str) -> String {
         Some(Failure::Interrupted) => {
             let _ = writeln!(text, "interrupted; what was known by then follows");
         }
+        Some(stopped @ Failure::Stopped { .. }) => {
+            let _ = writeln!(text, "{}\n", stopped.sentence());
+        }
         None => {}
     }
     let skipped = matches!(report.failure, Some(Failure::Unreachable(_) | Failure::FirstControl(_)));
@@ -55,7 +58,7 @@ pub fn write(report: &Report, style: Style, again: &str) -> String {
             Verdict::Inconclusive if !skipped && report.failure.is_none() => {
                 block(&mut text, report, trial, style, again)
             }
-            _ if style.verbose => line(&mut text, trial, style),
+            _ if style.verbose || !trial.transcript.is_empty() => line(&mut text, trial, style),
             _ => {}
         }
     }
@@ -95,6 +98,7 @@ fn block(text: &mut String, report: &Report, trial: &TrialReport, style: Style, 
     if let (Some(mend), Verdict::Fail | Verdict::Warn | Verdict::Flaky) = (&trial.mend, trial.verdict) {
         let _ = writeln!(text, "      mend      {mend}");
     }
+    wire(text, trial);
     let _ = writeln!(text, "      again     gatecrash run --case {} --seed {}{again}\n", trial.selects(), report.seed);
 }
 
@@ -105,6 +109,14 @@ fn line(text: &mut String, trial: &TrialReport, style: Style) {
         _ => String::new(),
     };
     let _ = writeln!(text, "{word} {} {}{tail}", trial.id, trial.name);
+    wire(text, trial);
+}
+
+/// What went over the wire, where it was asked for.
+fn wire(text: &mut String, trial: &TrialReport) {
+    for line in &trial.transcript {
+        let _ = writeln!(text, "      | {line}");
+    }
 }
 
 fn paint(text: &str, verdict: Verdict, style: Style) -> String {
