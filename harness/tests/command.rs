@@ -1098,6 +1098,134 @@ fn shares_of_a_run_are_the_whole_run() {
     "###);
 }
 
+// A server that the run starts.
+
+/// An address that is nobody's for now.
+fn free_address() -> String {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+/// Against a server that `start` starts at this address.
+fn starting(address: &str, start: &str, arguments: &[&str]) -> Gatecrash {
+    let url = format!("ws://{address}/ws?token={{token}}");
+    let all = ["run", &url, "--secret-env", "JWT_SECRET_KEY", "--case", "AUTH-006", "--seed", "7", "--start", start];
+    Gatecrash::new(&[&all[..], arguments].concat()).env("JWT_SECRET_KEY", SECRET).env("PATH", "/usr/bin:/bin")
+}
+
+/// The command that serves there.
+fn serving(address: &str) -> String {
+    let port = address.rsplit(':').next().unwrap();
+    format!("{} serve --dialect shipvox --port {port}", env!("CARGO_BIN_EXE_gatecrash"))
+}
+
+#[test]
+fn a_server_is_started_waited_for_and_stopped() {
+    // At once, and after a while.
+    for before in ["", "sleep 0.5; "] {
+        let address = free_address();
+        let start = format!("{before}{}", serving(&address));
+        let ended = starting(&address, &start, &["--start-log", "server.log"]).run();
+        assert_eq!((ended.code(), ended.stderr().as_str()), (0, ""), "{}", ended.all());
+        assert!(ended.text("server.log").contains(&format!("listening on ws://{address}/")));
+        assert!(std::net::TcpStream::connect(&address).is_err(), "it is stopped");
+    }
+}
+
+#[test]
+fn a_server_that_does_not_end_when_asked_is_made_to() {
+    let address = free_address();
+    // It is deaf, and so is the one that it has started.
+    let start = format!("trap '' TERM; ({} & wait) ; sleep 1000", serving(&address));
+    let ended = starting(&address, &start, &[]).run();
+    assert_eq!(ended.code(), 0, "{}", ended.all());
+    assert!(std::net::TcpStream::connect(&address).is_err(), "it is stopped with all that it started");
+}
+
+#[test]
+fn a_server_that_does_not_start_is_told_with_its_last_words() {
+    let address = free_address();
+    let start = "echo 'no database \u{1b}[31m'; printf 'the secret is %s\\n' \"$JWT_SECRET_KEY\" >&2; exit 3";
+    let ended = starting(&address, start, &["--report", "json=r.json"]).run();
+    assert_eq!(ended.code(), 3, "{}", ended.all());
+    assert!(
+        ended.stderr().starts_with("gatecrash: the server ended before it was ready: exit code 3\n"),
+        "{}",
+        ended.all()
+    );
+    assert!(ended.stderr().contains("\n  no database \\u{1b}[31m\n"), "{}", ended.all());
+    assert!(ended.stderr().contains("\n  the secret is [secret]\n"), "{}", ended.all());
+    assert_eq!(ended.json("r.json")["runs"][0]["failure"]["kind"], "unreachable");
+
+    // One that never listens, and one that ends in the middle.
+    let ended = starting(&address, "sleep 1000", &["--wait-ready", "1"]).run();
+    assert_eq!(ended.code(), 3, "{}", ended.all());
+    assert!(ended.stderr().contains(&format!("nobody answered at {address} within 1 s")), "{}", ended.all());
+    assert!(ended.stderr().contains("it said nothing"), "{}", ended.all());
+    let start = format!("{} & sleep 1; kill $!; exit 9", serving(&address));
+    let ended = starting(&address, &start, &["--case", "SIG", "--case", "CLM", "--rate", "20"]).run();
+    assert!(matches!(ended.code(), 1 | 5), "{}", ended.all());
+    assert!(
+        ended
+            .stderr()
+            .contains("the command of --start ended during the run: exit code 9; its last words:\n  listening"),
+        "{}",
+        ended.all()
+    );
+}
+
+#[test]
+fn a_stranger_at_the_address_is_not_judged_in_place_of_the_started_one() {
+    let [_, shut] = open_and_shut();
+    let url = shut.url();
+    let address = url.trim_start_matches("ws://").split('/').next().unwrap();
+    let ended = starting(address, "sleep 1000", &[]).run();
+    assert_eq!(ended.code(), 2, "{}", ended.all());
+    let told = format!("a server answers at {address} already, and it is not the one that --start would start");
+    assert!(ended.stderr().contains(&told), "{}", ended.all());
+    let ended = Gatecrash::new(&["run", "--start", "true"]).run();
+    assert_command!(ended, @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    gatecrash: --start and --wait-ready need to know which server: give its URL, or a profile
+    "###);
+}
+
+#[test]
+fn an_interrupt_ends_the_wait_and_what_was_started() {
+    let address = free_address();
+    let mut gatecrash = starting(&address, "echo $$ > pid; exec sleep 1000", &["--wait-ready", "600"]);
+    let child = gatecrash.command.spawn().unwrap();
+    let file = gatecrash.folder.join("pid");
+    let end = Instant::now() + WATCHDOG;
+    while !fs::read_to_string(&file).is_ok_and(|text| text.ends_with('\n')) && Instant::now() < end {
+        thread::sleep(Duration::from_millis(5));
+    }
+    signal(&child, "INT");
+    let output = wait(child);
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    let pid = fs::read_to_string(file).unwrap();
+    let alive = Command::new("kill").args(["-0", pid.trim()]).stderr(Stdio::null()).status().unwrap();
+    assert!(!alive.success(), "{pid} still runs");
+}
+
+#[test]
+fn a_server_that_somebody_else_starts_is_waited_for() {
+    let address = free_address();
+    let url = format!("ws://{address}/ws?token={{token}}");
+    let arguments = ["run", &url, "--secret-env", "JWT_SECRET_KEY", "--case", "AUTH-006", "--wait-ready", "30"];
+    let mut gatecrash = Gatecrash::new(&arguments).env("JWT_SECRET_KEY", SECRET);
+    let child = gatecrash.command.spawn().unwrap();
+    thread::sleep(Duration::from_millis(300));
+    let mut server = Command::new("/bin/sh");
+    server.args(["-c", &format!("exec {}", serving(&address))]).env("JWT_SECRET_KEY", SECRET).stdout(Stdio::null());
+    let mut server = server.spawn().unwrap();
+    let output = wait(child);
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
 // Known gaps, earlier results, several targets.
 
 /// A server that admits everybody, and one that asks for a token.

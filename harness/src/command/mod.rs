@@ -8,6 +8,7 @@ mod compare;
 mod explain;
 mod file;
 mod flow;
+mod lifecycle;
 mod list;
 pub mod matrix;
 mod run;
@@ -94,6 +95,11 @@ fn execute(arguments: Arguments) -> Exit {
 fn conceal(secret: &SecretBytes) {
     let mut redactor = REDACTOR.lock().unwrap_or_else(PoisonError::into_inner);
     *redactor = redactor.clone().and(secret);
+}
+
+/// A line of somebody else's, as it may be shown.
+fn clean(line: &str) -> String {
+    REDACTOR.lock().unwrap_or_else(PoisonError::into_inner).clean(line)
 }
 
 /// Tells a person what went wrong. When nobody can be told, the exit code still says it.

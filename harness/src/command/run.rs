@@ -23,6 +23,7 @@ use gatecrash_reference_server::{Dialect, Fault, RefusalStyle};
 
 use super::bundled_server::{BundledServer, Setting};
 use super::flow::Flow;
+use super::lifecycle::{self, Lifecycle};
 use super::signals::Interrupts;
 use super::{complain, conceal, did_you_mean, file, say};
 
@@ -93,6 +94,8 @@ pub(super) struct Run {
     timeout_scale: f64,
     #[command(flatten)]
     flow: Flow,
+    #[command(flatten)]
+    lifecycle: Lifecycle,
 
     /// Without a URL: only these dialects of the bundled server; may be given again
     #[arg(long, value_name = "NAME", conflicts_with = "url", help_heading = "The bundled server", value_parser = super::dialect)]
@@ -340,7 +343,7 @@ async fn judged(arguments: &Run) -> Result<Vec<Report>, Problem> {
         _ if nothing => Ok(Vec::new()),
         Some(targets) => {
             stop_on_interrupt(suite.interrupt());
-            judge(&suite, &targets).await
+            served(&suite, &targets, &arguments.lifecycle).await
         }
         None => {
             stop_on_interrupt(suite.interrupt());
@@ -392,6 +395,10 @@ fn hint(word: &str, catalogue: &Catalogue) -> String {
 /// The targets the arguments describe; none when they ask for the bundled server.
 fn external(arguments: &Run) -> Result<Option<Vec<Target>>, Problem> {
     if arguments.url.is_none() && arguments.profile.is_none() && arguments.target.is_empty() {
+        if arguments.lifecycle.waits() {
+            let message = "--start and --wait-ready need to know which server: give its URL, or a profile";
+            return Err(Problem::Usage(message.to_owned()));
+        }
         return match (&arguments.secret_env, &arguments.secret_file, &arguments.secret) {
             (None, None, None) if arguments.carrier.is_empty() => Ok(None),
             _ => Err(Problem::Usage(
@@ -470,6 +477,37 @@ fn secrets_in(text: &str) -> Redactor {
         }
     }
     redactor
+}
+
+/// Judges targets that may have to be started, or waited for, first.
+async fn served(suite: &Suite, targets: &[Target], lifecycle: &Lifecycle) -> Result<Vec<Report>, Problem> {
+    if !lifecycle.waits() {
+        return judge(suite, targets).await;
+    }
+    let interrupt = suite.interrupt();
+    let mut reports = Vec::new();
+    for target in targets {
+        let started = lifecycle.start(&target.endpoint).await.map_err(Problem::Usage)?;
+        let ready = lifecycle.ready(&target.endpoint, started.as_ref(), &interrupt).await;
+        if let Err(why) = &ready {
+            complain(why);
+        }
+        reports.extend(judge(suite, std::slice::from_ref(target)).await?);
+        if let Some(started) = &started {
+            let is_whole = reports.last().is_some_and(|report| report.failure.is_none());
+            match started.failed().filter(|_| ready.is_ok()) {
+                Some(how) => {
+                    complain(&format!("the command of --start ended during the run: {how}; {}", started.last_words()))
+                }
+                None if !is_whole && !interrupt.is_requested() => complain(&started.last_words()),
+                None => {}
+            }
+        }
+        if interrupt.is_requested() {
+            break;
+        }
+    }
+    Ok(reports)
 }
 
 async fn judge(suite: &Suite, targets: &[Target]) -> Result<Vec<Report>, Problem> {
@@ -616,6 +654,7 @@ fn stop_on_interrupt(interrupt: Interrupt) {
         interrupts.next().await;
         interrupt.request();
         interrupts.next().await;
+        lifecycle::abandon();
         std::process::exit(i32::from(Exit::Interrupted as u8));
     });
 }
