@@ -973,6 +973,9 @@ pub struct Case {
     pub file: String,
     /// The line of its code in that file, from 1.
     pub line: usize,
+    /// Sixteen hexadecimal digits that change with anything the case says or does, and with nothing else: neither its
+    /// place nor how it is laid out.
+    pub definition: String,
 }
 
 /// One entry of a case's table, or its only one.

@@ -12,6 +12,7 @@ use crate::bundled;
 use crate::carrier;
 use crate::case::{Body, Case, CaseText, Http, Open, Step, Variant};
 use crate::document::{Code, Diagnostics, Document, Path, closest, expand};
+use crate::hex;
 use crate::token::{ForgeError, Recipe, check_text};
 
 /// Cases, the weaknesses they hunt and the sentences they rest on.
@@ -170,6 +171,7 @@ impl Catalogue {
         let mut found = Diagnostics::new();
         let mut variants = Vec::new();
         let mut first: Option<CaseText> = None;
+        let mut definition = String::new();
         for (label, copy) in document.expand(item, at)? {
             let text: CaseText = document.decode(&copy, at)?;
             let (head, body) = split(text).map_err(|why| document.diagnostic(Code::BadValue, at, &why, None))?;
@@ -188,6 +190,7 @@ impl Catalogue {
                     found.push(document.diagnostic(Code::BadValue, at, &error.to_string(), None));
                 }
             }
+            define(&mut definition, &label, &copy);
             variants.push(Variant { label, body, bound: None });
             first.get_or_insert(head);
         }
@@ -196,7 +199,8 @@ impl Catalogue {
         };
         self.check(document, family, &head, at, &mut found);
         let line = document.place(&at.key("code")).map_or(1, |place| place.line);
-        found.or(Case { head, family: family.to_owned(), variants, file: document.name().to_owned(), line })
+        let (family, file) = (family.to_owned(), document.name().to_owned());
+        found.or(Case { head, family, variants, file, line, definition: hex::fingerprint(&definition) })
     }
 
     /// What only the whole catalogue can tell about a case.
@@ -278,19 +282,27 @@ fn decoded() -> Option<Catalogue> {
         for (item, line) in cases.into_iter().zip(*lines) {
             let mut first = None;
             let mut variants = Vec::new();
+            let mut definition = String::new();
             for (label, copy) in table(item)? {
+                define(&mut definition, &label, &copy);
                 let (head, body) = split(serde_json::from_value(copy).ok()?).ok()?;
                 variants.push(Variant { label, body, bound: None });
                 first.get_or_insert(head);
             }
             let (head, family, file) = (first?, family.clone(), (*file).to_owned());
-            catalogue.cases.push(Case { head, family, variants, file, line: *line });
+            let definition = hex::fingerprint(&definition);
+            catalogue.cases.push(Case { head, family, variants, file, line: *line, definition });
         }
         if !catalogue.families.iter().any(|(code, _)| *code == family) {
             catalogue.families.push((family, title));
         }
     }
     Some(catalogue)
+}
+
+/// Adds a copy of a case to the text that its fingerprint is of.
+fn define(definition: &mut String, label: &str, copy: &Value) {
+    definition.push_str(&format!("{label}\n{copy}\n"));
 }
 
 /// The copies a case stands for.

@@ -13,9 +13,22 @@ pub(crate) fn write(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Sixteen digits that stand for a text: the beginning of its SHA-256. They change with every version of the text, and
+/// never with a version of this crate.
+pub(crate) fn fingerprint(text: &str) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+    write(digest.as_ref().get(..8).unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fingerprint_is_the_beginning_of_the_sha_256() {
+        // FIPS 180-4, the example of one block.
+        assert_eq!(fingerprint("abc"), "ba7816bf8f01cfea");
+    }
 
     #[test]
     fn pairs_of_digits_are_bytes_and_nothing_else_is() {

@@ -35,6 +35,7 @@ mod suite;
 pub mod target;
 pub mod tls;
 pub mod token;
+pub mod transcript;
 pub mod verdict;
 pub mod wire;
 

@@ -1,6 +1,7 @@
 //! The plan: which trials a run makes, and why the others are left out. Pure.
 
 use std::borrow::Cow;
+use std::str::FromStr;
 
 use crate::case::{Body, Bound, Case, CaseText, Each, Over, Set, Step, Variant};
 use crate::catalogue::Catalogue;
@@ -16,6 +17,47 @@ pub struct Selection {
     pub words: Vec<String>,
     /// Whether cases of `set: all` are wanted too.
     pub all: bool,
+    /// Which share of what is selected is wanted; unset, all of it.
+    pub partition: Option<Partition>,
+}
+
+/// One of several equal shares of the trials, for runs that share the work. Which share a trial falls into follows from
+/// its identity alone, so that it stays there while cases come and go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Partition {
+    /// Which one, from 1.
+    part: u32,
+    /// How many there are.
+    of: u32,
+}
+
+impl Partition {
+    /// The share `part` of so many; none where there is no such.
+    pub fn new(part: u32, of: u32) -> Option<Self> {
+        (1..=of).contains(&part).then_some(Self { part, of })
+    }
+
+    /// Whether the trial of this identity falls into it.
+    pub fn holds(self, id: &str) -> bool {
+        // FNV-1a, whose low bits alone would be those of the last letters.
+        let hash = id
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        (hash ^ (hash >> 32)) % u64::from(self.of) == u64::from(self.part - 1)
+    }
+}
+
+impl FromStr for Partition {
+    type Err = String;
+
+    /// Reads `hash:2/3`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let read = || {
+            let (part, of) = text.strip_prefix("hash:")?.split_once('/')?;
+            Self::new(part.parse().ok()?, of.parse().ok()?)
+        };
+        read().ok_or_else(|| "write hash:M/N, the share M of N, such as hash:1/3".to_owned())
+    }
 }
 
 /// A case over one carrier.
@@ -39,6 +81,11 @@ impl Trial<'_> {
     /// The head of its case, with the level that holds for this target.
     pub fn head(&self) -> CaseText {
         CaseText { level: self.level, ..self.case.head.clone() }
+    }
+
+    /// Whether there is traffic in it, and not only a question to what others saw or to the profile.
+    pub fn is_played(&self) -> bool {
+        self.case.variants.iter().any(|variant| matches!(variant.body, Body::Steps(_)))
     }
 
     /// The identity in reports: `SIG-008@query`.
@@ -96,6 +143,9 @@ fn places(carriers: &[Carrier]) -> Vec<String> {
 /// Whether the selection names this trial.
 fn is_wanted(trial: &Trial<'_>, selection: &Selection) -> bool {
     let head = &trial.case.head;
+    if selection.partition.is_some_and(|partition| !partition.holds(&trial.id())) {
+        return false;
+    }
     if selection.words.is_empty() {
         return selection.all || head.set == Set::Quick;
     }
@@ -194,7 +244,7 @@ mod tests {
 
     fn of_case(code: &str, carriers: &str) -> Vec<(String, bool)> {
         let catalogue = Catalogue::bundled().expect("the catalogue");
-        let selection = Selection { words: vec![code.to_owned()], all: true };
+        let selection = Selection { words: vec![code.to_owned()], all: true, ..Selection::default() };
         let trials = trials(&catalogue, &target(carriers), &selection);
         let wanted = trials.iter().filter(|trial| trial.wanted);
         wanted.map(|trial| (trial.id(), trial.skip.is_none())).collect()
@@ -217,6 +267,42 @@ mod tests {
         assert_eq!(ids("CAR-035", all), ["CAR-035@first-message"]);
         // Once, and with a reason.
         assert_eq!(of_case("CAR-035", "[{ query: token }]"), [("CAR-035@query".to_owned(), false)]);
+    }
+
+    #[test]
+    fn shares_are_disjoint_whole_and_of_like_size() {
+        let catalogue = Catalogue::bundled().expect("the catalogue");
+        let target = Target::new("ws://127.0.0.1/ws?token={token}", &"x".repeat(40)).expect("a target");
+        let ids = |partition| -> Vec<String> {
+            let selection = Selection { all: true, partition, ..Selection::default() };
+            trials(&catalogue, &target, &selection).iter().filter(|trial| trial.wanted).map(Trial::id).collect()
+        };
+        let whole = ids(None);
+        for of in [1, 2, 3, 7] {
+            let mut parts = Vec::new();
+            for part in 1..=of {
+                let share = ids(Partition::new(part, of));
+                let fair = whole.len() / of as usize;
+                assert!(
+                    share.len() > fair / 2 && share.len() < fair * 2,
+                    "{part}/{of}: {} of {}",
+                    share.len(),
+                    whole.len()
+                );
+                parts.extend(share);
+            }
+            let mut sorted = whole.clone();
+            sorted.sort();
+            parts.sort();
+            assert_eq!(parts, sorted, "of {of}");
+        }
+        // Part of the interface: a run that was shared out yesterday is shared out alike today.
+        let held = |id| (1..=3).find(|part| Partition::new(*part, 3).is_some_and(|share| share.holds(id)));
+        assert_eq!(["SIG-008@query", "AUTH-001@query", "TLS-004"].map(held), [Some(3), Some(2), Some(2)]);
+        assert_eq!("hash:2/3".parse(), Partition::new(2, 3).ok_or(String::new()));
+        for bad in ["2/3", "hash:0/3", "hash:4/3", "hash:1/0", "hash:x/3", "slice:1/3", ""] {
+            assert!(bad.parse::<Partition>().is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -28,22 +28,34 @@ const SHORTEST_PART: usize = 12;
 struct Needle(String);
 
 impl Needle {
-    /// Replaces it wherever it stands, also where a quotation broke it off.
-    fn replaced_in(&self, text: String) -> String {
+    /// What is looked for: a quotation may have broken off the rest.
+    fn start(&self) -> &str {
         let needle = self.0.as_str();
-        let start = (SHORTEST_PART..needle.len()).find(|end| needle.is_char_boundary(*end)).unwrap_or(needle.len());
-        let start = &needle[..start];
-        if !text.contains(start) {
-            return text;
-        }
-        let mut clean = String::with_capacity(text.len());
+        let end = (SHORTEST_PART..needle.len()).find(|end| needle.is_char_boundary(*end)).unwrap_or(needle.len());
+        &needle[..end]
+    }
+
+    /// How many bytes of the front of `text` are this one's.
+    fn covers(&self, text: &str) -> usize {
+        let same = text.chars().zip(self.0.chars()).take_while(|(a, b)| a == b);
+        same.map(|(character, _)| character.len_utf8()).sum()
+    }
+
+    /// Replaces each of them wherever it stands. Several may begin alike, because one is another in other escapes: the
+    /// one that goes on longest is meant.
+    fn replace_all(needles: &[Self], text: String) -> String {
+        let mut clean = String::new();
         let mut rest = text.as_str();
-        while let Some(at) = rest.find(start) {
-            clean.push_str(&rest[..at]);
+        while let Some(at) = needles.iter().filter_map(|needle| rest.find(needle.start())).min() {
+            let (before, after) = rest.split_at(at);
+            let here = needles.iter().filter(|needle| after.starts_with(needle.start()));
+            let length = here.map(|needle| needle.covers(after)).max().unwrap_or(after.len());
+            clean.push_str(before);
             clean.push_str("[secret]");
-            let same = rest[at..].chars().zip(needle.chars()).take_while(|(a, b)| a == b);
-            let length: usize = same.map(|(character, _)| character.len_utf8()).sum();
-            rest = &rest[at + length..];
+            rest = &after[length..];
+        }
+        if clean.is_empty() && rest.len() == text.len() {
+            return text;
         }
         clean.push_str(rest);
         clean
@@ -137,11 +149,7 @@ impl Redactor {
 
     /// The text without secrets and without whole tokens.
     pub fn redact(&self, text: &str) -> String {
-        let mut text = self.without_tokens(&jwts(text));
-        for needle in &self.needles {
-            text = needle.replaced_in(text);
-        }
-        text
+        Needle::replace_all(&self.needles, self.without_tokens(&jwts(text)))
     }
 
     /// The text without what belongs to a token that was sent, however often it was percent-encoded.
@@ -319,6 +327,18 @@ mod tests {
         let redactor = Redactor::for_secrets(&[SecretBytes::new("a-secret-of-some-length")]);
         assert_eq!(redactor.clean("\"Echo: a-secret-of-so\""), "\"Echo: [secret]\"");
         assert_eq!(redactor.clean("a-secret"), "a-secret");
+    }
+
+    #[test]
+    fn a_secret_is_replaced_to_its_end_however_it_is_escaped() {
+        let secret = "a-secret-with-\"quotes\"-and-an-end";
+        let redactor = Redactor::for_secrets(&[SecretBytes::new(secret)]);
+        let json = serde_json::Value::from(secret).to_string();
+        for written in [secret.to_owned(), json.clone(), format!("{json:?}"), format!("{secret:?}")] {
+            let clean = redactor.redact(&format!("before {written} {written} after"));
+            assert!(!clean.contains("quotes") && !clean.contains("end"), "{written}: {clean}");
+            assert!(clean.starts_with("before ") && clean.ends_with(" after"), "{clean}");
+        }
     }
 
     #[test]

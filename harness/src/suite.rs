@@ -4,10 +4,13 @@ use std::collections::BTreeSet;
 
 use crate::catalogue::Catalogue;
 use crate::document::Diagnostics;
-use crate::plan::{self, Selection};
-use crate::report::{Report, RunEvent};
-use crate::run::{self, Interrupt, Options};
+use crate::plan::{self, Partition, Selection};
+use crate::redact::Redactor;
+use crate::report::{Report, RunEvent, gaps, retry};
+use crate::run::{self, Interrupt, Options, Stop};
 use crate::target::Target;
+use crate::transcript::Transcript;
+use crate::verdict::Severity;
 
 /// Cases and how to run them.
 ///
@@ -24,6 +27,7 @@ pub struct Suite {
     catalogue: Result<Catalogue, Diagnostics>,
     selection: Selection,
     options: Options,
+    retries: u32,
 }
 
 impl Suite {
@@ -34,7 +38,7 @@ impl Suite {
 
     /// The cases of this catalogue; what is wrong with it comes out when it is run.
     pub fn new(catalogue: Result<Catalogue, Diagnostics>) -> Self {
-        Self { catalogue, selection: Selection::default(), options: Options::default() }
+        Self { catalogue, selection: Selection::default(), options: Options::default(), retries: 0 }
     }
 
     /// Only cases of this code, family, name or tag, or this trial. Calls add up.
@@ -69,6 +73,42 @@ impl Suite {
     #[must_use]
     pub fn timeout_scale(mut self, scale: f64) -> Self {
         self.options.timeout_scale = scale;
+        self
+    }
+
+    /// Only this share of what is selected.
+    #[must_use]
+    pub fn partition(mut self, partition: Partition) -> Self {
+        self.selection.partition = Some(partition);
+        self
+    }
+
+    /// Stops when so many trials have failed with this severity or a higher one. What was not played by then is left
+    /// out. Cases that look across the run are graded at its end and stop nothing.
+    #[must_use]
+    pub fn stop_after(mut self, failures: usize, severity: Severity) -> Self {
+        self.options.stop = Some(Stop { failures: failures.max(1), severity });
+        self
+    }
+
+    /// Plays what failed or could not be judged again, so many times. What then passes is flaky, not passed.
+    #[must_use]
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.retries = retries;
+        self
+    }
+
+    /// Begins at most so many sessions in a second.
+    #[must_use]
+    pub fn rate(mut self, sessions: f64) -> Self {
+        self.options.rate = Some(sessions);
+        self
+    }
+
+    /// Keeps what was sent and received, line by line, for these trials.
+    #[must_use]
+    pub fn transcript(mut self, which: Transcript) -> Self {
+        self.options.transcript = which;
         self
     }
 
@@ -125,6 +165,25 @@ impl Suite {
         events: &mut (dyn FnMut(RunEvent<'_>) + Send),
     ) -> Result<Report, Diagnostics> {
         let catalogue = self.catalogue.as_ref().map_err(Clone::clone)?;
-        Ok(run::run(catalogue, &self.selection, target, &self.options, events).await)
+        let mut report = run::run(catalogue, &self.selection, target, &self.options, events).await;
+        for attempt in 1..=self.retries {
+            let words = retry::wanted(&report, &target.profile.known_gaps);
+            if words.is_empty() || report.failure.is_some() || self.options.interrupt.is_requested() {
+                break;
+            }
+            // Other users than before, so that no limit per user is met.
+            let seed = self.options.seed.wrapping_add(u64::from(attempt) << 32);
+            let options = Options { seed, stop: None, ..self.options.clone() };
+            let selection = Selection { words, ..Selection::default() };
+            let again = run::run(catalogue, &selection, target, &options, events).await;
+            retry::merge(&mut report, again);
+        }
+        if !target.profile.known_gaps.is_empty() {
+            let everything = Selection { all: true, ..Selection::default() };
+            let known: Vec<String> = plan::trials(catalogue, target, &everything).iter().map(plan::Trial::id).collect();
+            gaps::apply(&mut report, &target.profile.known_gaps, &known, &Redactor::for_secrets(&target.secrets));
+        }
+        events(RunEvent::Ended { report: &report });
+        Ok(report)
     }
 }

@@ -325,6 +325,9 @@ fn check_carriers(profile: &Profile) -> Result<(), TargetError> {
     if profile.allowed_origins.first().is_some_and(|origin| origin == "null") {
         return wrong("the first of `allowed_origins` must have a scheme and a host".to_owned());
     }
+    if let Some(gap) = profile.known_gaps.iter().find(|gap| gap.reason.trim().is_empty()) {
+        return wrong(format!("the known gap `{}` has no reason: say why it is left open", printable(&gap.case)));
+    }
     if profile.send_origin && profile.allowed_origins.is_empty() {
         return wrong("`send_origin` needs `allowed_origins`".to_owned());
     }
@@ -548,6 +551,7 @@ mod tests {
             ("allowed_origins: [\"null\"]".to_owned(), "must have a scheme"),
             ("send_origin: true".to_owned(), "needs `allowed_origins`"),
             ("offer_subprotocol: true".to_owned(), "needs `subprotocol`"),
+            ("known_gaps: [{ case: SIG-008, reason: \" \" }]".to_owned(), "`SIG-008` has no reason"),
         ] {
             assert!(refusal(&yaml).contains(hint), "{yaml}: {}", refusal(&yaml));
         }

@@ -32,6 +32,19 @@ pub enum Severity {
     Critical,
 }
 
+impl Severity {
+    /// The word in reports.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+}
+
 /// What a check rests on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -107,6 +120,10 @@ pub enum Verdict {
     Warn,
     /// The profile lacks what the case needs.
     NotApplicable,
+    /// It fails as `known_gaps` of the profile says, with the reason given there.
+    KnownGap,
+    /// It did not pass at first, and did when it was played again.
+    Flaky,
     /// No verdict is possible: a control failed, the target throttled us, or it was already dead.
     Inconclusive,
     /// A MUST or the target's own promise is broken.
@@ -116,6 +133,19 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Every verdict, the one that most needs attention first.
+    pub const ALL: [Self; 9] = [
+        Self::Fail,
+        Self::Error,
+        Self::Inconclusive,
+        Self::Flaky,
+        Self::Warn,
+        Self::KnownGap,
+        Self::Pass,
+        Self::Info,
+        Self::NotApplicable,
+    ];
+
     /// The verdict of a case is that of its worst check. Without a check nothing was earned.
     pub fn of(checks: &[Check]) -> Self {
         match checks.iter().map(|check| check.grade).max() {
@@ -136,6 +166,8 @@ impl Verdict {
             Self::Info => "info",
             Self::Warn => "warn",
             Self::NotApplicable => "not applicable",
+            Self::KnownGap => "known gap",
+            Self::Flaky => "flaky",
             Self::Inconclusive => "inconclusive",
             Self::Fail => "fail",
             Self::Error => "error",

@@ -483,7 +483,7 @@ fn an_unknown_word_on_the_command_line_is_asked_about() {
     exit 2
     --- stdout
     --- stderr
-    error: invalid value 'pdf=x' for '--report <FORMAT=PATH>': no report format is called `pdf`; there is `json`
+    error: invalid value 'pdf=x' for '--report <FORMAT=PATH>': no report format is called `pdf`; there are json, junit, sarif, markdown
 
     For more information, try '--help'.
     "###);
@@ -902,6 +902,463 @@ fn the_json_report_says_what_the_terminal_says() {
     assert!(line.contains(&format!(" {} trials", cases.len())), "{line}");
 }
 
+#[test]
+fn one_report_that_cannot_be_written_loses_none_of_the_others() {
+    let arguments = ["run", "--dialect", "omni2", "--case", "AUTH-001", "--report", "junit=/dev/full"];
+    let arguments = [&arguments[..], &EVERY_REPORT].concat();
+    let ended = Gatecrash::new(&arguments);
+    let folder = ended.folder.clone();
+    let ended = ended.env("TMPDIR", &folder.to_string_lossy()).run();
+    assert_eq!(ended.code(), 2, "{}", ended.all());
+    assert!(ended.stderr().contains("cannot write the report `/dev/full`"), "{}", ended.all());
+    let names = fs::read_dir(&ended.folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let kept = names.into_iter().find(|name| name.starts_with("gatecrash-report-")).expect("what could not be written");
+    // One of the others is the same report, but for the times.
+    let untimed =
+        |text: String| text.lines().filter(|line| !line.contains("time=")).map(str::to_owned).collect::<Vec<_>>();
+    assert!(kept.ends_with(".xml"), "{kept}");
+    assert_eq!(untimed(ended.text(&kept)), untimed(ended.text("r.xml")));
+    assert_eq!(ended.json("r.json")["summary"]["pass"], 1);
+    assert_eq!(ended.json("r.sarif")["version"], "2.1.0");
+    assert!(ended.text("r.md").starts_with("## gatecrash: 1 of 1 trials passed"), "{}", ended.text("r.md"));
+
+    let twice = ["run", "--dialect", "omni2", "--report", "json=r.json", "--report", "sarif=r.json"];
+    assert_command!(Gatecrash::new(&twice).run(), @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    gatecrash: two reports would be written to `r.json`
+    "###);
+}
+
+#[test]
+fn a_run_of_github_is_annotated_and_summed_up() {
+    let server = StandIn::new(|stream, _, head| serve(stream, head));
+    let run = |name: &str, value: &str| {
+        let gatecrash = Gatecrash::against(&server, &["--case", "AUTH-006"]).file("summary.md", "before\n");
+        gatecrash.env("GITHUB_STEP_SUMMARY", "summary.md").env(name, value).run()
+    };
+    let ended = run("GITHUB_ACTIONS", "true");
+    assert_eq!(ended.code(), 1, "{}", ended.all());
+    let stdout = ended.stdout();
+    let annotation = stdout.lines().last().unwrap();
+    assert!(annotation.starts_with("::error title=AUTH-006@query garbage-token at "), "{stdout}");
+    let summary = ended.text("summary.md");
+    assert!(summary.starts_with("before\n## gatecrash: 1 fail of 1 trials\n"), "{summary}");
+    // Elsewhere nothing of it is seen, and a summary that cannot be written changes no exit code.
+    let ended = run("GITHUB_ACTIONS", "false");
+    assert!(!ended.stdout().contains("::error"), "{}", ended.all());
+    let ended = run("GITHUB_STEP_SUMMARY", "none/summary.md");
+    assert_eq!(ended.code(), 1, "{}", ended.all());
+    assert!(ended.stderr().contains("cannot write the summary of this step to `none/summary.md`"), "{}", ended.all());
+}
+
+// How a run goes.
+
+#[test]
+fn a_run_stops_at_as_many_failures_as_it_was_told() {
+    let [open, _] = open_and_shut();
+    let run = |more: &[&str]| {
+        let arguments =
+            [&["--case", "AUTH", "--case", "SIG", "--jobs", "1", "--report", "json=r.json"][..], more].concat();
+        Gatecrash::against(&open, &arguments).file("gaps.yaml", GAPS).run()
+    };
+    // What is known to fail ends nothing.
+    const GAPS: &str = "known_gaps: [{ case: AUTH-004, reason: known }, { case: AUTH-005, reason: known }]\n";
+    let whole = run(&[]).json("r.json")["summary"].clone();
+    let failing = whole["fail"].as_u64().unwrap();
+    assert!(failing > 5, "{whole}");
+    for (arguments, failures) in [
+        (&["--fail-fast"][..], 1),
+        (&["--max-failures", "3"], 3),
+        (&["--fail-fast", "--profile", "gaps.yaml"], 1),
+        (&["--max-failures", "1000"], failing),
+    ] {
+        let ended = run(arguments);
+        assert_eq!(ended.code(), 1, "{}", ended.all());
+        let report = ended.json("r.json");
+        assert_eq!(report["summary"]["fail"], failures, "{arguments:?}: {}", ended.all());
+        assert_eq!(report["summary"]["inconclusive"], 0, "what was not played is left out: {}", ended.all());
+        let stopped = failures < failing;
+        assert_eq!(report["runs"][0]["failure"]["kind"] == "stopped", stopped, "{arguments:?}");
+        assert_eq!(report["summary"]["total"] != whole["total"], stopped, "{arguments:?}");
+        let said = format!("the run was to stop at the first failures: {failures} failed");
+        assert_eq!(ended.stdout().starts_with(&said), stopped, "{}", ended.all());
+    }
+    // A failure that does not count ends nothing either.
+    let ended =
+        Gatecrash::against(&open, &["--case", "ENC-004", "--case", "ENC-027", "--fail-fast", "--fail-on", "high"])
+            .run();
+    assert_eq!(ended.code(), 0, "{}", ended.all());
+    assert!(ended.stdout().contains("2 trials, 2 fail"), "{}", ended.all());
+}
+
+#[test]
+fn what_passes_only_when_it_is_played_again_is_flaky() {
+    let run = |case: &str, wrong: usize, more: &[&str]| {
+        // It admits the first forged tokens, so many of them, and refuses the others.
+        let seen = AtomicUsize::new(0);
+        let server = StandIn::new(move |stream, _, head| {
+            if is_unsigned(head) && seen.fetch_add(1, Ordering::SeqCst) >= wrong {
+                answer(stream, "401 Unauthorized")
+            } else {
+                serve(stream, head)
+            }
+        });
+        Gatecrash::against(&server, &[&["--case", case, "--report", "json=r.json"][..], more].concat()).run()
+    };
+    // Of medium severity, and of critical: a gate that lets somebody in now and then does not hold.
+    for (case, more, code) in [
+        ("ENC-004", &["--retries", "1"][..], 0),
+        ("ENC-004", &["--retries", "2", "--strict"], 1),
+        ("AUTH-006", &["--retries", "2"], 1),
+    ] {
+        let ended = run(case, 1, more);
+        assert_eq!(ended.code(), code, "{}", ended.all());
+        let report = ended.json("r.json");
+        let summary = &report["summary"];
+        assert_eq!((&summary["flaky"], &summary["pass"], &summary["fail"]), (&1.into(), &0.into(), &0.into()));
+        let observed = report["runs"][0]["cases"][0]["observed"].as_str().unwrap().to_owned();
+        assert!(observed.starts_with("fail at first: admitted"), "{observed}");
+        assert!(observed.contains("pass when played again: refused (HTTP 401)"), "{observed}");
+        assert!(ended.stdout().starts_with("FLAKY  "), "{}", ended.all());
+    }
+    // What fails each time has failed, and without a retry nothing is flaky.
+    for (wrong, more) in [(1_000, &["--retries", "2"][..]), (1, &[])] {
+        let ended = run("ENC-004", wrong, more);
+        assert_eq!((ended.code(), &ended.json("r.json")["summary"]["fail"]), (1, &1.into()), "{}", ended.all());
+    }
+    let both = Gatecrash::new(&["run", "--retries", "1", "--fail-fast"]).run();
+    assert_eq!(both.code(), 2, "{}", both.all());
+}
+
+#[test]
+fn a_rate_is_kept() {
+    let [_, shut] = open_and_shut();
+    let begun = Instant::now();
+    let ended = Gatecrash::against(&shut, &["--case", "AUTH-006", "--case", "AUTH-003", "--rate", "10"]).run();
+    assert_eq!(ended.code(), 0, "{}", ended.all());
+    // The least it can take, on whatever machine: the sessions are not closer to each other than they may be. Those of
+    // AUTH-006 are three, that of AUTH-003 is one, and three controls stand around them.
+    let least = Duration::from_millis(100) * 5;
+    assert!(begun.elapsed() >= least, "{:?}", begun.elapsed());
+    for bad in ["0", "-1", "nan", "fast"] {
+        assert_eq!(Gatecrash::new(&["run", "--rate", bad]).run().code(), 2, "{bad}");
+    }
+}
+
+#[test]
+fn a_transcript_shows_what_went_over_the_wire() {
+    let [open, _] = open_and_shut();
+    let lines = |which: &str| {
+        let arguments = ["--case", "ENC-004", "--case", "AUTH-003", "--transcript", which, "--report", "junit=r.xml"];
+        let ended = Gatecrash::against(&open, &arguments).run();
+        let shown = |id: &str| {
+            let stdout = ended.stdout();
+            let at = stdout.find(id).unwrap_or(stdout.len());
+            stdout[at..].lines().skip(1).any(|line| line.starts_with("      | > ") && line.contains("GET /ws"))
+        };
+        (
+            shown("ENC-004"),
+            ended.stdout().contains("pass           AUTH-003"),
+            ended.text("r.xml").matches("<system-out>").count(),
+        )
+    };
+    assert_eq!(lines("none"), (false, false, 0));
+    assert_eq!(lines("failed"), (true, false, 1));
+    assert_eq!(lines("all"), (true, true, 2));
+}
+
+#[test]
+fn shares_of_a_run_are_the_whole_run() {
+    let [_, shut] = open_and_shut();
+    let ids = |more: &[&str]| -> Vec<String> {
+        let ended =
+            Gatecrash::against(&shut, &[&["--case", "AUTH", "--report", "json=r.json"][..], more].concat()).run();
+        let report = ended.json("r.json");
+        report["runs"][0]["cases"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|case| case["id"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let mut shares = [ids(&["--partition", "hash:1/2"]), ids(&["--partition", "hash:2/2"])].concat();
+    let mut whole = ids(&[]);
+    shares.sort();
+    whole.sort();
+    assert_eq!(shares, whole);
+    assert_command!(Gatecrash::new(&["run", "--partition", "hash:3/2"]).run(), @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    error: invalid value 'hash:3/2' for '--partition <hash:M/N>': write hash:M/N, the share M of N, such as hash:1/3
+
+    For more information, try '--help'.
+    "###);
+}
+
+// A server that the run starts.
+
+/// An address that is nobody's for now.
+fn free_address() -> String {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+/// Against a server that `start` starts at this address.
+fn starting(address: &str, start: &str, arguments: &[&str]) -> Gatecrash {
+    let url = format!("ws://{address}/ws?token={{token}}");
+    let all = ["run", &url, "--secret-env", "JWT_SECRET_KEY", "--case", "AUTH-006", "--seed", "7", "--start", start];
+    Gatecrash::new(&[&all[..], arguments].concat()).env("JWT_SECRET_KEY", SECRET).env("PATH", "/usr/bin:/bin")
+}
+
+/// The command that serves there.
+fn serving(address: &str) -> String {
+    let port = address.rsplit(':').next().unwrap();
+    format!("{} serve --dialect shipvox --port {port}", env!("CARGO_BIN_EXE_gatecrash"))
+}
+
+#[test]
+fn a_server_is_started_waited_for_and_stopped() {
+    // At once, and after a while.
+    for before in ["", "sleep 0.5; "] {
+        let address = free_address();
+        let start = format!("{before}{}", serving(&address));
+        let ended = starting(&address, &start, &["--start-log", "server.log"]).run();
+        assert_eq!((ended.code(), ended.stderr().as_str()), (0, ""), "{}", ended.all());
+        assert!(ended.text("server.log").contains(&format!("listening on ws://{address}/")));
+        assert!(std::net::TcpStream::connect(&address).is_err(), "it is stopped");
+    }
+}
+
+#[test]
+fn a_server_that_does_not_end_when_asked_is_made_to() {
+    let address = free_address();
+    // It is deaf, and so is the one that it has started.
+    let start = format!("trap '' TERM; ({} & wait) ; sleep 1000", serving(&address));
+    let ended = starting(&address, &start, &[]).run();
+    assert_eq!(ended.code(), 0, "{}", ended.all());
+    assert!(std::net::TcpStream::connect(&address).is_err(), "it is stopped with all that it started");
+}
+
+#[test]
+fn a_server_that_does_not_start_is_told_with_its_last_words() {
+    let address = free_address();
+    let start = "echo 'no database \u{1b}[31m'; printf 'the secret is %s\\n' \"$JWT_SECRET_KEY\" >&2; exit 3";
+    let ended = starting(&address, start, &["--report", "json=r.json"]).run();
+    assert_eq!(ended.code(), 3, "{}", ended.all());
+    assert!(
+        ended.stderr().starts_with("gatecrash: the server ended before it was ready: exit code 3\n"),
+        "{}",
+        ended.all()
+    );
+    assert!(ended.stderr().contains("\n  no database \\u{1b}[31m\n"), "{}", ended.all());
+    assert!(ended.stderr().contains("\n  the secret is [secret]\n"), "{}", ended.all());
+    assert_eq!(ended.json("r.json")["runs"][0]["failure"]["kind"], "unreachable");
+
+    // One that never listens, and one that ends in the middle.
+    let ended = starting(&address, "sleep 1000", &["--wait-ready", "1"]).run();
+    assert_eq!(ended.code(), 3, "{}", ended.all());
+    assert!(ended.stderr().contains(&format!("nobody answered at {address} within 1 s")), "{}", ended.all());
+    assert!(ended.stderr().contains("it said nothing"), "{}", ended.all());
+    let start = format!("{} & sleep 1; kill $!; exit 9", serving(&address));
+    let ended = starting(&address, &start, &["--case", "SIG", "--case", "CLM", "--rate", "20"]).run();
+    assert!(matches!(ended.code(), 1 | 5), "{}", ended.all());
+    assert!(
+        ended
+            .stderr()
+            .contains("the command of --start ended during the run: exit code 9; its last words:\n  listening"),
+        "{}",
+        ended.all()
+    );
+}
+
+#[test]
+fn a_stranger_at_the_address_is_not_judged_in_place_of_the_started_one() {
+    let [_, shut] = open_and_shut();
+    let url = shut.url();
+    let address = url.trim_start_matches("ws://").split('/').next().unwrap();
+    let ended = starting(address, "sleep 1000", &[]).run();
+    assert_eq!(ended.code(), 2, "{}", ended.all());
+    let told = format!("a server answers at {address} already, and it is not the one that --start would start");
+    assert!(ended.stderr().contains(&told), "{}", ended.all());
+    let ended = Gatecrash::new(&["run", "--start", "true"]).run();
+    assert_command!(ended, @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    gatecrash: --start and --wait-ready need to know which server: give its URL, or a profile
+    "###);
+}
+
+#[test]
+fn an_interrupt_ends_the_wait_and_what_was_started() {
+    let address = free_address();
+    let mut gatecrash = starting(&address, "echo $$ > pid; exec sleep 1000", &["--wait-ready", "600"]);
+    let child = gatecrash.command.spawn().unwrap();
+    let file = gatecrash.folder.join("pid");
+    let end = Instant::now() + WATCHDOG;
+    while !fs::read_to_string(&file).is_ok_and(|text| text.ends_with('\n')) && Instant::now() < end {
+        thread::sleep(Duration::from_millis(5));
+    }
+    signal(&child, "INT");
+    let output = wait(child);
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    let pid = fs::read_to_string(file).unwrap();
+    let alive = Command::new("kill").args(["-0", pid.trim()]).stderr(Stdio::null()).status().unwrap();
+    assert!(!alive.success(), "{pid} still runs");
+}
+
+#[test]
+fn a_server_that_somebody_else_starts_is_waited_for() {
+    let address = free_address();
+    let url = format!("ws://{address}/ws?token={{token}}");
+    let arguments = ["run", &url, "--secret-env", "JWT_SECRET_KEY", "--case", "AUTH-006", "--wait-ready", "30"];
+    let mut gatecrash = Gatecrash::new(&arguments).env("JWT_SECRET_KEY", SECRET);
+    let child = gatecrash.command.spawn().unwrap();
+    thread::sleep(Duration::from_millis(300));
+    let mut server = Command::new("/bin/sh");
+    server.args(["-c", &format!("exec {}", serving(&address))]).env("JWT_SECRET_KEY", SECRET).stdout(Stdio::null());
+    let mut server = server.spawn().unwrap();
+    let output = wait(child);
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+// Known gaps, earlier results, several targets.
+
+/// A server that admits everybody, and one that asks for a token.
+fn open_and_shut() -> [StandIn; 2] {
+    [
+        StandIn::new(|stream, _, head| serve(stream, head)),
+        StandIn::new(
+            |stream, _, head| if is_unsigned(head) { answer(stream, "401 Unauthorized") } else { serve(stream, head) },
+        ),
+    ]
+}
+
+#[test]
+fn a_known_gap_is_excused_until_it_is_closed() {
+    let [open, shut] = open_and_shut();
+    let run = |server: &StandIn, gaps: &str| {
+        let arguments = ["--profile", "mine.yaml", "--case", "AUTH-006", "--case", "AUTH-001"];
+        Gatecrash::against(server, &arguments).file("mine.yaml", format!("known_gaps: [{gaps}]\n")).run()
+    };
+    let gap = "{ case: AUTH-006, reason: the gateway in front asks }";
+    let known = run(&open, gap);
+    assert_eq!(known.code(), 0, "{}", known.all());
+    assert!(known.stdout().contains("2 trials, 0 fail, 1 known gap, 1 pass"), "{}", known.all());
+    assert_command!(run(&shut, gap), @r###"
+    exit 1
+    --- stdout
+    FAIL  known-gap stale-known-gap @AUTH-006  the target's own promise · medium
+          what the profile lists under `known_gaps` still fails
+          expected  AUTH-006 fails, for the reason given: the gateway in front asks
+          observed  it does not fail any more
+          mend      take it out of `known_gaps`, so that the case guards again
+          again     gatecrash run --case AUTH-006 --seed [SEED] --profile mine.yaml --secret-env JWT_SECRET 'ws://127.0.0.1:[PORT]/ws?token={token}'
+
+    127.0.0.1:[PORT]: [COUNTS]([TIME])
+    --- stderr
+    "###);
+    for (gaps, why) in [
+        ("{ case: AUTH-006, reason: \"\" }", "the known gap `AUTH-006` has no reason: say why it is left open"),
+        ("{ case: AUTH-006 }", "missing key `reason`"),
+        ("{ case: AUTH-006, reason: x, until: 2027 }", "unknown key `until`"),
+    ] {
+        let ended = run(&shut, gaps);
+        assert_eq!(ended.code(), 2, "{}", ended.all());
+        assert!(ended.stderr().contains(why), "{}", ended.all());
+    }
+}
+
+#[test]
+fn a_result_is_held_against_an_earlier_one_and_against_another() {
+    let [open, shut] = open_and_shut();
+    let ended =
+        Gatecrash::against(&open, &["--case", "AUTH-006", "--case", "AUTH-001", "--report", "json=r.json"]).run();
+    let before = ended.text("r.json");
+    let arguments = ["--case", "AUTH-006", "--case", "AUTH-001", "--baseline", "a.json", "--report", "json=b.json"];
+    let ended = Gatecrash::against(&shut, &arguments).file("a.json", &before).run();
+    assert_command!(ended, @r###"
+    exit 0
+    --- stdout
+    127.0.0.1:[PORT]: [COUNTS]([TIME])
+    against a.json: 0 newly failing, 1 newly passing, 0 otherwise changed, 1 the same
+      the server changed
+        AUTH-006@query garbage-token: pass, was fail: refused (HTTP 401) ([token])
+    --- stderr
+    "###);
+    let compare =
+        |b: &str| Gatecrash::new(&["compare", "a.json", "b.json"]).file("a.json", &before).file("b.json", b).run();
+    let after = ended.text("b.json");
+    let differing = compare(&after);
+    assert_eq!(differing.code(), 1, "{}", differing.all());
+    assert!(differing.stdout().contains("1 of 2 common cases came to another verdict"), "{}", differing.all());
+    assert_eq!(compare(&before).code(), 0);
+    assert_command!(compare("{}"), @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    gatecrash: cannot read the result `b.json`: it is no result of `--report json=PATH`: missing field `gatecrash_result` at line 1 column 2
+    "###);
+    // A baseline that cannot be read is found out before anything is sent.
+    let sent = shut.connections();
+    let ended = Gatecrash::against(&shut, &["--baseline", "none.json"]).run();
+    assert_eq!((ended.code(), shut.connections()), (2, sent), "{}", ended.all());
+    assert!(ended.stderr().contains("cannot read the result `none.json`: No such file"), "{}", ended.all());
+}
+
+#[test]
+fn one_target_changes_nothing_for_another() {
+    let [open, shut] = open_and_shut();
+    // One is not there, one dies in the middle, one cannot be given a token.
+    let dying =
+        StandIn::until(
+            4,
+            |stream, _, head| {
+                if is_unsigned(head) { answer(stream, "401 Unauthorized") } else { serve(stream, head) }
+            },
+        );
+    let profile = |url: &str| format!("url: {url}\nsecret: env:JWT_SECRET\n");
+    let arguments =
+        ["run", "--seed", "7", "--timeout-scale", "0.1", "--jobs", "1", "--case", "AUTH", "--report", "json=r.json"];
+    let targets =
+        ["nobody", "dying", "tokenless", "shut", "open"].map(|name| ["--target".to_owned(), format!("{name}.yaml")]);
+    let targets: Vec<&str> = targets.iter().flatten().map(String::as_str).collect();
+    let ended = Gatecrash::new(&[&arguments[..], &targets].concat())
+        .env("JWT_SECRET", SECRET)
+        .file("nobody.yaml", profile(&format!("ws://{}/ws", StandIn::nobody())))
+        .file("dying.yaml", profile(&dying.url()))
+        .file("tokenless.yaml", profile(&shut.url()) + "claims: { exp: \"${never}\" }\n")
+        .file("shut.yaml", profile(&shut.url()))
+        .file("open.yaml", profile(&open.url()))
+        .run();
+    let report = ended.json("r.json");
+    let runs = report["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 5, "{}", ended.all());
+    assert_eq!(runs[0]["failure"]["kind"], "unreachable");
+    assert_eq!(runs[1]["failure"]["kind"], "control-lost");
+    assert_eq!(runs[2]["failure"]["kind"], "no-token");
+    assert!(runs[3]["failure"].is_null() && runs[4]["failure"].is_null());
+    // The name of a target is its address unless it has one, and two of one name are told apart.
+    assert!(runs[3]["target"].as_str().unwrap().ends_with(" (shut.yaml)"), "{}", runs[3]["target"]);
+    // Alone each comes to the same.
+    for (run, name) in [(&runs[3], "shut"), (&runs[4], "open")] {
+        let server = if name == "shut" { &shut } else { &open };
+        let alone = Gatecrash::against(server, &["--jobs", "1", "--case", "AUTH", "--report", "json=r.json"]).run();
+        let verdicts = |run: &Value| -> Vec<(Value, Value)> {
+            run["cases"].as_array().unwrap().iter().map(|case| (case["id"].clone(), case["verdict"].clone())).collect()
+        };
+        assert_eq!(verdicts(run), verdicts(&alone.json("r.json")["runs"][0]), "{name}");
+    }
+    assert!(ended.stdout().contains("--target") || ended.stdout().contains("--profile open.yaml"), "{}", ended.all());
+    // The one without a token is the worst: what it is asked to do is wrong.
+    assert_eq!(ended.code(), 2, "{}", ended.all());
+    assert!(ended.stderr().contains("no valid token can be made for "), "{}", ended.all());
+}
+
 // What a server sends does not get out.
 
 /// Everything a server can do with what it was sent, and with the secret it knows.
@@ -957,8 +1414,13 @@ fn reflect(mut stream: std::net::TcpStream, number: usize, head: &str) {
     }
 }
 
+/// Every report there is.
+const EVERY_REPORT: [&str; 8] =
+    ["--report", "json=r.json", "--report", "junit=r.xml", "--report", "sarif=r.sarif", "--report", "markdown=r.md"];
+
 fn assert_nothing_leaks(ended: &Ended, secret: &str, signatures: &[String]) {
-    for text in [ended.stdout(), ended.stderr(), ended.text("r.json")] {
+    let reports = ["r.json", "r.xml", "r.sarif", "r.md"].map(|name| ended.text(name));
+    for text in [ended.stdout(), ended.stderr()].into_iter().chain(reports) {
         assert_harmless(&text);
         for part in [secret, &secret[..14.min(secret.len())], "recognisable-secret"] {
             assert!(!text.contains(part), "`{part}` in {text}");
@@ -980,13 +1442,15 @@ fn neither_secret_nor_token_comes_out_of_a_run() {
             serve(stream, head)
         }
     });
-    let ended = Gatecrash::against(&server, &["--all", "--verbose", "--report", "json=r.json"]).run();
+    let arguments = [&["--all", "--verbose", "--transcript", "all"][..], &EVERY_REPORT].concat();
+    let ended = Gatecrash::against(&server, &arguments).env("GITHUB_ACTIONS", "true").run();
     assert_nothing_leaks(&ended, SECRET, &server.signatures());
     assert!(server.signatures().len() > 5);
 
     for first in 0..9 {
         let server = StandIn::new(move |stream, _, head| reflect(stream, first, head));
-        let ended = Gatecrash::against(&server, &["--verbose", "--report", "json=r.json"]).run();
+        let arguments = [&["--verbose", "--transcript", "all"][..], &EVERY_REPORT].concat();
+        let ended = Gatecrash::against(&server, &arguments).env("GITHUB_ACTIONS", "true").run();
         assert_nothing_leaks(&ended, SECRET, &server.signatures());
     }
 }
@@ -995,7 +1459,7 @@ fn neither_secret_nor_token_comes_out_of_a_run() {
 fn the_bundled_server_that_leaks_does_not_make_the_report_leak() {
     for fault in ["reflects-token", "leaks-secret", "stack-trace"] {
         for refusal in ["close", "http"] {
-            let ended = Gatecrash::new(&[
+            let arguments = [
                 "run",
                 "--fault",
                 fault,
@@ -1004,10 +1468,10 @@ fn the_bundled_server_that_leaks_does_not_make_the_report_leak() {
                 "--dialect",
                 "omni2",
                 "--verbose",
-                "--report",
-                "json=r.json",
-            ])
-            .run();
+                "--transcript",
+                "all",
+            ];
+            let ended = Gatecrash::new(&[&arguments[..], &EVERY_REPORT].concat()).run();
             assert!(matches!(ended.code(), 0 | 1 | 5), "{}", ended.all());
             assert_nothing_leaks(&ended, "gatecrash bundled server, for one run on loopback only", &[]);
         }

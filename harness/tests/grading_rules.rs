@@ -21,7 +21,7 @@ use gatecrash::outcome::{self, Outcome};
 use gatecrash::plan::{self, Selection};
 use gatecrash::profile::{Class, Profile, Signal};
 use gatecrash::redact::Redactor;
-use gatecrash::report::{Exit, Failure, Report, Standard, TrialReport};
+use gatecrash::report::{About, Exit, Failure, Report, Standard, TrialReport};
 use gatecrash::target::Templates;
 use gatecrash::token::{Answer, Op, Recipe, Rules, default_claims, forge, oracle};
 use gatecrash::verdict::{Basis, Check, Grade, Level, Severity};
@@ -148,7 +148,7 @@ fn target(profile: Profile) -> Target {
 
 /// The level at which this case binds this target; none where it does not apply.
 fn level(catalogue: &Catalogue, target: &Target, code: &str) -> Option<Level> {
-    let selection = Selection { words: vec![code.to_owned()], all: true };
+    let selection = Selection { words: vec![code.to_owned()], all: true, partition: None };
     let trials = plan::trials(catalogue, target, &selection);
     let trial = trials.iter().find(|trial| trial.wanted).unwrap_or_else(|| panic!("{code} is not there"));
     trial.skip.is_none().then_some(trial.level)
@@ -510,7 +510,7 @@ fn r11_aud_and_iss_without_declaration() {
     assert!(!template.contains_key("aud") && !template.contains_key("iss"), "{template:?}");
     let catalogue = catalogue();
     let mut looked = 0;
-    let selection = Selection { words: Vec::new(), all: true };
+    let selection = Selection { words: Vec::new(), all: true, partition: None };
     for trial in plan::trials(&catalogue, &plain(), &selection).iter().filter(|trial| trial.skip.is_none()) {
         for open in openings(&trial.case) {
             let Recipe::Forge(ops) = &open.token else { continue };
@@ -556,6 +556,8 @@ fn trial(verdict: Verdict, severity: Severity) -> TrialReport {
         observed: String::new(),
         checks: Vec::new(),
         took: Duration::ZERO,
+        about: About::default(),
+        transcript: Vec::new(),
     }
 }
 
@@ -659,7 +661,7 @@ fn r16_expiry_of_an_open_socket() {
     assert_eq!(waited(failed(Some(Level::Should)), &must, &closes), Verdict::Pass);
     // No case of the bundled ones demands it of a target that promises nothing.
     let catalogue = catalogue();
-    for trial in plan::trials(&catalogue, &plain(), &Selection { words: Vec::new(), all: true }) {
+    for trial in plan::trials(&catalogue, &plain(), &Selection { words: Vec::new(), all: true, partition: None }) {
         let steps = trial.case.variants.iter().filter_map(|variant| match &variant.body {
             Body::Steps(steps) => Some(steps),
             _ => None,
@@ -741,7 +743,7 @@ fn r18_over_length_answers() {
 fn r19_oversize_messages_without_a_declared_limit() {
     let catalogue = catalogue();
     let mut largest = 0;
-    for trial in plan::trials(&catalogue, &plain(), &Selection { words: Vec::new(), all: false }) {
+    for trial in plan::trials(&catalogue, &plain(), &Selection { words: Vec::new(), all: false, partition: None }) {
         for variant in &trial.case.variants {
             let Body::Steps(steps) = &variant.body else { continue };
             for step in steps {
@@ -942,7 +944,7 @@ fn no_case_about_tokens_accuses_a_correct_verifier() {
     // allows a correct verifier to do.
     let catalogue = catalogue();
     let mut wrong = Vec::new();
-    let (mut looked, selection) = (0, Selection { words: Vec::new(), all: true });
+    let (mut looked, selection) = (0, Selection { words: Vec::new(), all: true, partition: None });
     for trial in plan::trials(&catalogue, &plain(), &selection) {
         let head = &trial.case.head;
         if trial.skip.is_some() || !head.family_is_of_tokens() {

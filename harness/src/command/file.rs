@@ -4,15 +4,32 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use crate::document::printable;
+use crate::report::earlier::Earlier;
+
 /// The largest profile; a device may never end.
 const MAX_TEXT_BYTES: u64 = 4 << 20;
 
+/// The largest result that is read again.
+const MAX_RESULT_BYTES: u64 = 256 << 20;
+
 /// Reads a text file.
 pub(super) fn read_text(path: &str) -> io::Result<String> {
+    read_up_to(Path::new(path), MAX_TEXT_BYTES)
+}
+
+/// Reads a result that was written earlier.
+pub(super) fn read_result(path: &Path) -> Result<Earlier, String> {
+    let text = read_up_to(path, MAX_RESULT_BYTES).map_err(|error| error.to_string());
+    let read = text.and_then(|text| Earlier::read(&text));
+    read.map_err(|why| format!("cannot read the result `{}`: {why}", printable(&path.to_string_lossy())))
+}
+
+fn read_up_to(path: &Path, limit: u64) -> io::Result<String> {
     let mut text = String::new();
-    File::open(path)?.take(MAX_TEXT_BYTES + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > MAX_TEXT_BYTES {
-        return Err(io::Error::other(format!("it is larger than {MAX_TEXT_BYTES} bytes")));
+    File::open(path)?.take(limit + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > limit {
+        return Err(io::Error::other(format!("it is larger than {limit} bytes")));
     }
     Ok(text)
 }
@@ -45,11 +62,16 @@ pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     written
 }
 
+/// Adds to the end of a file, which is made if it is not there.
+pub(super) fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    OpenOptions::new().append(true).create(true).open(path)?.write_all(bytes)
+}
+
 /// Puts what could not be written where it was asked for into the folder for temporary files.
-pub(super) fn keep(bytes: &[u8]) -> io::Result<PathBuf> {
+pub(super) fn keep(bytes: &[u8], extension: &str) -> io::Result<PathBuf> {
     let mut tries = 0;
     loop {
-        let path = std::env::temp_dir().join(format!("gatecrash-report-{}-{tries}.json", std::process::id()));
+        let path = std::env::temp_dir().join(format!("gatecrash-report-{}-{tries}.{extension}", std::process::id()));
         // Never over a file, or through a link, that somebody else has put there.
         match OpenOptions::new().write(true).create_new(true).open(&path) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists && tries < 100 => tries += 1,

@@ -4,8 +4,11 @@
 
 pub mod bundled_server;
 pub mod certificates;
+mod compare;
 mod explain;
 mod file;
+mod flow;
+mod lifecycle;
 mod list;
 pub mod matrix;
 mod run;
@@ -42,6 +45,8 @@ enum Command {
     List(list::List),
     /// Say all about one case: the rule, what is sent, what is right, and how to mend it
     Explain(explain::Explain),
+    /// Say where two results disagree, even if both conform; ends with 1 where verdicts differ
+    Compare(compare::Compare),
     /// Prove that every case can fail: seed each fault in the bundled server and see which cases find it
     Selftest(selftest::Selftest),
     /// Start the reference server
@@ -76,6 +81,7 @@ fn execute(arguments: Arguments) -> Exit {
     let exit = match arguments.command {
         Command::Run(arguments) => runtime.block_on(run::run(*arguments)),
         Command::Selftest(arguments) => selftest::selftest(&arguments),
+        Command::Compare(arguments) => compare::compare(&arguments),
         Command::List(arguments) => list::list(&arguments),
         Command::Explain(arguments) => explain::explain(&arguments),
         Command::Serve(arguments) => runtime.block_on(serve::serve(*arguments)),
@@ -89,6 +95,11 @@ fn execute(arguments: Arguments) -> Exit {
 fn conceal(secret: &SecretBytes) {
     let mut redactor = REDACTOR.lock().unwrap_or_else(PoisonError::into_inner);
     *redactor = redactor.clone().and(secret);
+}
+
+/// A line of somebody else's, as it may be shown.
+fn clean(line: &str) -> String {
+    REDACTOR.lock().unwrap_or_else(PoisonError::into_inner).clean(line)
 }
 
 /// Tells a person what went wrong. When nobody can be told, the exit code still says it.

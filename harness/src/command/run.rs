@@ -11,8 +11,10 @@ use crate::catalogue::Catalogue;
 use crate::document::{Diagnostics, printable};
 use crate::profile::{Carrier, FirstMessage, Profile, Shape, presets};
 use crate::redact::Redactor;
+use crate::report::changes::Changes;
+use crate::report::earlier::Earlier;
 use crate::report::terminal::{self, Style};
-use crate::report::{Exit, Failure, Report, RunEvent, Standard, Summary, json};
+use crate::report::{self, Exit, Failure, Format, Report, RunEvent, Standard, annotations, json, markdown};
 use crate::run::Interrupt;
 use crate::secret::SecretBytes;
 use crate::verdict::Severity;
@@ -22,6 +24,8 @@ use gatecrash_reference_server::{Dialect, Fault, RefusalStyle};
 use tokio::task::{JoinSet, spawn_blocking};
 
 use super::bundled_server::{BundledServer, Setting};
+use super::flow::Flow;
+use super::lifecycle::{self, Lifecycle};
 use super::signals::Interrupts;
 use super::{complain, conceal, did_you_mean, file, say};
 
@@ -33,6 +37,9 @@ pub(super) struct Run {
     /// What the server promises: a preset (personal-assistant, shipvox, simutrador, omni2, strict) or a YAML file
     #[arg(long, value_name = "FILE|PRESET")]
     profile: Option<String>,
+    /// Judge this server too: a profile that names its URL; may be given again. What happens to one changes nothing for the others
+    #[arg(long, value_name = "FILE|PRESET", conflicts_with_all = ["url", "profile"])]
+    target: Vec<String>,
 
     /// Sign with the secret in this environment variable
     #[arg(long, value_name = "NAME", group = "key", help_heading = "The secret")]
@@ -58,9 +65,12 @@ pub(super) struct Run {
     #[arg(long, help_heading = "Which cases")]
     all: bool,
 
-    /// Write a report: json=PATH; may be given again
+    /// Write a report: json=PATH, junit=PATH, sarif=PATH or markdown=PATH; may be given again
     #[arg(long = "report", value_name = "FORMAT=PATH", help_heading = "Reports")]
     reports: Vec<ReportArgument>,
+    /// Say what changed since this result of --report json=PATH, and whether the server or the case did
+    #[arg(long, value_name = "FILE", help_heading = "Reports")]
+    baseline: Option<PathBuf>,
     /// List every case, not only those that need attention
     #[arg(long, short, help_heading = "Reports")]
     verbose: bool,
@@ -84,6 +94,10 @@ pub(super) struct Run {
     /// Multiply every deadline, for a slow target
     #[arg(long, default_value_t = 1.0, value_name = "FACTOR", value_parser = scale)]
     timeout_scale: f64,
+    #[command(flatten)]
+    flow: Flow,
+    #[command(flatten)]
+    lifecycle: Lifecycle,
 
     /// Without a URL: only these dialects of the bundled server; may be given again
     #[arg(long, value_name = "NAME", conflicts_with = "url", help_heading = "The bundled server", value_parser = super::dialect)]
@@ -142,6 +156,7 @@ impl FromStr for CarrierArgument {
 /// A report to be written.
 #[derive(Debug, Clone)]
 struct ReportArgument {
+    format: Format,
     path: PathBuf,
 }
 
@@ -149,12 +164,17 @@ impl FromStr for ReportArgument {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once('=') {
-            Some(("json", path)) if !path.is_empty() => Ok(Self { path: PathBuf::from(path) }),
-            Some((format, _)) if format != "json" => {
-                Err(format!("no report format is called `{format}`; there is `json`"))
-            }
-            _ => Err("write json=PATH".to_owned()),
+        let names = Format::ALL.map(Format::name);
+        let Some((name, path)) = text.split_once('=').filter(|(_, path)| !path.is_empty()) else {
+            return Err(format!("write FORMAT=PATH, such as {}=PATH", names[0]));
+        };
+        match Format::ALL.into_iter().find(|format| format.name() == name) {
+            Some(format) => Ok(Self { format, path: PathBuf::from(path) }),
+            None => Err(format!(
+                "no report format is called `{name}`; there are {}{}",
+                names.join(", "),
+                did_you_mean(name, names)
+            )),
         }
     }
 }
@@ -188,6 +208,14 @@ enum Problem {
 }
 
 impl Problem {
+    /// The same, with the name of the target it is about.
+    fn of(self, name: &str) -> Self {
+        match self {
+            Self::Usage(message) => Self::Usage(format!("{}: {message}", printable(name))),
+            other => other,
+        }
+    }
+
     /// Says it, and gives the exit code.
     fn tell(self) -> Exit {
         let color = std::io::stderr().is_terminal();
@@ -211,18 +239,30 @@ pub(super) async fn run(arguments: Run) -> Exit {
             "the secret on the command line is visible to others on this machine; prefer --secret-env or --secret-file",
         );
     }
-    let reports = match reports(&arguments).await {
-        Ok(reports) => reports,
+    let (reports, baseline) = match reports(&arguments).await {
+        Ok(read) => read,
         Err(problem) => return problem.tell(),
     };
     for report in &reports {
         if let Some(Failure::NoToken(why)) = &report.failure {
             complain(&format!("no valid token can be made for {}: {why}", report.target));
-            return Exit::Usage;
+            if reports.len() == 1 {
+                return Exit::Usage;
+            }
         }
     }
 
     tell(&reports, &arguments, begun);
+    if let (Some(earlier), Some(path)) = (&baseline, &arguments.baseline) {
+        // Both sides are read from a file's words, so that none is told otherwise than the other.
+        match Earlier::read(&json::write(&reports)) {
+            Ok(now) => {
+                let name = printable(&path.to_string_lossy());
+                say_safely(&Changes::between(earlier, &now).describe(&name));
+            }
+            Err(why) => complain(&format!("this result cannot be held against the baseline: {why}")),
+        }
+    }
     let standard = Standard {
         fail_on: arguments.fail_on,
         strict: arguments.strict,
@@ -233,29 +273,64 @@ pub(super) async fn run(arguments: Run) -> Exit {
     if exit == Exit::NothingSelected && !reports.is_empty() {
         complain(&nothing_selected(&reports, &arguments));
     }
-    for report in &arguments.reports {
-        let text = json::write(&reports);
-        if let Err(error) = file::write_whole(&report.path, text.as_bytes()) {
-            let kept = match file::keep(text.as_bytes()) {
-                Ok(path) => format!("it is in `{}` instead", path.display()),
-                Err(_) => "what it would say stands on stdout".to_owned(),
-            };
-            complain(&format!("cannot write the report `{}`: {error}; {kept}", report.path.display()));
-            if kept.ends_with("stdout") {
-                say(&text);
-            }
-            if exit == Exit::Good {
-                exit = Exit::Usage;
-            }
-        }
+    let unwritten = arguments.reports.iter().filter(|report| !write(report, &reports)).count();
+    tell_github(&reports);
+    if unwritten > 0 && exit == Exit::Good {
+        exit = Exit::Usage;
     }
     exit
 }
 
+/// Writes one report. What cannot be written where it was asked for is kept elsewhere, and the others are written all
+/// the same.
+fn write(report: &ReportArgument, reports: &[Report]) -> bool {
+    let text = report.format.write(reports);
+    let Err(error) = file::write_whole(&report.path, text.as_bytes()) else { return true };
+    let kept = match file::keep(text.as_bytes(), report.format.extension()) {
+        Ok(path) => format!("it is in `{}` instead", path.display()),
+        Err(_) => "what it would say stands on stdout".to_owned(),
+    };
+    complain(&format!("cannot write the report `{}`: {error}; {kept}", report.path.display()));
+    if kept.contains("stdout") {
+        say(&text);
+    }
+    false
+}
+
+/// Whether this is a run of GitHub Actions, whose log acts on some texts.
+fn is_on_github() -> bool {
+    std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true")
+}
+
+/// Says it, without what such a log would act on.
+fn say_safely(text: &str) {
+    if is_on_github() { say(&annotations::harmless(text)) } else { say(text) }
+}
+
+/// Shows the result where GitHub shows results. Nobody asked for it, so that it does not change the exit code.
+fn tell_github(reports: &[Report]) {
+    if is_on_github() {
+        say(&annotations::write(reports));
+    }
+    let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) else { return };
+    let path = PathBuf::from(path);
+    if let Err(error) = file::append(&path, markdown::write(reports).as_bytes()) {
+        complain(&format!("cannot write the summary of this step to `{}`: {error}", path.display()));
+    }
+}
+
 /// Looks at everything that can be wrong before the first connection, then runs.
-async fn reports(arguments: &Run) -> Result<Vec<Report>, Problem> {
-    let target = external(arguments)?;
-    for report in &arguments.reports {
+async fn reports(arguments: &Run) -> Result<(Vec<Report>, Option<Earlier>), Problem> {
+    let baseline = arguments.baseline.as_deref().map(file::read_result).transpose().map_err(Problem::Usage)?;
+    Ok((judged(arguments).await?, baseline))
+}
+
+async fn judged(arguments: &Run) -> Result<Vec<Report>, Problem> {
+    let targets = external(arguments)?;
+    for (index, report) in arguments.reports.iter().enumerate() {
+        if arguments.reports[..index].iter().any(|earlier| earlier.path == report.path) {
+            return Err(Problem::Usage(format!("two reports would be written to `{}`", report.path.display())));
+        }
         file::writable(&report.path)
             .map_err(|error| Problem::Usage(format!("cannot write the report `{}`: {error}", report.path.display())))?;
     }
@@ -266,12 +341,11 @@ async fn reports(arguments: &Run) -> Result<Vec<Report>, Problem> {
     }
     let suite = suite(arguments, catalogue);
     let nothing = !arguments.cases.is_empty() && unknown.len() == arguments.cases.len();
-    match target {
+    match targets {
         _ if nothing => Ok(Vec::new()),
-        Some(target) => {
+        Some(targets) => {
             stop_on_interrupt(suite.interrupt());
-            let progress = Mutex::new(Progress::new());
-            Ok(vec![judge(&suite, &target, &progress).await?])
+            served(&suite, &targets, &arguments.lifecycle).await
         }
         None => {
             stop_on_interrupt(suite.interrupt());
@@ -288,6 +362,7 @@ fn suite(arguments: &Run, catalogue: Catalogue) -> Suite {
     if arguments.all {
         suite = suite.all();
     }
+    suite = arguments.flow.put(suite, arguments.fail_on);
     arguments.cases.iter().fold(suite, |suite, word| suite.select(word))
 }
 
@@ -319,9 +394,13 @@ fn hint(word: &str, catalogue: &Catalogue) -> String {
     hint
 }
 
-/// The target the arguments describe; none when they ask for the bundled server.
-fn external(arguments: &Run) -> Result<Option<Target>, Problem> {
-    if arguments.url.is_none() && arguments.profile.is_none() {
+/// The targets the arguments describe; none when they ask for the bundled server.
+fn external(arguments: &Run) -> Result<Option<Vec<Target>>, Problem> {
+    if arguments.url.is_none() && arguments.profile.is_none() && arguments.target.is_empty() {
+        if arguments.lifecycle.waits() {
+            let message = "--start and --wait-ready need to know which server: give its URL, or a profile";
+            return Err(Problem::Usage(message.to_owned()));
+        }
         return match (&arguments.secret_env, &arguments.secret_file, &arguments.secret) {
             (None, None, None) if arguments.carrier.is_empty() => Ok(None),
             _ => Err(Problem::Usage(
@@ -329,10 +408,24 @@ fn external(arguments: &Run) -> Result<Option<Target>, Problem> {
             )),
         };
     }
-    let mut profile = match &arguments.profile {
-        None => Profile::default(),
-        Some(name) => read_profile(name)?,
-    };
+    if arguments.target.is_empty() {
+        let profile = arguments.profile.as_deref().map(read_profile).transpose()?;
+        return Ok(Some(vec![target(arguments, profile.unwrap_or_default())?]));
+    }
+    let mut targets: Vec<Target> = Vec::new();
+    for name in &arguments.target {
+        let mut one = target(arguments, read_profile(name)?).map_err(|problem| problem.of(name))?;
+        // Reports tell them apart by their names.
+        if targets.iter().any(|other| other.profile.name == one.profile.name) {
+            one.profile.name = format!("{} ({name})", one.profile.name);
+        }
+        targets.push(one);
+    }
+    Ok(Some(targets))
+}
+
+/// The target of a profile, with what the arguments say over it.
+fn target(arguments: &Run, mut profile: Profile) -> Result<Target, Problem> {
     if let Some(url) = &arguments.url {
         profile.url = Some(url.clone());
     }
@@ -351,7 +444,7 @@ fn external(arguments: &Run) -> Result<Option<Target>, Problem> {
     }
     let target = Target::from_profile(profile).map_err(|error| Problem::Usage(error.to_string()))?;
     target.secrets.iter().for_each(conceal);
-    Ok(Some(target))
+    Ok(target)
 }
 
 fn read_profile(name: &str) -> Result<Profile, Problem> {
@@ -386,6 +479,50 @@ fn secrets_in(text: &str) -> Redactor {
         }
     }
     redactor
+}
+
+/// Judges targets, which may have to be started, or waited for, first.
+async fn served(suite: &Suite, targets: &[Target], lifecycle: &Lifecycle) -> Result<Vec<Report>, Problem> {
+    let interrupt = suite.interrupt();
+    let mut reports = Vec::new();
+    for target in targets {
+        let progress = Mutex::new(Progress::new());
+        if lifecycle.waits() {
+            reports.push(awaited(suite, target, lifecycle, &progress).await?);
+        } else {
+            reports.push(judge(suite, target, &progress).await?);
+        }
+        if interrupt.is_requested() {
+            break;
+        }
+    }
+    Ok(reports)
+}
+
+/// Starts a target or waits until it is there, and judges it.
+async fn awaited(
+    suite: &Suite,
+    target: &Target,
+    lifecycle: &Lifecycle,
+    progress: &Mutex<Progress>,
+) -> Result<Report, Problem> {
+    let interrupt = suite.interrupt();
+    let started = lifecycle.start(&target.endpoint).await.map_err(Problem::Usage)?;
+    let ready = lifecycle.ready(&target.endpoint, started.as_ref(), &interrupt).await;
+    if let Err(why) = &ready {
+        complain(why);
+    }
+    let report = judge(suite, target, progress).await?;
+    if let Some(started) = &started {
+        match started.failed().filter(|_| ready.is_ok()) {
+            Some(how) => {
+                complain(&format!("the command of --start ended during the run: {how}; {}", started.last_words()))
+            }
+            None if report.failure.is_some() && !interrupt.is_requested() => complain(&started.last_words()),
+            None => {}
+        }
+    }
+    Ok(report)
 }
 
 async fn judge(suite: &Suite, target: &Target, progress: &Mutex<Progress>) -> Result<Report, Problem> {
@@ -442,19 +579,19 @@ fn tell(reports: &[Report], arguments: &Run, begun: Instant) {
         verbose: arguments.verbose,
     };
     // A word may select cases of one dialect only.
-    let told: Vec<&Report> =
-        reports.iter().filter(|report| report.failure.is_some() || !report.trials.is_empty()).collect();
-    for report in &told {
-        say(&terminal::write(report, style, &again(report, arguments)));
+    let told = reports.iter().filter(|report| report.failure.is_some() || !report.trials.is_empty()).count();
+    for (index, report) in reports.iter().enumerate() {
+        if report.failure.is_some() || !report.trials.is_empty() {
+            say_safely(&terminal::write(report, style, &again(report, arguments, index)));
+        }
     }
-    if told.len() > 1 {
-        let total = reports.iter().map(Report::summary).fold(Summary::default(), Summary::and);
-        say(&format!("{}\n", terminal::summary_line("all", total, begun.elapsed(), style)));
+    if told > 1 {
+        say(&format!("{}\n", terminal::summary_line("all", report::total(reports), begun.elapsed(), style)));
     }
 }
 
-/// The rest of a command line that makes a run again.
-fn again(report: &Report, arguments: &Run) -> String {
+/// The rest of a command line that makes a run again: the `index`th of those that the arguments ask for.
+fn again(report: &Report, arguments: &Run, index: usize) -> String {
     let mut words = String::new();
     let mut add = |flag: &str, value: &str| {
         words.push(' ');
@@ -464,7 +601,7 @@ fn again(report: &Report, arguments: &Run) -> String {
         }
         words.push_str(&quote(value));
     };
-    if arguments.url.is_none() && arguments.profile.is_none() {
+    if arguments.url.is_none() && arguments.profile.is_none() && arguments.target.is_empty() {
         add("--dialect", &report.target);
         if arguments.refusal == RefusalStyle::Http {
             add("--refusal", "http");
@@ -474,7 +611,7 @@ fn again(report: &Report, arguments: &Run) -> String {
         }
         return words;
     }
-    if let Some(profile) = &arguments.profile {
+    if let Some(profile) = arguments.profile.as_ref().or(arguments.target.get(index)) {
         add("--profile", profile);
     }
     if let Some(name) = &arguments.secret_env {
@@ -532,6 +669,9 @@ fn nothing_selected(reports: &[Report], arguments: &Run) -> String {
         }
     }
     if reasons.is_empty() {
+        if arguments.flow.is_shared() {
+            return "nothing that is selected falls into this share".to_owned();
+        }
         let words: Vec<String> = arguments.cases.iter().map(|word| printable(word)).collect();
         return format!("nothing is selected by {} for this target", words.join(", "));
     }
@@ -550,6 +690,7 @@ fn stop_on_interrupt(interrupt: Interrupt) {
         interrupts.next().await;
         interrupt.request();
         interrupts.next().await;
+        lifecycle::abandon();
         std::process::exit(i32::from(Exit::Interrupted as u8));
     });
 }

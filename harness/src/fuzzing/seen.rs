@@ -34,7 +34,7 @@ pub(super) static TARGETS: LazyLock<Vec<Target>> = LazyLock::new(|| {
 
 /// Every trial of the bundled cases against each of these targets that applies.
 pub(super) static TRIALS: LazyLock<Vec<(&'static Target, Vec<Trial<'static>>)>> = LazyLock::new(|| {
-    let all = Selection { words: Vec::new(), all: true };
+    let all = Selection { words: Vec::new(), all: true, partition: None };
     let trials = |target| plan::trials(&CATALOGUE, target, &all).into_iter().filter(|trial| trial.skip.is_none());
     TARGETS.iter().map(|target| (target, trials(target).collect())).collect()
 });

@@ -401,6 +401,7 @@ pub fn not_run(head: &CaseText, why: Option<&Failure>) -> Vec<Check> {
         Some(Failure::FirstControl(_)) => "not run: the valid token was not admitted",
         Some(Failure::NoToken(_)) => "not run: no valid token can be made",
         Some(Failure::Interrupted) => "not run: interrupted",
+        Some(Failure::Stopped { .. }) => "not run: the run stopped before it",
         Some(Failure::ControlLost(_)) | None => "not run: a control failed before it",
     };
     vec![Weight::of(head).check(Grade::Inconclusive, "the case is played", why)]

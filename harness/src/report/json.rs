@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use super::{Failure, Report, Summary, TrialReport};
+use super::{Failure, Report, Summary, TrialReport, total};
 use crate::diagnosis::Finding;
 use crate::verdict::Check;
 
@@ -61,6 +61,8 @@ struct Counts {
     inconclusive: usize,
     not_applicable: usize,
     error: usize,
+    known_gap: usize,
+    flaky: usize,
 }
 
 #[derive(Serialize)]
@@ -78,8 +80,14 @@ struct Case<'a> {
     mend: Option<&'a str>,
     expected: &'a str,
     observed: &'a str,
+    file: &'a str,
+    line: usize,
+    definition: &'a str,
     duration_ms: f64,
     checks: &'a [Check],
+    /// There only where it was asked for.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    transcript: &'a [String],
 }
 
 impl From<Summary> for Counts {
@@ -93,6 +101,8 @@ impl From<Summary> for Counts {
             inconclusive: summary.inconclusive,
             not_applicable: summary.not_applicable,
             error: summary.error,
+            known_gap: summary.known_gap,
+            flaky: summary.flaky,
         }
     }
 }
@@ -113,8 +123,12 @@ impl<'a> From<&'a TrialReport> for Case<'a> {
             mend: trial.mend.as_deref(),
             expected: &trial.expected,
             observed: &trial.observed,
+            file: &trial.about.file,
+            line: trial.about.line,
+            definition: &trial.about.definition,
             duration_ms: milliseconds(trial.took),
             checks: &trial.checks,
+            transcript: &trial.transcript,
         }
     }
 }
@@ -127,6 +141,7 @@ impl<'a> From<&'a Report> for Run<'a> {
             Failure::NoToken(why) => Reason::plain("no-token", why),
             Failure::ControlLost(finding) => Reason::found("control-lost", finding),
             Failure::Interrupted => Reason::plain("interrupted", ""),
+            Failure::Stopped { .. } => Reason::plain("stopped", "as many failures as the run was to stop at"),
         });
         Self {
             target: &report.target,
@@ -141,17 +156,21 @@ impl<'a> From<&'a Report> for Run<'a> {
     }
 }
 
+/// The counts as they stand in every report for machines.
+pub(super) fn counts(summary: Summary) -> serde_json::Value {
+    serde_json::to_value(Counts::from(summary)).unwrap_or_default()
+}
+
 fn milliseconds(time: std::time::Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
 /// The report as JSON text.
 pub fn write(reports: &[Report]) -> String {
-    let summary = reports.iter().map(Report::summary).fold(Summary::default(), Summary::and);
     let file = File {
         gatecrash_result: VERSION,
         generator: format!("gatecrash {}", env!("CARGO_PKG_VERSION")),
-        summary: summary.into(),
+        summary: total(reports).into(),
         runs: reports.iter().map(Run::from).collect(),
     };
     let mut text = serde_json::to_string_pretty(&file).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"));

@@ -2,11 +2,21 @@
 //!
 //! The runner tells events and hands over one [`Report`]; it knows no format. Every text made here is redacted.
 
+pub mod annotations;
+pub mod changes;
+pub mod compare;
+pub mod earlier;
+pub mod gaps;
 pub mod json;
+pub mod junit;
+pub mod markdown;
+pub mod retry;
+pub mod sarif;
 pub mod terminal;
 
 use std::time::Duration;
 
+use crate::bundled;
 use crate::case::Case;
 use crate::catalogue::Catalogue;
 use crate::diagnosis::Finding;
@@ -51,6 +61,35 @@ pub enum Failure {
     ControlLost(Finding),
     /// It was asked to stop.
     Interrupted,
+    /// It was to stop after so many failures, and did.
+    Stopped {
+        /// How many trials had failed by then.
+        failures: usize,
+        /// How many were not played, and are left out of the report.
+        left_out: usize,
+    },
+}
+
+impl Failure {
+    /// It, as one sentence about the target.
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::Unreachable(why) => format!("it cannot be reached: {why}"),
+            Self::NoToken(why) => format!("no valid token can be made: {why}"),
+            Self::FirstControl(Finding { observed, advice, .. }) => {
+                format!("the valid token was not admitted, so no refusal can be believed: {observed}; {advice}")
+            }
+            Self::ControlLost(Finding { observed, advice, .. }) => {
+                format!(
+                    "the valid token is no longer admitted, so what followed cannot be judged: {observed}; {advice}"
+                )
+            }
+            Self::Interrupted => "the run was interrupted".to_owned(),
+            Self::Stopped { failures, left_out } => {
+                format!("the run was to stop at the first failures: {failures} failed, {left_out} were not played")
+            }
+        }
+    }
 }
 
 /// What a run against one target came to.
@@ -105,6 +144,42 @@ pub struct TrialReport {
     pub checks: Vec<Check>,
     /// How long it took.
     pub took: Duration,
+    /// What its case is.
+    pub about: About,
+    /// What was sent and received, line by line, where it was asked for.
+    pub transcript: Vec<String>,
+}
+
+/// What a case is, for formats that explain it or find it again.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct About {
+    /// The family code, such as `SIG`.
+    pub family: String,
+    /// The scenario file it stands in; empty where it stands in none.
+    pub file: String,
+    /// The line of its code in that file, from 1.
+    pub line: usize,
+    /// What changes when the case does: [`Case::definition`].
+    pub definition: String,
+    /// What a gate with its weakness does wrong.
+    pub what: Option<String>,
+    /// What that gives an attacker, or takes from an honest client.
+    pub gives: Option<String>,
+}
+
+impl About {
+    fn new(case: &Case, catalogue: &Catalogue) -> Self {
+        let weakness = case.head.weakness.as_ref().and_then(|name| catalogue.weaknesses.get(name));
+        let is_bundled = bundled::CASES.iter().any(|(name, _)| *name == case.file);
+        Self {
+            family: case.family.clone(),
+            file: format!("{}{}", if is_bundled { "scenarios/" } else { "" }, printable(&case.file)),
+            line: case.line,
+            definition: case.definition.clone(),
+            what: weakness.map(|weakness| printable(&weakness.what)),
+            gives: weakness.map(|weakness| printable(&weakness.gives)),
+        }
+    }
 }
 
 impl TrialReport {
@@ -128,6 +203,38 @@ impl TrialReport {
             observed: String::new(),
             checks: Vec::new(),
             took: Duration::ZERO,
+            about: About::new(&trial.case, catalogue),
+            transcript: Vec::new(),
+        }
+    }
+
+    /// How strongly its rule binds, or what it rests on.
+    pub fn binding(&self) -> &'static str {
+        match (self.basis, self.level) {
+            (Basis::Contract, _) => "the target's own promise",
+            (_, Level::Must) => "MUST",
+            (_, Level::Should) => "SHOULD",
+            (_, Level::May) => "MAY",
+            (_, Level::Info) => "measured",
+        }
+    }
+
+    /// Whether the worst that was seen lets somebody in, lets something out, or kills the server: severity high and
+    /// above. What is wrong only now and then is no less wrong there.
+    pub fn is_breach(&self) -> bool {
+        self.severity >= Severity::High
+    }
+
+    /// Whether it is no trial of a case, but an entry of `known_gaps` that is not true any more.
+    pub fn is_stale_gap(&self) -> bool {
+        self.code == gaps::STALE
+    }
+
+    /// The word that selects the case it is about.
+    pub fn selects(&self) -> &str {
+        match self.id.split_once('@') {
+            Some((gaps::STALE, case)) => case,
+            _ => &self.id,
         }
     }
 
@@ -187,6 +294,10 @@ pub struct Summary {
     pub not_applicable: usize,
     /// Our own fault.
     pub error: usize,
+    /// It fails, as the profile says.
+    pub known_gap: usize,
+    /// It did not pass at first.
+    pub flaky: usize,
 }
 
 impl Summary {
@@ -200,12 +311,34 @@ impl Summary {
             inconclusive: self.inconclusive + other.inconclusive,
             not_applicable: self.not_applicable + other.not_applicable,
             error: self.error + other.error,
+            known_gap: self.known_gap + other.known_gap,
+            flaky: self.flaky + other.flaky,
         }
     }
 
     /// All trials.
     pub fn total(self) -> usize {
-        self.pass + self.info + self.warn + self.fail + self.inconclusive + self.not_applicable + self.error
+        Verdict::ALL.into_iter().map(|verdict| self.of(verdict)).sum()
+    }
+
+    /// How many came to this.
+    pub fn of(self, verdict: Verdict) -> usize {
+        match verdict {
+            Verdict::Pass => self.pass,
+            Verdict::Info => self.info,
+            Verdict::Warn => self.warn,
+            Verdict::Fail => self.fail,
+            Verdict::Inconclusive => self.inconclusive,
+            Verdict::NotApplicable => self.not_applicable,
+            Verdict::Error => self.error,
+            Verdict::KnownGap => self.known_gap,
+            Verdict::Flaky => self.flaky,
+        }
+    }
+
+    /// How many need somebody's attention.
+    pub fn in_need(self) -> usize {
+        self.fail + self.error + self.inconclusive + self.flaky + self.warn
     }
 }
 
@@ -236,6 +369,8 @@ impl Report {
                 Verdict::Inconclusive => &mut summary.inconclusive,
                 Verdict::NotApplicable => &mut summary.not_applicable,
                 Verdict::Error => &mut summary.error,
+                Verdict::KnownGap => &mut summary.known_gap,
+                Verdict::Flaky => &mut summary.flaky,
             } += 1;
         }
         summary
@@ -260,11 +395,12 @@ impl Report {
             Some(Failure::NoToken(_)) => return Exit::Usage,
             Some(Failure::Interrupted) => return Exit::Interrupted,
             // What was proved before still counts; the rest is inconclusive.
-            Some(Failure::ControlLost(_)) | None => {}
+            Some(Failure::ControlLost(_) | Failure::Stopped { .. }) | None => {}
         }
         let fails = |trial: &TrialReport| match trial.verdict {
-            Verdict::Fail => trial.severity >= standard.fail_on,
+            Verdict::Fail => trial.severity >= standard.fail_on || trial.is_stale_gap(),
             Verdict::Warn => standard.strict,
+            Verdict::Flaky => standard.strict || trial.is_breach() && trial.severity >= standard.fail_on,
             _ => false,
         };
         if self.trials.is_empty() {
@@ -280,6 +416,59 @@ impl Report {
             Exit::NothingSelected
         } else {
             Exit::Good
+        }
+    }
+}
+
+/// The counts of several runs together.
+pub fn total(reports: &[Report]) -> Summary {
+    reports.iter().map(Report::summary).fold(Summary::default(), Summary::and)
+}
+
+/// A form in which reports are written. Each is a pure function of the reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Everything that is known, for machines.
+    Json,
+    /// One `testcase` for each trial, as Surefire and Jenkins read it.
+    Junit,
+    /// SARIF 2.1.0: what is wrong with the server as results, what is wrong with the run as notifications.
+    Sarif,
+    /// A summary for people, as GitHub shows it beside a run.
+    Markdown,
+}
+
+impl Format {
+    /// Every format.
+    pub const ALL: [Self; 4] = [Self::Json, Self::Junit, Self::Sarif, Self::Markdown];
+
+    /// The word on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Junit => "junit",
+            Self::Sarif => "sarif",
+            Self::Markdown => "markdown",
+        }
+    }
+
+    /// How the name of such a file usually ends.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Junit => "xml",
+            Self::Sarif => "sarif",
+            Self::Markdown => "md",
+        }
+    }
+
+    /// The text.
+    pub fn write(self, reports: &[Report]) -> String {
+        match self {
+            Self::Json => json::write(reports),
+            Self::Junit => junit::write(reports),
+            Self::Sarif => sarif::write(reports),
+            Self::Markdown => markdown::write(reports),
         }
     }
 }

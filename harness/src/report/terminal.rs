@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use super::{Failure, Report, Summary, TrialReport};
 use crate::diagnosis::{Cause, Finding};
-use crate::verdict::{Basis, Level, Severity, Verdict};
+use crate::verdict::Verdict;
 
 /// How much is said, and how.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -45,17 +45,20 @@ pub fn write(report: &Report, style: Style, again: &str) -> String {
         Some(Failure::Interrupted) => {
             let _ = writeln!(text, "interrupted; what was known by then follows");
         }
+        Some(stopped @ Failure::Stopped { .. }) => {
+            let _ = writeln!(text, "{}\n", stopped.sentence());
+        }
         None => {}
     }
     let skipped = matches!(report.failure, Some(Failure::Unreachable(_) | Failure::FirstControl(_)));
     for trial in &report.trials {
         match trial.verdict {
             Verdict::Fail | Verdict::Error => block(&mut text, report, trial, style, again),
-            Verdict::Warn => block(&mut text, report, trial, style, again),
+            Verdict::Warn | Verdict::Flaky => block(&mut text, report, trial, style, again),
             Verdict::Inconclusive if !skipped && report.failure.is_none() => {
                 block(&mut text, report, trial, style, again)
             }
-            _ if style.verbose => line(&mut text, trial, style),
+            _ if style.verbose || !trial.transcript.is_empty() => line(&mut text, trial, style),
             _ => {}
         }
     }
@@ -66,15 +69,8 @@ pub fn write(report: &Report, style: Style, again: &str) -> String {
 /// One line of counts.
 pub fn summary_line(name: &str, summary: Summary, took: std::time::Duration, style: Style) -> String {
     let mut parts = Vec::new();
-    for (count, verdict) in [
-        (summary.fail, Verdict::Fail),
-        (summary.error, Verdict::Error),
-        (summary.inconclusive, Verdict::Inconclusive),
-        (summary.warn, Verdict::Warn),
-        (summary.pass, Verdict::Pass),
-        (summary.info, Verdict::Info),
-        (summary.not_applicable, Verdict::NotApplicable),
-    ] {
+    for verdict in Verdict::ALL {
+        let count = summary.of(verdict);
         if count > 0 || matches!(verdict, Verdict::Fail | Verdict::Pass) {
             parts.push(paint(&format!("{count} {}", verdict.word()), verdict, style));
         }
@@ -93,44 +89,33 @@ fn block(text: &mut String, report: &Report, trial: &TrialReport, style: Style, 
         trial.code,
         trial.name,
         if place.is_empty() { String::new() } else { format!(" {place}") },
-        basis(trial),
-        severity(trial.severity),
+        trial.binding(),
+        trial.severity.word(),
     );
     let _ = writeln!(text, "      {}", trial.title);
     let _ = writeln!(text, "      expected  {}", trial.expected);
     let _ = writeln!(text, "      observed  {}", trial.observed);
-    if let (Some(mend), Verdict::Fail | Verdict::Warn) = (&trial.mend, trial.verdict) {
+    if let (Some(mend), Verdict::Fail | Verdict::Warn | Verdict::Flaky) = (&trial.mend, trial.verdict) {
         let _ = writeln!(text, "      mend      {mend}");
     }
-    let _ = writeln!(text, "      again     gatecrash run --case {} --seed {}{again}\n", trial.id, report.seed);
+    wire(text, trial);
+    let _ = writeln!(text, "      again     gatecrash run --case {} --seed {}{again}\n", trial.selects(), report.seed);
 }
 
 fn line(text: &mut String, trial: &TrialReport, style: Style) {
     let word = paint(&format!("{:<14}", trial.verdict.word()), trial.verdict, style);
     let tail = match trial.verdict {
-        Verdict::NotApplicable | Verdict::Info => format!(": {}", trial.observed),
+        Verdict::NotApplicable | Verdict::Info | Verdict::KnownGap => format!(": {}", trial.observed),
         _ => String::new(),
     };
     let _ = writeln!(text, "{word} {} {}{tail}", trial.id, trial.name);
+    wire(text, trial);
 }
 
-fn basis(trial: &TrialReport) -> &'static str {
-    match (trial.basis, trial.level) {
-        (Basis::Contract, _) => "the target's own promise",
-        (_, Level::Must) => "MUST",
-        (_, Level::Should) => "SHOULD",
-        (_, Level::May) => "MAY",
-        (_, Level::Info) => "measured",
-    }
-}
-
-fn severity(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Info => "info",
-        Severity::Low => "low",
-        Severity::Medium => "medium",
-        Severity::High => "high",
-        Severity::Critical => "critical",
+/// What went over the wire, where it was asked for.
+fn wire(text: &mut String, trial: &TrialReport) {
+    for line in &trial.transcript {
+        let _ = writeln!(text, "      | {line}");
     }
 }
 
@@ -141,8 +126,8 @@ fn paint(text: &str, verdict: Verdict, style: Style) -> String {
     let code = match verdict {
         Verdict::Pass => "32",
         Verdict::Fail | Verdict::Error => "1;31",
-        Verdict::Warn | Verdict::Inconclusive => "33",
-        Verdict::Info | Verdict::NotApplicable => "2",
+        Verdict::Warn | Verdict::Inconclusive | Verdict::Flaky => "33",
+        Verdict::Info | Verdict::NotApplicable | Verdict::KnownGap => "2",
     };
     format!("\u{1b}[{code}m{text}\u{1b}[0m")
 }

@@ -6,9 +6,10 @@ mod connection;
 mod diagnose;
 mod dial;
 mod listener;
+mod pace;
 mod schedule;
 mod session;
 
-pub use schedule::{Interrupt, Options, run};
+pub use schedule::{Interrupt, Options, Stop, run};
 // What a step sends is a function of the step; the pages show it.
 pub(crate) use session::{request, written};

@@ -17,6 +17,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep};
 
 use super::listener::Listener;
+use super::pace::Pace;
 use super::session::{Actor, Context, Deadlines, PAUSE, control, play, witness};
 use crate::case::{self, Across, Awaited, Body, Expect, How, Step, Variant};
 use crate::catalogue::Catalogue;
@@ -31,7 +32,8 @@ use crate::redact::Redactor;
 use crate::report::{Failure, Report, RunEvent, TrialReport};
 use crate::target::Target;
 use crate::token::Token;
-use crate::verdict::{Check, Grade};
+use crate::transcript::{self, Transcript};
+use crate::verdict::{Check, Grade, Severity, Verdict};
 
 /// Marks the case that asks no more than a control does.
 const CONTROL_TAG: &str = "control";
@@ -54,13 +56,37 @@ pub struct Options {
     pub timeout_scale: f64,
     /// Ends the run early.
     pub interrupt: Interrupt,
+    /// After how many failures it ends; unset, it goes on to the end.
+    pub stop: Option<Stop>,
+    /// How many sessions may begin in a second, controls included; unset, as many as will. A case that opens several
+    /// connections in one session is not slowed down in it, because its times would mean something else.
+    pub rate: Option<f64>,
+    /// Which trials keep what was sent and received.
+    pub transcript: Transcript,
+}
+
+/// What ends a run before its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stop {
+    /// So many trials that failed.
+    pub failures: usize,
+    /// With this severity, or a higher one.
+    pub severity: Severity,
 }
 
 impl Default for Options {
     fn default() -> Self {
         // Runs that begin together must differ: where a server passes everything on to everybody, they hear each other.
         let seed = u64::from(RandomState::new().hash_one(std::process::id()) as u32);
-        Self { jobs: 16, seed, timeout_scale: 1.0, interrupt: Interrupt::default() }
+        Self {
+            jobs: 16,
+            seed,
+            timeout_scale: 1.0,
+            interrupt: Interrupt::default(),
+            stop: None,
+            rate: None,
+            transcript: Transcript::None,
+        }
     }
 }
 
@@ -152,6 +178,8 @@ pub async fn run(
         actors: 0,
         listener: Ok(None),
         patience: MAX_PATIENCE,
+        pace: options.rate.map(|rate| Arc::new(Pace::new(rate))),
+        failed: 0,
     };
 
     let first = options.interrupt.unless(runner.first_control()).await;
@@ -187,8 +215,18 @@ pub async fn run(
             report.failure = finding.map(Failure::FirstControl);
         }
     }
+    let unplayed: Vec<&Trial<'_>> = trials
+        .iter()
+        .filter(|trial| trial.wanted && trial.skip.is_none())
+        .filter(|trial| !trial.case.variants.iter().all(|variant| matches!(variant.body, Body::Lint(_))))
+        .filter(|trial| !played.iter().any(|played| std::ptr::eq(played.trial, *trial)))
+        .collect();
+    let mut left_out: HashSet<String> = HashSet::new();
     if options.interrupt.is_requested() {
         report.failure = Some(Failure::Interrupted);
+    } else if lost.is_none() && runner.is_to_stop(0) && unplayed.iter().any(|trial| trial.is_played()) {
+        left_out = unplayed.iter().map(|trial| trial.id()).collect();
+        report.failure = Some(Failure::Stopped { failures: runner.failed, left_out: left_out.len() });
     }
 
     // The target may have fetched late: every control since has given it time.
@@ -214,7 +252,7 @@ pub async fn run(
         let token = connection.token.as_ref().and_then(Token::bytes).unwrap_or_default();
         cleaner.and_request(&connection.sent).and_token(token)
     });
-    for trial in trials.iter().filter(|trial| trial.wanted) {
+    for trial in trials.iter().filter(|trial| trial.wanted && !left_out.contains(&trial.id())) {
         let ended = played.iter().find(|played| std::ptr::eq(played.trial, trial));
         let mut entry = TrialReport::new(trial, catalogue);
         match (&trial.skip, ended) {
@@ -230,6 +268,16 @@ pub async fn run(
                     _ => entry.checks(checks, &cleaner),
                 }
                 entry.took = played.map_or(Duration::ZERO, |played| played.took);
+                let is_good = matches!(entry.verdict, Verdict::Pass | Verdict::Info | Verdict::NotApplicable);
+                let is_kept = match options.transcript {
+                    Transcript::None => false,
+                    Transcript::Failed => !is_good,
+                    Transcript::All => true,
+                };
+                if let Some(played) = played.filter(|_| is_kept) {
+                    let lines = transcript::lines(&played.observations);
+                    entry.transcript = lines.iter().map(|line| cleaner.clean(line)).collect();
+                }
             }
         }
         report.trials.push(entry);
@@ -242,7 +290,6 @@ pub async fn run(
     }
     report.controls = runner.controls.len();
     report.took = begun.elapsed();
-    events(RunEvent::Ended { report: &report });
     report
 }
 
@@ -397,6 +444,9 @@ pub(super) struct Runner<'a> {
     listener: Result<Option<Arc<Listener>>, String>,
     /// How much longer this run may wait for limiters to be over.
     patience: Duration,
+    pace: Option<Arc<Pace>>,
+    /// How many trials have failed for sure, as far as that ends the run.
+    failed: usize,
 }
 
 /// What came of a control.
@@ -426,8 +476,8 @@ enum Vouched {
 /// The index of its trial, the seeds of its variants, what each saw, and how long it took.
 type Session = Pin<Box<dyn Future<Output = (usize, Vec<u64>, Vec<Observation>, Duration)> + Send>>;
 
-/// What one variant saw.
-type Part = Pin<Box<dyn Future<Output = Observation> + Send>>;
+/// What one variant saw, and how long that took.
+type Part = Pin<Box<dyn Future<Output = (Observation, Duration)> + Send>>;
 
 /// The listener as a session is told of it.
 fn lent(listener: &Result<Option<Arc<Listener>>, String>) -> Result<Option<&Listener>, &str> {
@@ -483,6 +533,9 @@ impl Runner<'_> {
     async fn control(&mut self) -> Result<Tried, String> {
         let carrier = self.target.profile.carriers[0].clone();
         let actor = self.actor(&carrier);
+        if let Some(pace) = &self.pace {
+            pace.turn().await;
+        }
         let context = self.context();
         let begun = Instant::now();
         let connection = control(&context, &actor).await?;
@@ -570,15 +623,13 @@ impl Runner<'_> {
         trials: &'t [Trial<'t>],
         ended: &mut (dyn FnMut(&Trial<'_>) + Send),
     ) -> (Vec<Played<'t>>, Option<Finding>) {
-        let runnable = |trial: &&Trial<'_>| {
-            trial.skip.is_none() && trial.case.variants.iter().any(|variant| matches!(variant.body, Body::Steps(_)))
-        };
+        let runnable = |trial: &&Trial<'_>| trial.skip.is_none() && trial.is_played();
         let (alone, together): (Vec<_>, Vec<_>) =
             trials.iter().filter(runnable).partition(|trial| trial.case.head.alone);
         let mut played = Vec::new();
         let mut lost = self.play_group(&together, self.options.jobs.max(1), &mut played, ended).await;
         for trial in alone {
-            if lost.is_none() && !self.options.interrupt.is_requested() {
+            if lost.is_none() && !self.options.interrupt.is_requested() && !self.is_to_stop(0) {
                 lost = self.play_group(&[trial], 1, &mut played, ended).await;
             }
         }
@@ -687,7 +738,10 @@ impl Runner<'_> {
                     }
                 }
             }
-            let is_due = fresh.len() >= BATCH || flying.is_empty() && waiting.is_empty() && !fresh.is_empty();
+            // A failure counts beside a control like everything else; where it may end the run, that comes at once.
+            let may_stop = self.options.stop.is_some() && self.is_to_stop(self.failing(&fresh));
+            let is_due =
+                fresh.len() >= BATCH || may_stop || flying.is_empty() && waiting.is_empty() && !fresh.is_empty();
             if !is_due || lost.is_some() {
                 continue;
             }
@@ -726,7 +780,14 @@ impl Runner<'_> {
                 None => Some("the run was interrupted before the control after it".to_owned()),
             };
             fresh.iter_mut().for_each(|played| played.doubt.clone_from(&doubt));
+            if doubt.is_none() && self.options.stop.is_some() {
+                self.failed += self.failing(&fresh);
+            }
             played.append(&mut fresh);
+            if self.is_to_stop(0) {
+                waiting.clear();
+                flying.abort_all();
+            }
             if lost.is_some() {
                 // Nothing will vouch for what is still in flight.
                 waiting.clear();
@@ -736,6 +797,33 @@ impl Runner<'_> {
         fresh.iter_mut().for_each(|played| played.doubt = Some(NOT_ADMITTED.to_owned()));
         played.extend(fresh);
         lost
+    }
+
+    /// Whether the run is to end, with so many failures more than are known for sure.
+    fn is_to_stop(&self, more: usize) -> bool {
+        self.options.stop.is_some_and(|stop| more + self.failed >= stop.failures)
+    }
+
+    /// How many of these trials have failed so badly that it counts, and are not known to.
+    fn failing(&self, played: &[Played<'_>]) -> usize {
+        let Some(stop) = self.options.stop else { return 0 };
+        let profile = &self.target.profile;
+        let fails = |played: &&Played<'_>| {
+            let head = &played.trial.head();
+            let graded = || {
+                played.trial.case.variants.iter().zip(&played.observations).any(|(variant, observation)| {
+                    let Body::Steps(steps) = &variant.body else { return false };
+                    let checks = judge::session(head, steps, observation, profile, &self.learned);
+                    checks.iter().any(|check| check.grade == Grade::Fail && check.severity >= stop.severity)
+                })
+            };
+            let id = played.trial.id();
+            // A mistake of ours is told when the report is made.
+            played.trial.wanted
+                && !profile.known_gaps.iter().any(|gap| gap.names(&id))
+                && std::panic::catch_unwind(AssertUnwindSafe(graded)).unwrap_or(false)
+        };
+        played.iter().filter(fails).count()
     }
 
     fn session(&self, index: usize, trial: &Trial<'_>, actor: Actor) -> Session {
@@ -754,9 +842,8 @@ impl Runner<'_> {
             parts.push(self.part(body, actor));
         }
         Box::pin(async move {
-            let begun = Instant::now();
-            let observations = if apart { side_by_side(parts).await } else { one_by_one(parts).await };
-            (index, seeds, observations, begun.elapsed())
+            let (observations, took) = if apart { side_by_side(parts).await } else { one_by_one(parts).await };
+            (index, seeds, observations, took)
         })
     }
 
@@ -766,12 +853,19 @@ impl Runner<'_> {
         let learned = Arc::clone(&self.learned);
         let deadlines = self.deadlines;
         let listener = self.listener.clone();
+        let pace = self.pace.clone();
         Box::pin(async move {
             let context = Context { target: &target, learned: &learned, deadlines, listener: lent(&listener) };
-            match &body {
+            // Before the session, whose tokens are made for the moment in which it begins.
+            if let Some(pace) = &pace {
+                pace.turn().await;
+            }
+            let begun = Instant::now();
+            let observation = match &body {
                 Body::Steps(steps) => play(&context, &actor, steps).await,
                 Body::Across(_) | Body::Lint(_) => Observation::default(),
-            }
+            };
+            (observation, begun.elapsed())
         })
     }
 
@@ -795,24 +889,31 @@ impl Runner<'_> {
     }
 }
 
-async fn one_by_one(parts: Vec<Part>) -> Vec<Observation> {
+async fn one_by_one(parts: Vec<Part>) -> (Vec<Observation>, Duration) {
     let mut observations = Vec::with_capacity(parts.len());
+    let mut all = Duration::ZERO;
     for part in parts {
-        observations.push(part.await);
+        let (observation, took) = part.await;
+        observations.push(observation);
+        all += took;
     }
-    observations
+    (observations, all)
 }
 
 /// Plays variants at the same time, so that their pauses are one.
-async fn side_by_side(parts: Vec<Part>) -> Vec<Observation> {
+async fn side_by_side(parts: Vec<Part>) -> (Vec<Observation>, Duration) {
     let mut observations: Vec<Observation> = parts.iter().map(|_| Observation::default()).collect();
+    let mut longest = Duration::ZERO;
     let mut flying = JoinSet::new();
     for (number, part) in parts.into_iter().enumerate() {
         flying.spawn(async move { (number, part.await) });
     }
     while let Some(ended) = flying.join_next().await {
         match ended {
-            Ok((number, observation)) => observations[number] = observation,
+            Ok((number, (observation, took))) => {
+                observations[number] = observation;
+                longest = longest.max(took);
+            }
             Err(error) => {
                 // A panic is the trial's, as if there were one variant only.
                 if let Ok(payload) = error.try_into_panic() {
@@ -821,7 +922,7 @@ async fn side_by_side(parts: Vec<Part>) -> Vec<Observation> {
             }
         }
     }
-    observations
+    (observations, longest)
 }
 
 /// Whether a variant is openings and pauses, so that nothing of it can be in the way of another of another user.
