@@ -158,7 +158,7 @@ impl Weight {
             Verdict::Fail if trial.severity >= Severity::Medium => Some(Self::Gap),
             Verdict::Fail => Some(Self::Small),
             Verdict::Warn => Some(Self::Warning),
-            Verdict::Inconclusive | Verdict::Error => Some(Self::Open),
+            Verdict::Inconclusive | Verdict::Error | Verdict::Flaky | Verdict::KnownGap => Some(Self::Open),
             Verdict::Pass | Verdict::Info | Verdict::NotApplicable => None,
         }
     }
