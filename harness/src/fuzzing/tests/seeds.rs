@@ -327,7 +327,7 @@ fn tokens() -> Seeds {
         ("recipe-critical", recipe("{\"header\":{\"crit\":[\"x\"],\"x\":1}}")),
         ("recipe-ed25519", b"{\x03{\"forge\":[{\"eddsa_shape\":\"plus_order\"}]}".to_vec()),
         ("recipe-ecdsa", b"{\x05{\"forge\":[\"twin_signature\"]}".to_vec()),
-        ("recipe-rsa", b"{\x07{\"forge\":[{\"pkcs1_padding\":\"missing_null\"}]}".to_vec()),
+        ("recipe-rsa", b"{\x07{\"forge\":[{\"rsa_value\":\"plus_modulus\"}]}".to_vec()),
         ("recipe-pss", b"{\x09{\"forge\":[{\"pss_salt\":\"max\"}]}".to_vec()),
     ]));
     seeds
