@@ -74,7 +74,7 @@ fn sessions() -> Seeds {
 }
 
 /// What a case may ask: the steps, what they await, and questions to a whole run.
-const KINDS: [&str; 52] = [
+const KINDS: [&str; 62] = [
     "Say",
     "Hear",
     "Send",
@@ -127,6 +127,16 @@ const KINDS: [&str; 52] = [
     "Controls",
     "Witness",
     "Banners",
+    "NotSuccess",
+    "ChallengeFits",
+    "BareChallenge",
+    "NoTokenInRedirect",
+    "StatusSemantics",
+    "NoLibraryWords",
+    "ExpectationsAbsent",
+    "NoInternals",
+    "Unmasked",
+    "ValidMessages",
 ];
 
 fn answers_and_frames() -> Seeds {
