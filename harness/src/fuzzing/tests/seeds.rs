@@ -198,6 +198,12 @@ fn deflated() -> Seeds {
                 "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
             ),
         ),
+        (
+            "negotiation-parameter-twice",
+            negotiation(plain, "permessage-deflate; server_max_window_bits=9; server_max_window_bits=9"),
+        ),
+        ("negotiation-context-kept", negotiation("permessage-deflate; server_no_context_takeover", plain)),
+        ("negotiation-window-kept", negotiation("permessage-deflate; server_max_window_bits=9", plain)),
         ("negotiation-quoted-comma", negotiation("permessage-deflate; x=\",\"", "permessage-deflate; x=\"a,b\"")),
         ("payload-text", how(0x1C, text.as_bytes())),
         ("payload-no-context", how(0x1F, text.as_bytes())),
