@@ -146,7 +146,7 @@ fn negotiation(texts: &str) {
     assert_eq!(deflate::agree(&offers, &[]), Ok(None), "no answer is no extension");
     let agreed = deflate::agree(&offers, &answers);
     match &agreed {
-        Ok(None) => assert!(false, "an answer that says nothing: {answer:?}"),
+        Ok(None) => panic!("an answer that says nothing: {answer:?}"),
         Ok(Some(agreed)) => {
             assert_eq!(deflate::announced(&offers, &answers), Some(*agreed), "announced otherwise");
             assert!((8..=15).contains(&agreed.client_max_window_bits), "{agreed:?}");
