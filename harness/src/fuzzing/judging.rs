@@ -252,6 +252,8 @@ fn asks_refusals(question: Across) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     /// The fuzzer found a step that passed although nobody saw what it asks about; this asks every step of every case.
@@ -270,6 +272,17 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// The fuzzer can only ask what some target here can be asked.
+    #[test]
+    fn nearly_every_case_applies_to_a_target() {
+        let played: BTreeSet<&str> =
+            TRIALS.iter().flat_map(|(_, trials)| trials).map(|trial| trial.case.head.code.as_str()).collect();
+        let cases = &seen::CATALOGUE.cases;
+        let never: Vec<&str> =
+            cases.iter().map(|case| case.head.code.as_str()).filter(|code| !played.contains(code)).collect();
+        assert!(10 * never.len() < cases.len(), "{} of {} never: {never:?}", never.len(), cases.len());
     }
 
     #[test]

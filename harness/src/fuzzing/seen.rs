@@ -15,7 +15,7 @@ use crate::catalogue::Catalogue;
 use crate::judge::Learned;
 use crate::observation::{Connection, End, Event, Fetch, Mark, Observation, Proofs, Secured, Trouble, What};
 use crate::plan::{self, Selection, Trial};
-use crate::profile::{Keys, Profile, presets};
+use crate::profile::{Keys, Listener, Profile, presets};
 use crate::target::Target;
 use crate::token::Token;
 use crate::wire::answer::Head;
@@ -26,11 +26,39 @@ use crate::wire::tls;
 pub(super) static CATALOGUE: LazyLock<Catalogue> =
     LazyLock::new(|| Catalogue::bundled().expect("the bundled catalogue, which tests hold to be right"));
 
-/// The targets of the bundled profiles.
+/// The targets of the bundled profiles, and some that are told the token in a message, or encrypted.
 pub(super) static TARGETS: LazyLock<Vec<Target>> = LazyLock::new(|| {
+    let told = Profile::from_yaml("first-message", FIRST_MESSAGE).expect("a profile");
+    let encrypted = Profile { name: "encrypted".to_owned(), plain_port: Some(80), ..told.clone() };
+    let listener = Listener { public_url: "http://192.0.2.7:8099".to_owned(), bind: "0.0.0.0:8099".to_owned() };
+    let encrypted = Profile { carriers: Vec::new(), listener: Some(listener), ..encrypted };
     let profiles = presets().iter().filter_map(|(name, _)| Profile::preset(name));
-    profiles.chain([Profile::default()]).filter_map(|profile| Target::from_profile(harmless(profile)).ok()).collect()
+    let profiles = profiles.chain([told, encrypted, Profile::default()]);
+    let target = |profile| {
+        let mut target = Target::from_profile(harmless(profile)).ok()?;
+        // By its URL it would be one whose authorities are read from this machine.
+        target.endpoint.tls = target.profile.name == "encrypted";
+        Some(target)
+    };
+    profiles.filter_map(target).collect()
 });
+
+/// A target that declares what the bundled ones do not.
+const FIRST_MESSAGE: &str = r#"
+name: first-message
+carriers: [{ first_message: { send: '{"token":"{token}"}', reply: { text: ok }, timeout_ms: 5000 } }]
+welcome: { json: { /type: welcome } }
+echo: { send: '{"say":"{message}"}', reply: { json: { /said: "{message}" } }, broadcast: true }
+identity_claims: [sub]
+identity_echo: /user
+time_echo: /at
+id_echo: /id
+roles: { claim: role, allowed: [admin], default: viewer, denied: [guest] }
+signals: { expired: { close: 4001, reason: "expired" }, missing: { http: 401 }, insufficient: { close: 4003, http: 403 } }
+http: { health: { path: /health } }
+allowed_origins: [https://app.example]
+subprotocol: app
+"#;
 
 /// Every trial of the bundled cases against each of these targets that applies.
 pub(super) static TRIALS: LazyLock<Vec<(&'static Target, Vec<Trial<'static>>)>> = LazyLock::new(|| {

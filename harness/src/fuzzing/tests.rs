@@ -131,7 +131,7 @@ fn replay((target, body): Target) {
     assert!(!seeds.is_empty(), "{target} has no seeds");
     for seed in seeds {
         // Shown when one fails: the last is the one.
-        println!("{}", seed.display());
+        eprintln!("{}", seed.display());
         body(&fs::read(&seed).expect("its bytes"));
     }
 }

@@ -19,6 +19,8 @@ const MAX_FRAMES: usize = 16;
 pub(super) fn answer_and_frames(input: &[u8]) {
     frames(input);
     body(input, BodyLength::Chunked);
+    let values = answer::lines(input, "upgrade");
+    assert!(values.iter().all(|value| value.trim() == value), "a value with space around it: {values:?}");
     match answer::read(input) {
         answer::Read::More => {}
         answer::Read::NotHttp(why) => assert!(!why.is_empty(), "an error without a text"),
@@ -29,7 +31,10 @@ pub(super) fn answer_and_frames(input: &[u8]) {
             assert_eq!(answer::read(&written), answer::Read::Head(head.clone(), written.len()), "written otherwise");
             for (name, _) in &head.headers {
                 assert!(head.header(name).is_some() && head.all(name).count() > 0, "{name} is lost");
+                assert_eq!(head.lines(name).len(), head.all(name).count(), "a line of {name} is lost");
             }
+            let closes = head.lines("connection").iter().any(|value| value.trim().eq_ignore_ascii_case("close"));
+            assert!(!(closes && head.keeps_alive()), "it stays, and says that it will close");
             let rest = &input[used..];
             body(rest, head.body_length());
             frames(rest);
@@ -141,7 +146,7 @@ fn negotiation(texts: &str) {
     assert_eq!(deflate::agree(&offers, &[]), Ok(None), "no answer is no extension");
     let agreed = deflate::agree(&offers, &answers);
     match &agreed {
-        Ok(None) => assert!(false, "an answer that says nothing: {answer:?}"),
+        Ok(None) => panic!("an answer that says nothing: {answer:?}"),
         Ok(Some(agreed)) => {
             assert_eq!(deflate::announced(&offers, &answers), Some(*agreed), "announced otherwise");
             assert!((8..=15).contains(&agreed.client_max_window_bits), "{agreed:?}");

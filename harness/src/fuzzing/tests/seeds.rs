@@ -74,7 +74,7 @@ fn sessions() -> Seeds {
 }
 
 /// What a case may ask: the steps, what they await, and questions to a whole run.
-const KINDS: [&str; 52] = [
+const KINDS: [&str; 62] = [
     "Say",
     "Hear",
     "Send",
@@ -127,6 +127,16 @@ const KINDS: [&str; 52] = [
     "Controls",
     "Witness",
     "Banners",
+    "NotSuccess",
+    "ChallengeFits",
+    "BareChallenge",
+    "NoTokenInRedirect",
+    "StatusSemantics",
+    "NoLibraryWords",
+    "ExpectationsAbsent",
+    "NoInternals",
+    "Unmasked",
+    "ValidMessages",
 ];
 
 fn answers_and_frames() -> Seeds {
@@ -188,6 +198,12 @@ fn deflated() -> Seeds {
                 "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
             ),
         ),
+        (
+            "negotiation-parameter-twice",
+            negotiation(plain, "permessage-deflate; server_max_window_bits=9; server_max_window_bits=9"),
+        ),
+        ("negotiation-context-kept", negotiation("permessage-deflate; server_no_context_takeover", plain)),
+        ("negotiation-window-kept", negotiation("permessage-deflate; server_max_window_bits=9", plain)),
         ("negotiation-quoted-comma", negotiation("permessage-deflate; x=\",\"", "permessage-deflate; x=\"a,b\"")),
         ("payload-text", how(0x1C, text.as_bytes())),
         ("payload-no-context", how(0x1F, text.as_bytes())),
@@ -327,7 +343,7 @@ fn tokens() -> Seeds {
         ("recipe-critical", recipe("{\"header\":{\"crit\":[\"x\"],\"x\":1}}")),
         ("recipe-ed25519", b"{\x03{\"forge\":[{\"eddsa_shape\":\"plus_order\"}]}".to_vec()),
         ("recipe-ecdsa", b"{\x05{\"forge\":[\"twin_signature\"]}".to_vec()),
-        ("recipe-rsa", b"{\x07{\"forge\":[{\"pkcs1_padding\":\"missing_null\"}]}".to_vec()),
+        ("recipe-rsa", b"{\x07{\"forge\":[{\"rsa_value\":\"plus_modulus\"}]}".to_vec()),
         ("recipe-pss", b"{\x09{\"forge\":[{\"pss_salt\":\"max\"}]}".to_vec()),
     ]));
     seeds
