@@ -58,11 +58,30 @@ fn answered(dialect: Dialect, text: &str, read: Option<&Value>) {
         assert_eq!(reply["user"], "alice", "somebody else spoke: {text:?}");
         assert_eq!(reply["timestamp"], json!(f64::from(NOW)), "at another time: {text:?}");
         for (name, value) in asked.iter().filter(|(name, _)| !["user", "timestamp", "requestId"].contains(&&***name)) {
-            assert_eq!(reply.get(name), Some(value), "{name} is another: {text:?}");
+            assert!(reply.get(name).is_some_and(|back| is_alike(back, value)), "{name} is another: {text:?}");
         }
     }
     if dialect == Dialect::Simutrador && reply["type"] != "pong" {
         assert_eq!(reply["user_id"], "alice", "somebody else: {text:?}");
+    }
+}
+
+/// Whether two values are the same but for the last digit of numbers: `serde_json` reads some of those with more than
+/// fifteen digits as a neighbour, which RFC 8259 §6 leaves to it.
+fn is_alike(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Number(one), Value::Number(other)) => match (one.as_f64(), other.as_f64()) {
+            (Some(one), Some(other)) => one == other || ((one - other) / other).abs() < 1e-15,
+            _ => false,
+        },
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| is_alike(one, other))
+        }
+        (Value::Object(one), Value::Object(other)) => {
+            one.len() == other.len()
+                && one.iter().all(|(name, one)| other.get(name).is_some_and(|other| is_alike(one, other)))
+        }
+        _ => one == other,
     }
 }
 
@@ -89,6 +108,8 @@ mod tests {
             ("echo", r#"{"type":"echo","payload":{"a":[1,-0.5e-3,true]}}"#),
             ("list", "[{}]"),
             ("number", "1e999"),
+            // Found by the fuzzer: it was read as one number and, written, read as its neighbour.
+            ("number-too-precise", r#"{"a":18446744674407384467446747096}"#),
             ("surrogates", r#"{"a":"\ud83d\ude00\ud800"}"#),
             ("nested-twice", r#"{"a":[{"b":1,"\u0062":2}]}"#),
             ("quotes", r#"{"a\"b":"\\\"","user":"\""}"#),

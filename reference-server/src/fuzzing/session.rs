@@ -136,7 +136,7 @@ fn read(input: &[u8]) -> Plan {
             }
             6 => Step::Close(pair(u), text(u)),
             7 => Step::Garbage(text(u)),
-            8 => Step::Auth(byte(u) % 2 == 0),
+            8 => Step::Auth(byte(u).is_multiple_of(2)),
             9 => Step::Settle,
             _ => Step::Wait(byte(u)),
         });
