@@ -280,7 +280,7 @@ pub struct Floor {
 }
 
 enum Primitive {
-    Mac(hmac::Key),
+    Mac(Box<hmac::Key>),
     Public(ParsedPublicKey),
 }
 
@@ -310,7 +310,7 @@ impl Floor {
 
     /// For HS256 alone.
     pub fn with_secret() -> Self {
-        Self::with(Primitive::Mac(hmac::Key::new(hmac::HMAC_SHA256, SECRET)))
+        Self::with(Primitive::Mac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, SECRET))))
     }
 
     fn with(key: Primitive) -> Self {
