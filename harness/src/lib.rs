@@ -19,6 +19,7 @@ pub mod document;
 pub mod fuzzing;
 mod hex;
 pub mod judge;
+pub mod login;
 pub mod mutation;
 pub mod need;
 pub mod observation;

@@ -23,6 +23,13 @@ pub struct Profile {
     pub url: Option<String>,
     /// Where the signing secret is found: `env:NAME`, `file:PATH`, `hex:`, `base64:`, `base64url:`, or the text itself.
     pub secret: Option<String>,
+    /// A real token, where the key to sign with is not ours to know: `env:NAME`, `file:PATH`, or the text itself. White space
+    /// around it is left out. Where this or `login` is declared, no token is made, and `secret` and private keys are not
+    /// read; cases that need a token of their own do not apply.
+    pub token: Option<String>,
+    /// How to get such a token. Where neither this nor `token` nor a key is declared, `http.login` is used, if it says where
+    /// the token is.
+    pub login: Option<Login>,
     /// The target's asymmetric keys: private ones to sign with, public ones to attack with.
     pub keys: Keys,
     /// Secrets that the target has used before and no longer accepts, written as `secret` is.
@@ -152,6 +159,86 @@ pub struct Keys {
     pub private: Vec<String>,
     /// Keys to attack with, or certificates.
     pub public: Vec<String>,
+}
+
+/// How a real token is had. Texts of headers, form and JSON may be `env:NAME` or `file:PATH`.
+///
+/// ```yaml
+/// login:
+///   url: /api/login                       # on the same host, or a whole URL
+///   json: { username: alice, password: env:PASSWORD }
+///   token: /access_token
+///   refresh_token: /refresh_token
+///   refresh: { url: /api/refresh, json: { refresh_token: "{refresh_token}" } }
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct Login {
+    /// The path on the target's host, or a URL.
+    pub url: String,
+    /// The method.
+    #[serde(default = "post")]
+    pub method: String,
+    /// Headers of the request.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// A form to post.
+    #[serde(default)]
+    pub form: BTreeMap<String, String>,
+    /// A JSON document to post.
+    #[serde(default)]
+    pub json: Option<Value>,
+    /// Where the token is in the answer, as a JSON Pointer; empty where the whole answer is the token.
+    pub token: String,
+    /// Where in the answer a token that renews it is, as a JSON Pointer.
+    #[serde(default)]
+    pub refresh_token: Option<String>,
+    /// How it is renewed; unset, by another login.
+    #[serde(default)]
+    pub refresh: Option<LoginRequest>,
+}
+
+/// One request by which a token is renewed, with `{refresh_token}` in the place of what the login gave.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct LoginRequest {
+    /// The path on the target's host, or a URL.
+    pub url: String,
+    /// The method.
+    #[serde(default = "post")]
+    pub method: String,
+    /// Headers of the request.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// A form to post.
+    #[serde(default)]
+    pub form: BTreeMap<String, String>,
+    /// A JSON document to post.
+    #[serde(default)]
+    pub json: Option<Value>,
+    /// Where the new token is in the answer; unset, where it is in that of the login.
+    #[serde(default)]
+    pub token: Option<String>,
+}
+
+impl Default for Login {
+    fn default() -> Self {
+        let LoginRequest { url, method, headers, form, json, .. } = LoginRequest::default();
+        Self { url, method, headers, form, json, token: String::new(), refresh_token: None, refresh: None }
+    }
+}
+
+impl Default for LoginRequest {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            method: post(),
+            headers: BTreeMap::new(),
+            form: BTreeMap::new(),
+            json: None,
+            token: None,
+        }
+    }
 }
 
 /// A further issuer that the target trusts.
@@ -608,6 +695,10 @@ pub struct HttpEndpoint {
 
 fn get() -> String {
     "GET".to_owned()
+}
+
+fn post() -> String {
+    "POST".to_owned()
 }
 
 /// Where a target runs.

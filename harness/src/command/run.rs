@@ -41,6 +41,12 @@ pub(super) struct Run {
     /// Sign with this; others on this machine can see it
     #[arg(long, value_name = "TEXT", group = "key", help_heading = "The secret")]
     secret: Option<String>,
+    /// Use the real token in this environment variable, where the secret is not known
+    #[arg(long, value_name = "NAME", group = "key", help_heading = "The secret")]
+    token_env: Option<String>,
+    /// Use the real token in this file
+    #[arg(long, value_name = "PATH", group = "key", help_heading = "The secret")]
+    token_file: Option<String>,
     /// Where the token rides, when the URL does not say: path, query:NAME, header, authorization:SCHEME, header:NAME, cookie:NAME, 'subprotocol:app, bearer.{token}' (or with {token_base64url}), or 'first-message:SEND => REPLY' with {token} in SEND; may be given again
     #[arg(long, value_name = "PLACE")]
     carrier: Vec<CarrierArgument>,
@@ -215,7 +221,7 @@ pub(super) async fn run(arguments: Run) -> Exit {
     };
     for report in &reports {
         if let Some(Failure::NoToken(why)) = &report.failure {
-            complain(&format!("no valid token can be made for {}: {why}", report.target));
+            complain(&format!("there is no valid token for {}: {why}", report.target));
             return Exit::Usage;
         }
     }
@@ -319,8 +325,15 @@ fn hint(word: &str, catalogue: &Catalogue) -> String {
 /// The target the arguments describe; none when they ask for the bundled server.
 fn external(arguments: &Run) -> Result<Option<Target>, Problem> {
     if arguments.url.is_none() && arguments.profile.is_none() {
-        return match (&arguments.secret_env, &arguments.secret_file, &arguments.secret) {
-            (None, None, None) if arguments.carrier.is_empty() => Ok(None),
+        let keys = [
+            &arguments.secret_env,
+            &arguments.secret_file,
+            &arguments.secret,
+            &arguments.token_env,
+            &arguments.token_file,
+        ];
+        return match keys.iter().all(|key| key.is_none()) {
+            true if arguments.carrier.is_empty() => Ok(None),
             _ => Err(Problem::Usage(
                 "a secret or a carrier is given, but no URL: say which server to judge, as in `gatecrash run ws://HOST/ws?token={token}`".to_owned(),
             )),
@@ -342,6 +355,17 @@ fn external(arguments: &Run) -> Result<Option<Target>, Problem> {
         profile.secret = Some(format!("file:{path}"));
     } else if let Some(text) = &arguments.secret {
         profile.secret = Some(text.clone());
+    }
+    let token = match (&arguments.token_env, &arguments.token_file) {
+        (Some(name), _) => Some(format!("env:{name}")),
+        (None, Some(path)) => Some(format!("file:{path}")),
+        (None, None) => None,
+    };
+    if token.is_some() {
+        (profile.token, profile.login) = (token, None);
+    } else if arguments.secret_env.is_some() || arguments.secret_file.is_some() || arguments.secret.is_some() {
+        // What is said here counts for more than what the profile says.
+        (profile.token, profile.login) = (None, None);
     }
     if let Some(path) = &arguments.ca {
         profile.ca = Some(path.clone());
@@ -377,8 +401,10 @@ fn secrets_in(text: &str) -> Redactor {
         let Some((key, value)) = line.split_once(':') else { continue };
         let key = key.to_ascii_lowercase();
         let value = value.trim().trim_matches(['"', '\'']);
+        // The place of a token in an answer is none.
+        let is_token = key.trim_start_matches([' ', '-']) == "token" && !value.starts_with('/');
         let names_a_place = ["env:", "file:"].iter().any(|place| value.contains(place));
-        if ["sec", "key", "pass", "pw"].iter().any(|word| key.contains(word)) && !names_a_place {
+        if (["sec", "key", "pass", "pw"].iter().any(|word| key.contains(word)) || is_token) && !names_a_place {
             redactor = redactor.and(&SecretBytes::new(value));
         }
     }
@@ -458,6 +484,12 @@ fn again(report: &Report, arguments: &Run) -> String {
     }
     if let Some(path) = &arguments.secret_file {
         add("--secret-file", path);
+    }
+    if let Some(name) = &arguments.token_env {
+        add("--token-env", name);
+    }
+    if let Some(path) = &arguments.token_file {
+        add("--token-file", path);
     }
     for CarrierArgument(_, text) in &arguments.carrier {
         add("--carrier", text);

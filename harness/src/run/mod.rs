@@ -8,6 +8,7 @@ mod dial;
 mod listener;
 mod schedule;
 mod session;
+mod wallet;
 
 pub use schedule::{Interrupt, Options, run};
 // What a step sends is a function of the step; the pages show it.

@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep};
 
 use super::listener::Listener;
 use super::session::{Actor, Context, Deadlines, control, play, witness};
+use super::wallet::{NoToken, Wallet};
 use crate::case::{self, Across, Body, Expect, Step, Variant};
 use crate::catalogue::Catalogue;
 use crate::diagnosis::{Cause, Finding, Lost};
@@ -29,7 +30,7 @@ use crate::plan::{self, Selection, Trial, class_of};
 use crate::profile::{Class, Echo, Profile, Shape};
 use crate::redact::Redactor;
 use crate::report::{Failure, Report, RunEvent, TrialReport};
-use crate::target::Target;
+use crate::target::{Target, algorithm_of};
 use crate::token::Token;
 use crate::verdict::{Check, Grade};
 
@@ -152,9 +153,19 @@ pub async fn run(
         actors: 0,
         listener: Ok(None),
         patience: MAX_PATIENCE,
+        wallet: Arc::default(),
     };
 
-    let first = options.interrupt.unless(runner.first_control()).await;
+    let first = match options.interrupt.unless(runner.fill_wallet(false)).await {
+        None => None,
+        Some(Err(NoToken::Refused(why))) => Some(Err(why)),
+        Some(Err(NoToken::Unreachable(why))) => {
+            report.failure = Some(Failure::Unreachable(redactor.clean(&why)));
+            None
+        }
+        Some(Ok(())) => options.interrupt.unless(runner.first_control()).await,
+    };
+    let target = &runner.target.as_ref().clone();
     // Cases that need an echo are also for a target that was seen to echo.
     let target =
         &Target { profile: Profile { echo: runner.learned.echo.clone(), ..target.profile.clone() }, ..target.clone() };
@@ -395,6 +406,8 @@ pub(super) struct Runner<'a> {
     controls: Vec<Outcome>,
     actors: u64,
     listener: Result<Option<Arc<Listener>>, String>,
+    /// The real token, where tokens are not made.
+    wallet: Arc<Wallet>,
     /// How much longer this run may wait for limiters to be over.
     patience: Duration,
 }
@@ -455,7 +468,21 @@ impl Runner<'_> {
             learned: &self.learned,
             deadlines: self.deadlines,
             listener: lent(&self.listener),
+            given: self.wallet.token(),
         }
+    }
+
+    /// Sees to it that the real token lasts for a while, where tokens are not made.
+    async fn fill_wallet(&mut self, anew: bool) -> Result<(), NoToken> {
+        self.wallet.fill(&self.target, anew, self.deadlines.answer).await?;
+        // Whoever logs in learns only now what the tokens are like.
+        if let Some(algorithm) = self.wallet.token().as_ref().and_then(algorithm_of)
+            && self.target.profile.algorithm.is_none()
+            && self.target.algorithm != algorithm
+        {
+            Arc::make_mut(&mut self.target).algorithm = algorithm;
+        }
+        Ok(())
     }
 
     /// Starts the harness's own listener, if a case asks for it.
@@ -538,7 +565,7 @@ impl Runner<'_> {
     /// Where the profile pins one user there may be a limit for it, which the witness would use up; and where the valid
     /// token is not admitted beside it, it goes again at once.
     async fn witness(&mut self) -> Option<Witness> {
-        if self.target.profile.user.is_some() {
+        if self.target.has_one_user() {
             return None;
         }
         let carrier = self.target.profile.carriers[0].clone();
@@ -547,7 +574,7 @@ impl Runner<'_> {
         let (opened, is_open) = oneshot::channel();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
-            let context = Context { target: &target, learned: &learned, deadlines, listener: Ok(None) };
+            let context = Context { target: &target, learned: &learned, deadlines, listener: Ok(None), given: None };
             witness(&context, &actor, opened, stopped).await
         });
         let witness = Witness { stop, task };
@@ -573,7 +600,9 @@ impl Runner<'_> {
         let (alone, together): (Vec<_>, Vec<_>) =
             trials.iter().filter(runnable).partition(|trial| trial.case.head.alone);
         let mut played = Vec::new();
-        let mut lost = self.play_group(&together, self.options.jobs.max(1), &mut played, ended).await;
+        // With one real token everybody is one user, whose sessions the target may have limited to a few.
+        let jobs = if self.target.makes_tokens() { self.options.jobs.max(1) } else { 1 };
+        let mut lost = self.play_group(&together, jobs, &mut played, ended).await;
         for trial in alone {
             if lost.is_none() && !self.options.interrupt.is_requested() {
                 lost = self.play_group(&[trial], 1, &mut played, ended).await;
@@ -587,6 +616,8 @@ impl Runner<'_> {
     /// `forged` tells how forged tokens were refused in these trials.
     async fn vouch(&mut self, forged: impl FnOnce() -> Vec<Outcome>) -> Result<Vouched, String> {
         let mut seen = Lost::default();
+        // A login that fails shows in the control, unless the token holds for a while yet.
+        let mut renewal = self.fill_wallet(false).await;
         for pause in [0, 50, 200, 750].map(Duration::from_millis) {
             if !pause.is_zero() {
                 sleep(self.scaled(pause)).await;
@@ -597,7 +628,13 @@ impl Runner<'_> {
             }
             seen.retry_after = tried.retry_after();
             seen.tries.push(tried.outcome);
+            // A case may have ended the session that the token belongs to.
+            if seen.tries.len() == 1 && !matches!(seen.tries[0], Outcome::Throttled(_)) {
+                renewal = renewal.and(self.fill_wallet(true).await);
+            }
         }
+        seen.token_over_since = self.wallet.over_since();
+        seen.renewal = renewal.err().map(NoToken::into_words);
         // Whoever says how long is believed, for a while.
         if let Some(wait) = seen.retry_after.filter(|wait| *wait <= self.patience.min(MAX_RETRY_AFTER))
             && let Some(Outcome::Throttled(first)) = seen.tries.last().cloned()
@@ -738,16 +775,20 @@ impl Runner<'_> {
         let learned = Arc::clone(&self.learned);
         let deadlines = self.deadlines;
         let listener = self.listener.clone();
+        let wallet = Arc::clone(&self.wallet);
         let variants: Vec<Variant> = trial.case.variants.clone();
         Box::pin(async move {
             let begun = Instant::now();
-            let context = Context { target: &target, learned: &learned, deadlines, listener: lent(&listener) };
             let mut observations = Vec::with_capacity(variants.len());
             let mut seeds = Vec::with_capacity(variants.len());
             for (number, Variant { body, bound, .. }) in variants.iter().enumerate() {
                 let mut actor = actor.clone();
                 actor.seed = mix(actor.seed, number as u64);
                 actor.bound.clone_from(bound);
+                // It may have been renewed since the session before.
+                let given = wallet.token();
+                let context =
+                    Context { target: &target, learned: &learned, deadlines, listener: lent(&listener), given };
                 let observation = match body {
                     Body::Steps(steps) => play(&context, &actor, steps).await,
                     Body::Across(_) | Body::Lint(_) => Observation::default(),

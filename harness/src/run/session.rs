@@ -57,6 +57,8 @@ pub(super) struct Context<'a> {
     pub(super) deadlines: Deadlines,
     /// The harness's own listener; none where no case needs one, or why there is none.
     pub(super) listener: Result<Option<&'a Listener>, &'a str>,
+    /// The real token, where tokens are not made.
+    pub(super) given: Option<Token>,
 }
 
 /// Whose tokens a session sends, and when.
@@ -193,6 +195,7 @@ impl<'a> Session<'a> {
         let turn = if target.profile.jti_single_use { self.live.len() as u64 } else { 0 };
         let mut mint = target.mint(&templates, self.now, &self.actor.user, self.actor.seed.wrapping_add(turn));
         mint.listener = self.address.as_deref();
+        mint.given = self.context.given.as_ref().and_then(Token::bytes);
         if let Some(bound) = &self.actor.bound {
             bound.put(&mut mint.words);
         }
@@ -412,7 +415,8 @@ impl<'a> Session<'a> {
         let learned = Arc::new(self.context.learned.clone());
         let deadlines = self.context.deadlines;
         // Where all of them are one user, a limit per user would be met.
-        let pinned = target.profile.user.is_some();
+        let pinned = target.has_one_user();
+        let given = self.context.given.clone();
         let at_once = if pinned { 1 } else { crowd.at_once.max(1) };
         let mut waiting = crowd.members().enumerate();
         let mut flying = JoinSet::new();
@@ -427,8 +431,9 @@ impl<'a> Session<'a> {
                     actor.user = format!("{}-{number}", actor.user);
                 }
                 let (open, target, learned) = (open.clone(), Arc::clone(&target), Arc::clone(&learned));
+                let given = given.clone();
                 flying.spawn(async move {
-                    let context = Context { target: &target, learned: &learned, deadlines, listener: Ok(None) };
+                    let context = Context { target: &target, learned: &learned, deadlines, listener: Ok(None), given };
                     (number, alone(&context, &actor, &open).await)
                 });
             }
