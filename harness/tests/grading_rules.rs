@@ -731,6 +731,10 @@ fn r18_over_length_answers() {
     for broken in [silence(), http(500)] {
         assert_eq!(opening(Expect::Survives, Level::Must, &broken).grade, Grade::Fail, "{broken:?}");
     }
+    // Where the refusal itself has a deadline, silence is none.
+    for (answer, grade) in [(http(401), Grade::Pass), (ended, Grade::Pass), (silence(), Grade::Fail)] {
+        assert_eq!(opening(Expect::RefusedInTime, Level::Must, &answer).grade, grade, "{answer:?}");
+    }
 }
 
 #[test]
