@@ -26,6 +26,7 @@ pub mod observation;
 pub mod outcome;
 pub mod pages;
 pub mod plan;
+pub mod probe;
 pub mod profile;
 pub mod redact;
 pub mod report;

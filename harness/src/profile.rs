@@ -138,6 +138,9 @@ pub struct Profile {
     pub handshake_budget_ms: Option<u64>,
     /// Milliseconds of silence after which an upgraded connection counts as left open.
     pub settle_ms: Option<u64>,
+    /// What `gatecrash probe` has seen, in the words of a profile. It promises nothing and no run reads it, until a person
+    /// moves a line out of it.
+    pub observed: Option<Box<Profile>>,
 }
 
 /// Where the target can reach the harness. A target on this machine needs no such entry.
@@ -605,6 +608,12 @@ impl Shape {
             }
             Err(_) => Self::Text(example.to_owned()),
         }
+    }
+
+    /// The JSON Pointer (RFC 6901) to a string in a JSON text that equals `word`.
+    pub fn pointer_in(text: &str, word: &str) -> Option<String> {
+        let value: Value = serde_json::from_str(text).ok()?;
+        pointer_to(&value, word).filter(|pointer| !pointer.is_empty())
     }
 
     /// Whether `text` has this shape, whatever message it repeats.

@@ -4,10 +4,12 @@
 
 pub mod bundled_server;
 pub mod certificates;
+mod connect;
 mod explain;
 mod file;
 mod list;
 pub mod matrix;
+mod probe;
 mod run;
 mod selftest;
 mod serve;
@@ -38,6 +40,8 @@ struct Arguments {
 enum Command {
     /// Judge a server; without a URL, the bundled one in each of its dialects
     Run(Box<run::Run>),
+    /// Find out what a server is like, and write a profile of what was seen
+    Probe(Box<probe::Probe>),
     /// List the cases
     List(list::List),
     /// Say all about one case: the rule, what is sent, what is right, and how to mend it
@@ -75,6 +79,7 @@ fn execute(arguments: Arguments) -> Exit {
     };
     let exit = match arguments.command {
         Command::Run(arguments) => runtime.block_on(run::run(*arguments)),
+        Command::Probe(arguments) => runtime.block_on(probe::probe(*arguments)),
         Command::Selftest(arguments) => selftest::selftest(&arguments),
         Command::List(arguments) => list::list(&arguments),
         Command::Explain(arguments) => explain::explain(&arguments),

@@ -108,7 +108,7 @@ pub(super) struct Run {
 
 /// A carrier, and as it is written on the command line.
 #[derive(Debug, Clone)]
-struct CarrierArgument(Carrier, String);
+pub(super) struct CarrierArgument(pub(super) Carrier, pub(super) String);
 
 impl FromStr for CarrierArgument {
     type Err = String;
@@ -174,7 +174,7 @@ fn severity(text: &str) -> Result<Severity, String> {
     }
 }
 
-fn scale(text: &str) -> Result<f64, String> {
+pub(super) fn scale(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(factor) if (0.1..=100.0).contains(&factor) => Ok(factor),
         _ => Err("a number from 0.1 to 100".to_owned()),
@@ -182,7 +182,7 @@ fn scale(text: &str) -> Result<f64, String> {
 }
 
 /// Why nothing could be run.
-enum Problem {
+pub(super) enum Problem {
     /// The arguments, a secret or a file they name.
     Usage(String),
     /// The profile.
@@ -193,7 +193,7 @@ enum Problem {
 
 impl Problem {
     /// Says it, and gives the exit code.
-    fn tell(self) -> Exit {
+    pub(super) fn tell(self) -> Exit {
         let color = std::io::stderr().is_terminal();
         match self {
             Self::Usage(message) => complain(&message),
@@ -375,7 +375,7 @@ fn external(arguments: &Run) -> Result<Option<Target>, Problem> {
     Ok(Some(target))
 }
 
-fn read_profile(name: &str) -> Result<Profile, Problem> {
+pub(super) fn read_profile(name: &str) -> Result<Profile, Problem> {
     let text = match presets().iter().find(|(known, _)| *known == name) {
         Some((_, text)) => (*text).to_owned(),
         None => file::read_text(name).map_err(|error| {
@@ -504,7 +504,7 @@ fn again(report: &Report, arguments: &Run) -> String {
     words
 }
 
-fn quote(word: &str) -> String {
+pub(super) fn quote(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&byte);
     if !word.is_empty() && word.bytes().all(plain) {
         word.to_owned()

@@ -199,11 +199,9 @@ mod tests {
             (Cause::RateLimit, Lost { tries: vec![Outcome::Throttled("HTTP 429".to_owned())], ..Lost::default() }),
             (Cause::Dead, Lost { tries: vec![gone()], listens: Some(false), ..Lost::default() }),
             (Cause::Dead, Lost { tries: vec![Outcome::Hang], listens: Some(true), ..Lost::default() }),
-            (Cause::Token, Lost { tries: vec![refused(401)], token_over_since: Some(3.0), ..Lost::default() }),
-            (Cause::Token, Lost { tries: vec![refused(401)], renewal: Some("HTTP 500".to_owned()), ..Lost::default() }),
             (Cause::Restarting, Lost { tries: vec![close(1012)], ..Lost::default() }),
-            (Cause::Token, Lost { tries: vec![refused(401)], token_over_since: Some(3.0), ..Lost::default() }),
-            (Cause::Token, Lost { tries: vec![refused(401)], renewal: Some("HTTP 500".to_owned()), ..Lost::default() }),
+            (Cause::Token, Lost { tries: vec![http(401)], token_over_since: Some(3.0), ..Lost::default() }),
+            (Cause::Token, Lost { tries: vec![http(401)], renewal: Some("HTTP 500".to_owned()), ..Lost::default() }),
             (Cause::Restarting, Lost { tries: vec![Outcome::ServerError("HTTP 502".to_owned())], ..Lost::default() }),
             (Cause::ServerError, Lost { tries: vec![Outcome::ServerError("HTTP 500".to_owned())], ..Lost::default() }),
             // Away for a moment, and then with another secret.

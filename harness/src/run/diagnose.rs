@@ -71,7 +71,7 @@ impl Runner<'_> {
     }
 
     /// Plays one opening against a target that is declared as `declared`.
-    async fn probe(&mut self, declared: &Target, open: Open) -> Option<Outcome> {
+    pub(super) async fn probe(&mut self, declared: &Target, open: Open) -> Option<Outcome> {
         let actor = self.actor(&declared.profile.carriers[0]);
         let context = Context { target: declared, ..self.context() };
         let observation = play(&context, &actor, &[Step::Open(Box::new(open))]).await;

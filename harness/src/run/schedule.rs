@@ -41,6 +41,9 @@ const BATCH: usize = 25;
 /// The longest single wait that a `Retry-After` may ask for, and the longest of a whole run.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(5);
 const MAX_PATIENCE: Duration = Duration::from_secs(15);
+/// Messages by which an echo is looked for, and the word in each.
+const ECHOES: &[(&str, &str)] =
+    &[("{message}", "gatecrash-echo"), ("{\"type\":\"message\",\"message\":\"{message}\"}", "gatecrash-json-echo")];
 /// Why nothing that a trial saw is believed.
 const NOT_ADMITTED: &str = "the control after it was not admitted";
 
@@ -85,7 +88,7 @@ impl Interrupt {
     }
 
     /// Does something, unless the run is asked to end meanwhile.
-    async fn unless<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    pub(super) async fn unless<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;
             () = self.requested() => None,
@@ -139,22 +142,7 @@ pub async fn run(
         return report;
     }
 
-    let mut runner = Runner {
-        target: Arc::new(target.clone()),
-        learned: Arc::new(Learned {
-            echo: target.profile.echo.clone(),
-            echo_is_promised: target.profile.echo.is_some(),
-            speaks: target.profile.speaks(),
-            control: Duration::ZERO,
-        }),
-        deadlines: deadlines(target, options, Duration::ZERO),
-        options,
-        controls: Vec::new(),
-        actors: 0,
-        listener: Ok(None),
-        patience: MAX_PATIENCE,
-        wallet: Arc::default(),
-    };
+    let mut runner = Runner::new(target, options);
 
     let first = match options.interrupt.unless(runner.fill_wallet(false)).await {
         None => None,
@@ -444,6 +432,27 @@ fn lent(listener: &Result<Option<Arc<Listener>>, String>) -> Result<Option<&List
     listener.as_ref().map(Option::as_deref).map_err(String::as_str)
 }
 
+impl<'a> Runner<'a> {
+    pub(super) fn new(target: &Target, options: &'a Options) -> Self {
+        Self {
+            target: Arc::new(target.clone()),
+            learned: Arc::new(Learned {
+                echo: target.profile.echo.clone(),
+                echo_is_promised: target.profile.echo.is_some(),
+                speaks: target.profile.speaks(),
+                control: Duration::ZERO,
+            }),
+            deadlines: deadlines(target, options, Duration::ZERO),
+            options,
+            controls: Vec::new(),
+            actors: 0,
+            listener: Ok(None),
+            patience: MAX_PATIENCE,
+            wallet: Arc::default(),
+        }
+    }
+}
+
 impl Runner<'_> {
     pub(super) fn scaled(&self, time: Duration) -> Duration {
         time.mul_f64(self.options.timeout_scale.clamp(0.01, 1_000.0))
@@ -473,7 +482,7 @@ impl Runner<'_> {
     }
 
     /// Sees to it that the real token lasts for a while, where tokens are not made.
-    async fn fill_wallet(&mut self, anew: bool) -> Result<(), NoToken> {
+    pub(super) async fn fill_wallet(&mut self, anew: bool) -> Result<(), NoToken> {
         self.wallet.fill(&self.target, anew, self.deadlines.answer).await?;
         // Whoever logs in learns only now what the tokens are like.
         if let Some(algorithm) = self.wallet.token().as_ref().and_then(algorithm_of)
@@ -524,7 +533,7 @@ impl Runner<'_> {
     async fn first_control(&mut self) -> Result<Tried, String> {
         let tried = self.control().await?;
         if matches!(tried.outcome, Outcome::Admitted(_)) && self.learned.echo.is_none() {
-            self.learn_echo().await;
+            self.learn_echo(ECHOES).await;
         }
         Ok(tried)
     }
@@ -532,12 +541,9 @@ impl Runner<'_> {
     /// Looks whether a target that declares no echo repeats a text, so that the cases about messages can be judged.
     ///
     /// It uses a connection of its own: a target may well drop a client that says what it does not understand.
-    async fn learn_echo(&mut self) {
+    pub(super) async fn learn_echo(&mut self, templates: &[(&str, &str)]) {
         let carrier = self.target.profile.carriers[0].clone();
-        for (send, word) in [
-            ("{message}", "gatecrash-echo"),
-            ("{\"type\":\"message\",\"message\":\"{message}\"}", "gatecrash-json-echo"),
-        ] {
+        for &(send, word) in templates {
             let actor = self.actor(&carrier);
             let context = self.context();
             let steps = [

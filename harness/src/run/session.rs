@@ -1215,6 +1215,56 @@ pub(super) async fn witness(
     Some(live.log)
 }
 
+/// What was seen on a connection on which nothing is said.
+#[derive(Debug)]
+pub(super) struct Idle {
+    /// How many pings came.
+    pub(super) pings: usize,
+    /// When the first of them came, since the answer to the opening.
+    pub(super) first_ping: Option<Duration>,
+    /// When and how the server ended it, if it did.
+    pub(super) ended: Option<(Duration, String)>,
+}
+
+/// Opens a connection and says nothing on it for so long. Pings are answered. `None` where it was not let in.
+pub(super) async fn idle(context: &Context<'_>, actor: &Actor, patience: Duration) -> Option<Idle> {
+    let mut session = Session::new(context, actor);
+    session.step(0, &Step::Open(Box::default())).await;
+    let mut live = session.live.pop()?;
+    if !matches!(outcome::of(&live.log.events, context.learned.speaks), Outcome::Admitted(_)) {
+        return None;
+    }
+    let begun = Instant::now();
+    let mut seen = Idle { pings: 0, first_ping: None, ended: None };
+    while seen.ended.is_none() {
+        live.forget();
+        match live.next(begun + patience).await {
+            Looked::Silence => break,
+            Looked::Ended => seen.ended = Some((begun.elapsed(), "without a close frame".to_owned())),
+            Looked::Event => match live.log.events.last().map(|event| &event.what) {
+                Some(What::Frame(frame)) if frame.opcode == frame::CLOSE => {
+                    let code = frame.close_code().map_or_else(|| "without a code".to_owned(), |code| code.to_string());
+                    seen.ended = Some((begun.elapsed(), format!("close {code}")));
+                }
+                Some(What::End(_)) => seen.ended = Some((begun.elapsed(), "without a close frame".to_owned())),
+                _ => {
+                    // Behind a ping stands the pong that answered it.
+                    let pings = live.log.frames().filter(|(_, frame)| frame.opcode == frame::PING).count();
+                    if pings > 0 {
+                        seen.pings += pings;
+                        seen.first_ping.get_or_insert_with(|| begun.elapsed());
+                    }
+                }
+            },
+        }
+        if begun.elapsed() >= patience {
+            break;
+        }
+    }
+    live.finish(context.deadlines.finish).await;
+    Some(seen)
+}
+
 /// What the witness is asked at the end.
 const WITNESS_PING: &[u8] = b"still there";
 
