@@ -7,6 +7,7 @@ pub mod certificates;
 mod connect;
 mod explain;
 mod file;
+mod init;
 mod list;
 pub mod matrix;
 mod probe;
@@ -40,6 +41,8 @@ struct Arguments {
 enum Command {
     /// Judge a server; without a URL, the bundled one in each of its dialects
     Run(Box<run::Run>),
+    /// Write a first profile, by asking or by flags
+    Init(Box<init::Init>),
     /// Find out what a server is like, and write a profile of what was seen
     Probe(Box<probe::Probe>),
     /// List the cases
@@ -79,6 +82,7 @@ fn execute(arguments: Arguments) -> Exit {
     };
     let exit = match arguments.command {
         Command::Run(arguments) => runtime.block_on(run::run(*arguments)),
+        Command::Init(arguments) => init::init(&arguments),
         Command::Probe(arguments) => runtime.block_on(probe::probe(*arguments)),
         Command::Selftest(arguments) => selftest::selftest(&arguments),
         Command::List(arguments) => list::list(&arguments),
