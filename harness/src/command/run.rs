@@ -28,7 +28,7 @@ use super::{complain, conceal, did_you_mean, file, say};
 pub(super) struct Run {
     /// The endpoint, with {token} where the token goes: ws://HOST/ws/{token} or ws://HOST/ws?token={token}; without {token} it rides in `Authorization: Bearer`
     url: Option<String>,
-    /// What the server promises: a preset (personal-assistant, shipvox, simutrador, omni2, strict) or a YAML file
+    /// What the server promises: a YAML file, or a preset such as shipvox, fastapi or express-ws
     #[arg(long, value_name = "FILE|PRESET")]
     profile: Option<String>,
 
