@@ -537,12 +537,13 @@ fn heard(
         .filter_map(|message| answer(message, learned))
         .collect();
     // The probe that proved the session, and the messages of others where all hear all, are no part of this.
-    let heard_probes =
-        if echo.broadcast { observation.connections.as_slice() } else { std::slice::from_ref(connection) };
+    // A target that was only seen to echo may well pass everything on to everybody.
+    let shared = echo.broadcast || !learned.echo_is_promised;
+    let heard_probes = if shared { observation.connections.as_slice() } else { std::slice::from_ref(connection) };
     let probes: Vec<String> = heard_probes.iter().flat_map(|connection| probes(connection, echo)).collect();
     if echo.is_faithful() {
         // Where everybody hears everybody, what others say is no answer to this speaker.
-        given.retain(|message| said.contains(message) || !(echo.broadcast || probes.contains(message)));
+        given.retain(|message| said.contains(message) || !(shared || probes.contains(message)));
         let observed = compare(&said, &given).unwrap_or_else(|| ended(connection, given.len()));
         let mut checks = vec![weight.holds(given == said, expected, observed)];
         let messages: Vec<Value> = connection
