@@ -15,6 +15,7 @@ pub mod catalogue;
 pub mod command;
 pub mod diagnosis;
 pub mod document;
+mod flaw;
 #[doc(hidden)]
 pub mod fuzzing;
 mod hex;

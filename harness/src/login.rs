@@ -148,19 +148,14 @@ impl Ask {
         } else {
             Endpoint::parse(&request.url)?
         };
-        if !request.url.bytes().all(|byte| byte.is_ascii_graphic()) || !is_word(&request.method) {
-            return Err(wrong("`login` needs a URL without spaces and a method in letters"));
-        }
         let pointer = request.token.as_deref().unwrap_or(token);
-        if !pointer.is_empty() && !pointer.starts_with('/') {
-            return Err(wrong("`login.token` is a JSON Pointer such as /access_token, or empty for the whole answer"));
-        }
         let mut reader = |text: &String| value(text, secrets).map_err(TargetError::Secret);
         let mut headers = BTreeMap::new();
         for (name, text) in &request.headers {
             let text = reader(text)?;
-            if !is_word(name) || text.bytes().any(|byte| byte < 0x20 || byte == 0x7f) {
-                return Err(wrong("a header in `login` has a name or a value that no request can hold"));
+            // What stands in the profile itself was looked at before; a variable may hold anything.
+            if text.bytes().any(|byte| byte < 0x20 || byte == 0x7f) {
+                return Err(wrong("the value of a header in `login` is one that no request can hold"));
             }
             headers.insert(name.clone(), text);
         }
@@ -270,12 +265,6 @@ fn texts<E>(value: &Value, replace: &mut impl FnMut(&String) -> Result<String, E
     })
 }
 
-/// Whether a text may stand as a method or the name of a header (`token`, RFC 9110 §5.6.2).
-fn is_word(text: &str) -> bool {
-    let may = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    !text.is_empty() && text.bytes().all(may)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -356,10 +345,6 @@ mod tests {
         };
         for bad in [
             header("X-Key", "a\r\nHost: evil"),
-            header("X Key", "a"),
-            Login { method: "GET /".to_owned(), ..login() },
-            Login { url: "/a b".to_owned(), ..login() },
-            Login { token: "access_token".to_owned(), ..login() },
             Login { refresh_token: Some("/r".to_owned()), ..login() },
             header("X-Key", "env:GATECRASH_NO_SUCH_VARIABLE"),
         ] {

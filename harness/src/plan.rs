@@ -71,12 +71,11 @@ pub fn trials<'a>(catalogue: &'a Catalogue, target: &Target, selection: &Selecti
             let (carrier, place, level) = (carrier.clone(), place.clone(), level(case, target));
             let none = || has_none.then(|| "the profile declares no carrier of its kind".to_owned());
             let skip = unmet(case, target).or_else(none);
-            let case = over_words(case, target);
-            let case = if skip.is_none() { with_tokens_of(case, target) } else { Ok(case) };
-            let (case, skip) = match case {
-                Ok(case) => (case, skip),
-                Err(case) => (case, Some(NO_KEY.to_owned())),
-            };
+            let case = with_tokens_of(over_words(case, target), target);
+            // What runs over no word has a reason of its own.
+            let keyed =
+                !target.makes_tokens() && !case.variants.is_empty() && !case.variants.iter().any(plays_without_key);
+            let skip = skip.or_else(|| keyed.then(|| NO_KEY.to_owned()));
             let mut trial = Trial { case, carrier, place, wanted: false, level, skip };
             if trial.case.variants.is_empty() && trial.skip.is_none() {
                 trial.skip = Some("the profile declares none of the words it runs over".to_owned());
@@ -170,21 +169,23 @@ fn over_words<'a>(case: &'a Case, target: &Target) -> Cow<'a, Case> {
 /// Why a case that needs tokens of its own cannot be had where only a real one is given.
 const NO_KEY: &str = "it needs tokens of its own making, and the key to sign them with is not known";
 
-/// The case without what only the holder of the signing key can play; an error where nothing is left.
-fn with_tokens_of<'a>(case: Cow<'a, Case>, target: &Target) -> Result<Cow<'a, Case>, Cow<'a, Case>> {
-    let plays = |variant: &Variant| match &variant.body {
+/// The variants of a case that can be played by whoever does not hold the signing key.
+fn plays_without_key(variant: &Variant) -> bool {
+    match &variant.body {
         Body::Steps(steps) => !steps.iter().any(needs_signing_key),
         Body::Across(_) | Body::Lint(_) => true,
-    };
-    if target.makes_tokens() || case.variants.iter().all(plays) {
-        return Ok(case);
     }
-    if !case.variants.iter().any(plays) {
-        return Err(case);
+}
+
+/// The case without what only the holder of the signing key can play, where anything is left then.
+fn with_tokens_of<'a>(case: Cow<'a, Case>, target: &Target) -> Cow<'a, Case> {
+    let plays = case.variants.iter().filter(|variant| plays_without_key(variant)).count();
+    if target.makes_tokens() || plays == 0 || plays == case.variants.len() {
+        return case;
     }
     let mut case = case.into_owned();
-    case.variants.retain(plays);
-    Ok(Cow::Owned(case))
+    case.variants.retain(plays_without_key);
+    Cow::Owned(case)
 }
 
 /// Whether a token of this step can be made only with the target's key.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::document::{Code, Diagnostics, Document, Path, closest};
+use crate::flaw::{self, Flaw};
 
 /// What a target declares. `url` and `secret` are enough for most cases.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -745,6 +746,14 @@ impl Profile {
     /// Reads a profile from YAML text; `name` is what errors call the text.
     pub fn from_yaml(name: &str, text: &str) -> Result<Self, Diagnostics> {
         let document = Document::parse(name, text)?;
+        let profile = Self::decoded(&document)?;
+        match flaw::find(&profile) {
+            None => Ok(profile),
+            Some(Flaw { at, what }) => Err(document.diagnostic(Code::BadValue, &at, &what, None).into()),
+        }
+    }
+
+    fn decoded(document: &Document) -> Result<Self, Diagnostics> {
         let Some(preset) = document.value().get("extends").and_then(Value::as_str) else {
             return document.decode(document.value(), &Path::root());
         };

@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use crate::carrier::Origin;
 use crate::document::printable;
+use crate::flaw::{self, Flaw};
 use crate::login::{self, Flow};
 use crate::profile::{Carrier, Issuer, Profile, TokenProfile};
 use crate::secret::{self, SecretBytes, SecretError};
@@ -145,7 +145,9 @@ impl Target {
                 "a token is to ride in the path, but {{token}} does not stand in the path of `{endpoint}`"
             )));
         }
-        check_carriers(&profile)?;
+        if let Some(Flaw { what, .. }) = flaw::find(&profile) {
+            return Err(TargetError::Url(what));
+        }
         if profile.name.is_empty() {
             profile.name = format!("{}:{}", endpoint.host, endpoint.port);
         }
@@ -362,53 +364,6 @@ fn trust(ca: Option<&str>) -> Result<Trust, TargetError> {
     Trust::new(pem.as_deref()).map_err(|why| TargetError::Url(format!("`ca` cannot be used: {why}")))
 }
 
-/// What cannot be tried, or could not be judged, is said before anything is sent.
-fn check_carriers(profile: &Profile) -> Result<(), TargetError> {
-    let wrong = |why: String| Err(TargetError::Url(why));
-    for carrier in &profile.carriers {
-        match carrier {
-            Carrier::Subprotocol(offer) if !offer.iter().any(|element| element.contains("{token")) => {
-                return wrong(
-                    "a subprotocol carrier needs {token} or {token_base64url} in one of its elements".to_owned(),
-                );
-            }
-            Carrier::FirstMessage(first) if !first.send.contains("{token}") => {
-                return wrong("`first_message.send` needs {token} in the place of the token".to_owned());
-            }
-            Carrier::Body(_) => return wrong("a WebSocket handshake has no body for a token".to_owned()),
-            _ => {}
-        }
-    }
-    let answers = profile.welcome.is_some() || profile.echo.is_some();
-    if let Some(first) = profile.first_message()
-        && !answers
-        && (first.reply.is_none() || profile.carriers.len() > 1)
-    {
-        return wrong(
-            "a target that is told the token in its first message upgrades everybody, so that only its answer shows who is served: declare `first_message.reply`, or, where there are other carriers too, `welcome` or `echo`"
-                .to_owned(),
-        );
-    }
-    if let Some(origin) =
-        profile.allowed_origins.iter().find(|origin| *origin != "null" && Origin::parse(origin).is_none())
-    {
-        return wrong(format!(
-            "`{}` in `allowed_origins` is no origin: write scheme://host or scheme://host:port, without a path or a wildcard",
-            printable(origin)
-        ));
-    }
-    if profile.allowed_origins.first().is_some_and(|origin| origin == "null") {
-        return wrong("the first of `allowed_origins` must have a scheme and a host".to_owned());
-    }
-    if profile.send_origin && profile.allowed_origins.is_empty() {
-        return wrong("`send_origin` needs `allowed_origins`".to_owned());
-    }
-    if profile.offer_subprotocol && profile.subprotocol.is_none() {
-        return wrong("`offer_subprotocol` needs `subprotocol`".to_owned());
-    }
-    Ok(())
-}
-
 /// Reads every key that a profile names.
 fn keyring(profile: &Profile, secrets: &mut Vec<SecretBytes>) -> Result<Keyring, TargetError> {
     let mut keys = Keyring::new();
@@ -604,9 +559,12 @@ mod tests {
     use super::*;
 
     fn refusal(yaml: &str) -> String {
-        let profile =
-            Profile::from_yaml("p", &format!("url: ws://h/ws\nsecret: {:x<40}\n{yaml}", "")).expect("a profile");
-        Target::from_profile(profile).map(|_| String::new()).unwrap_or_else(|error| error.to_string())
+        match Profile::from_yaml("p", &format!("url: ws://h/ws\nsecret: {:x<40}\n{yaml}", "")) {
+            Ok(profile) => {
+                Target::from_profile(profile).map(|_| String::new()).unwrap_or_else(|error| error.to_string())
+            }
+            Err(found) => found.to_string(),
+        }
     }
 
     #[test]

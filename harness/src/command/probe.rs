@@ -11,7 +11,7 @@ use super::signals::Interrupts;
 use super::{complain, conceal, file, say};
 use crate::Target;
 use crate::probe::{Head, profile, scalar};
-use crate::profile::Profile;
+use crate::profile::{Carrier, Profile};
 use crate::report::{Exit, Failure};
 use crate::run::{self, Options, Wishes};
 
@@ -145,7 +145,13 @@ fn target(arguments: &Probe) -> Result<(Target, Head), Problem> {
     if let Some(ca) = &arguments.connect.ca {
         head.key.push(format!("ca: {}", scalar(ca)));
     }
-    let target = Target::from_profile(profile).map_err(|error| Problem::Usage(error.to_string()))?;
+    // A first message whose answer is not known yet is no mistake here.
+    let (told, carriers) =
+        profile.carriers.into_iter().partition(|carrier| matches!(carrier, Carrier::FirstMessage(_)));
+    let told: Vec<Carrier> = told;
+    let profile = Profile { carriers, ..profile };
+    let mut target = Target::from_profile(profile).map_err(|error| Problem::Usage(error.to_string()))?;
+    target.profile.carriers.extend(told);
     target.secrets.iter().for_each(conceal);
     Ok((target, head))
 }
