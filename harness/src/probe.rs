@@ -440,7 +440,8 @@ mod tests {
         #[test]
         fn whatever_a_server_says_reads_back(said in "\\PC{0,40}|[\\x00-\\x9f]{0,20}", evidence in any::<String>()) {
             let echo = json!({ "send": said, "reply": { "text": said } });
-            let first = FirstMessage { send: format!("{said}{{token}}"), ..FirstMessage::default() };
+            let reply = Some(Shape::Text(said.clone()));
+            let first = FirstMessage { send: format!("{said}{{token}}"), reply, ..FirstMessage::default() };
             let facts = vec![Fact::of("echo", echo, evidence.clone()), Fact::noted(evidence)];
             let carrier = Carrier::FirstMessage(first);
             let text = profile(&findings(carrier.clone(), facts), &Head::default());

@@ -58,7 +58,7 @@ fn preset(name: &str) -> Result<String, String> {
 struct Answers {
     url: String,
     preset: Option<String>,
-    /// `secret` or `token`, and where it is.
+    /// `secret`, `token` or `private`, and where it is.
     key: (&'static str, String),
     carriers: Vec<Carrier>,
     ca: Option<String>,
@@ -142,8 +142,9 @@ fn complete(
         Some(key) => key,
         None => {
             dialogue.tell(
-                "Where is the secret or private key that signs its tokens? env:NAME or file:PATH. Where you have no \
-                 more than a token: token:env:NAME or token:file:PATH. It is read at each run and written nowhere.",
+                "Where is the secret that signs its tokens? env:NAME or file:PATH; for a private key private:file:PATH. \
+                 Where you have no more than a token: token:env:NAME or token:file:PATH. It is read at each run and \
+                 written nowhere.",
             )?;
             dialogue.ask("Key", "env:SECRET_KEY", key)?
         }
@@ -166,9 +167,10 @@ fn endpoint(url: &str) -> Result<(), String> {
 }
 
 fn key(text: &str) -> Result<(&'static str, String), String> {
-    let (field, notation) = match text.strip_prefix("token:") {
-        Some(rest) => ("token", rest),
-        None => ("secret", text),
+    let (field, notation) = match text.split_once(':') {
+        Some(("token", rest)) => ("token", rest),
+        Some(("private", rest)) => ("private", rest),
+        _ => ("secret", text),
     };
     match notation.split_once(':') {
         Some(("env" | "file", place)) if !place.is_empty() => Ok((field, notation.to_owned())),
@@ -229,7 +231,10 @@ fn profile_text(answers: &Answers) -> String {
     }
     lines.push(format!("url: {}", scalar(&answers.url)));
     let (field, notation) = &answers.key;
-    lines.push(format!("{field}: {}", scalar(notation)));
+    lines.push(match *field {
+        "private" => format!("keys: {{ private: [{}] }}", scalar(notation)),
+        field => format!("{field}: {}", scalar(notation)),
+    });
     if let Some(ca) = &answers.ca {
         lines.push(format!("ca: {}", scalar(ca)));
     }
@@ -342,15 +347,17 @@ mod tests {
 
     #[test]
     fn what_is_not_said_is_asked_for() {
-        let (answers, asked) = dialogue(&[], "ws://h/ws/{token}\nexpress-ws\nfile:key.pem\nyes\n");
+        let (answers, asked) = dialogue(&[], "ws://h/ws/{token}\nexpress-ws\nprivate:file:key.pem\nyes\n");
         let expected = Answers {
             url: "ws://h/ws/{token}".to_owned(),
             preset: Some("express-ws".to_owned()),
-            key: ("secret", "file:key.pem".to_owned()),
+            key: ("private", "file:key.pem".to_owned()),
             carriers: Vec::new(),
             ca: None,
             ci: Some(PathBuf::from(WORKFLOW)),
         };
+        let read = Profile::from_yaml("gatecrash.yaml", &profile_text(&expected)).expect("a profile");
+        assert_eq!(read.keys.private, ["file:key.pem"]);
         assert_eq!(answers, Ok(expected));
         assert_eq!(asked.matches("]: ").count(), 4, "{asked}");
     }
@@ -394,7 +401,7 @@ mod tests {
                 url: url.to_owned(),
                 preset: preset.map(str::to_owned),
                 key: ("secret", place.to_owned()),
-                carriers: vec![Carrier::Cookie("a: {b}".to_owned())],
+                carriers: vec![Carrier::Subprotocol(vec!["a: {b}".to_owned(), "{token}".to_owned()])],
                 ca: Some("# ca.pem".to_owned()),
                 ci: None,
             };

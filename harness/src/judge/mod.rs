@@ -399,7 +399,7 @@ pub fn not_run(head: &CaseText, why: Option<&Failure>) -> Vec<Check> {
     let why = match why {
         Some(Failure::Unreachable(_)) => "not run: the target cannot be reached",
         Some(Failure::FirstControl(_)) => "not run: the valid token was not admitted",
-        Some(Failure::NoToken(_)) => "not run: no valid token can be made",
+        Some(Failure::NoToken(_)) => "not run: there is no valid token",
         Some(Failure::Interrupted) => "not run: interrupted",
         Some(Failure::ControlLost(_)) | None => "not run: a control failed before it",
     };

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::schedule::{Options, Runner};
@@ -94,6 +95,18 @@ fn good() -> Open {
 
 fn bad(token: Recipe) -> Open {
     Open { token, expect: Expect::Refused, ..Open::default() }
+}
+
+/// The value without secrets and tokens: a server may say anything.
+fn redacted(value: Value, redactor: &Redactor) -> Value {
+    match value {
+        Value::String(text) => Value::String(redactor.redact(&text)),
+        Value::Array(items) => items.into_iter().map(|item| redacted(item, redactor)).collect(),
+        Value::Object(members) => {
+            members.into_iter().map(|(name, member)| (redactor.redact(&name), redacted(member, redactor))).collect()
+        }
+        other => other,
+    }
 }
 
 impl Runner<'_> {
@@ -195,7 +208,10 @@ impl Runner<'_> {
         }
         facts.extend(self.subprotocol().await);
         facts.extend(self.pings(wishes.idle).await);
-        let clean = |fact: Fact| Fact { evidence: redactor.clean(&fact.evidence), ..fact };
+        let clean = |fact: Fact| Fact {
+            evidence: redactor.clean(&fact.evidence),
+            field: fact.field.map(|(field, value)| (field, redacted(value, redactor))),
+        };
         facts.into_iter().map(clean).collect()
     }
 
