@@ -15,17 +15,20 @@ pub mod catalogue;
 pub mod command;
 pub mod diagnosis;
 pub mod document;
+mod flaw;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
 mod hex;
 pub mod judge;
+pub mod login;
 pub mod mutation;
 pub mod need;
 pub mod observation;
 pub mod outcome;
 pub mod pages;
 pub mod plan;
+pub mod probe;
 pub mod profile;
 pub mod redact;
 pub mod report;

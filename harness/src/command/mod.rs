@@ -5,12 +5,15 @@
 pub mod bundled_server;
 pub mod certificates;
 mod compare;
+mod connect;
 mod explain;
 mod file;
 mod flow;
+mod init;
 mod lifecycle;
 mod list;
 pub mod matrix;
+mod probe;
 mod run;
 mod selftest;
 mod serve;
@@ -41,6 +44,10 @@ struct Arguments {
 enum Command {
     /// Judge a server; without a URL, the bundled one in each of its dialects
     Run(Box<run::Run>),
+    /// Write a first profile, by asking or by flags
+    Init(Box<init::Init>),
+    /// Find out what a server is like, and write a profile of what was seen
+    Probe(Box<probe::Probe>),
     /// List the cases
     List(list::List),
     /// Say all about one case: the rule, what is sent, what is right, and how to mend it
@@ -80,6 +87,8 @@ fn execute(arguments: Arguments) -> Exit {
     };
     let exit = match arguments.command {
         Command::Run(arguments) => runtime.block_on(run::run(*arguments)),
+        Command::Init(arguments) => init::init(&arguments),
+        Command::Probe(arguments) => runtime.block_on(probe::probe(*arguments)),
         Command::Selftest(arguments) => selftest::selftest(&arguments),
         Command::Compare(arguments) => compare::compare(&arguments),
         Command::List(arguments) => list::list(&arguments),

@@ -399,7 +399,7 @@ pub fn not_run(head: &CaseText, why: Option<&Failure>) -> Vec<Check> {
     let why = match why {
         Some(Failure::Unreachable(_)) => "not run: the target cannot be reached",
         Some(Failure::FirstControl(_)) => "not run: the valid token was not admitted",
-        Some(Failure::NoToken(_)) => "not run: no valid token can be made",
+        Some(Failure::NoToken(_)) => "not run: there is no valid token",
         Some(Failure::Interrupted) => "not run: interrupted",
         Some(Failure::Stopped { .. }) => "not run: the run stopped before it",
         Some(Failure::ControlLost(_)) | None => "not run: a control failed before it",
@@ -944,7 +944,11 @@ pub fn lint(head: &CaseText, lint: Lint, target: &Target) -> Vec<Check> {
         Lint::SecretStrength => {
             let algorithm = target.algorithm;
             let Some(secret) = target.keys.secret() else {
-                return vec![weight.check(Grade::Info, "a strong secret", "the tokens are signed with a private key")];
+                let observed = match target.makes_tokens() {
+                    true => "the tokens are signed with a private key",
+                    false => "the key is not known",
+                };
+                return vec![weight.check(Grade::Info, "a strong secret", observed)];
             };
             let secret = secret.expose();
             // RFC 7518 §3.2: a key of the size of the hash output, or larger.

@@ -33,7 +33,7 @@ pub fn write(report: &Report, style: Style, again: &str) -> String {
             let _ = writeln!(text, "  {}    {advice}", if *cause == Cause::Unknown { "likely" } else { "found " });
         }
         Some(Failure::NoToken(why)) => {
-            let _ = writeln!(text, "no valid token can be made for {}: {why}", report.url);
+            let _ = writeln!(text, "there is no valid token for {}: {why}", report.url);
         }
         Some(Failure::ControlLost(Finding { observed, advice, .. })) => {
             let _ = writeln!(text, "the valid token is no longer admitted, so what followed cannot be judged");

@@ -7,9 +7,12 @@ mod diagnose;
 mod dial;
 mod listener;
 mod pace;
+mod probe;
 mod schedule;
 mod session;
+mod wallet;
 
+pub use probe::{Wishes, probe};
 pub use schedule::{Interrupt, Options, Stop, run};
 // What a step sends is a function of the step; the pages show it.
 pub(crate) use session::{request, written};
