@@ -155,6 +155,10 @@ pub async fn run(
     };
 
     let first = options.interrupt.unless(runner.first_control()).await;
+    let greeted = match &first {
+        Some(Ok(tried)) => options.interrupt.unless(runner.look_behind_greeting(tried, &redactor)).await.flatten(),
+        _ => None,
+    };
     // Cases that need an echo are also for a target that was seen to echo.
     let target =
         &Target { profile: Profile { echo: runner.learned.echo.clone(), ..target.profile.clone() }, ..target.clone() };
@@ -166,6 +170,7 @@ pub async fn run(
     match first {
         None => {}
         Some(Err(why)) => report.failure = Some(Failure::NoToken(redactor.clean(&why))),
+        Some(Ok(_)) if greeted.is_some() => report.failure = greeted.map(Failure::FirstControl),
         Some(Ok(Tried { outcome: Outcome::Admitted(_), .. })) => {
             runner.listen(trials).await;
             let watched = match trials.iter().any(asks_a_witness) {
