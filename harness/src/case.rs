@@ -473,6 +473,14 @@ pub struct Say {
     pub how: How,
 }
 
+impl Default for Say {
+    fn default() -> Self {
+        let (texts, bytes) = (Vec::new(), Vec::new());
+        let (with, how) = (Map::new(), How::default());
+        Self { on: main_name(), texts, count: 0, bytes, longest: false, with, verbatim: false, how }
+    }
+}
+
 /// How messages go on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,12 +1,14 @@
 //! The plan: which trials a run makes, and why the others are left out. Pure.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
-use crate::case::{Body, Bound, Case, CaseText, Each, Over, Set, Step, Variant};
+use crate::case::{Across, Body, Bound, Case, CaseText, Each, Open, Over, Set, Step, Variant};
 use crate::catalogue::Catalogue;
 use crate::document::printable;
 use crate::profile::{Carrier, Class};
 use crate::target::Target;
+use crate::token::Recipe;
 use crate::verdict::Level;
 
 /// Which cases are wanted. Empty means all of the quick set.
@@ -69,7 +71,11 @@ pub fn trials<'a>(catalogue: &'a Catalogue, target: &Target, selection: &Selecti
             let (carrier, place, level) = (carrier.clone(), place.clone(), level(case, target));
             let none = || has_none.then(|| "the profile declares no carrier of its kind".to_owned());
             let skip = unmet(case, target).or_else(none);
-            let case = over_words(case, target);
+            let case = with_tokens_of(over_words(case, target), target);
+            // What runs over no word has a reason of its own.
+            let keyed =
+                !target.makes_tokens() && !case.variants.is_empty() && !case.variants.iter().any(plays_without_key);
+            let skip = skip.or_else(|| keyed.then(|| NO_KEY.to_owned()));
             let mut trial = Trial { case, carrier, place, wanted: false, level, skip };
             if trial.case.variants.is_empty() && trial.skip.is_none() {
                 trial.skip = Some("the profile declares none of the words it runs over".to_owned());
@@ -77,6 +83,9 @@ pub fn trials<'a>(catalogue: &'a Catalogue, target: &Target, selection: &Selecti
             trial.wanted = is_wanted(&trial, selection);
             trials.push(trial);
         }
+    }
+    if !target.makes_tokens() {
+        skip_unseen_classes(&mut trials);
     }
     let support = Support::of(&trials);
     trials.retain(|trial| trial.wanted || support.includes(trial));
@@ -155,6 +164,73 @@ fn over_words<'a>(case: &'a Case, target: &Target) -> Cow<'a, Case> {
         }
     }
     Cow::Owned(case)
+}
+
+/// Why a case that needs tokens of its own cannot be had where only a real one is given.
+const NO_KEY: &str = "it needs tokens of its own making, and the key to sign them with is not known";
+
+/// The variants of a case that can be played by whoever does not hold the signing key.
+fn plays_without_key(variant: &Variant) -> bool {
+    match &variant.body {
+        Body::Steps(steps) => !steps.iter().any(needs_signing_key),
+        Body::Across(_) | Body::Lint(_) => true,
+    }
+}
+
+/// The case without what only the holder of the signing key can play, where anything is left then.
+fn with_tokens_of<'a>(case: Cow<'a, Case>, target: &Target) -> Cow<'a, Case> {
+    let plays = case.variants.iter().filter(|variant| plays_without_key(variant)).count();
+    if target.makes_tokens() || plays == 0 || plays == case.variants.len() {
+        return case;
+    }
+    let mut case = case.into_owned();
+    case.variants.retain(plays_without_key);
+    Cow::Owned(case)
+}
+
+/// Whether a token of this step can be made only with the target's key.
+fn needs_signing_key(step: &Step) -> bool {
+    let opens = |open: &Open| {
+        let also = open.carry.also.iter().map(|also| &also.token);
+        also.chain([&open.token]).any(Recipe::needs_signing_key)
+    };
+    match step {
+        Step::Open(open) => opens(open),
+        Step::Crowd(crowd) => crowd.of.iter().any(opens),
+        Step::Http(http) => http.bearer.as_ref().is_some_and(Recipe::needs_signing_key),
+        _ => false,
+    }
+}
+
+/// Leaves out the questions about refusals of a class of which no attempt can be made.
+fn skip_unseen_classes(trials: &mut [Trial<'_>]) {
+    let runs = |trial: &&Trial<'_>| trial.skip.is_none() && trial.case.head.set == Set::Quick;
+    let classes: HashSet<Class> = trials
+        .iter()
+        .filter(runs)
+        .flat_map(|trial| trial.case.variants.iter().map(move |variant| (trial, &variant.body)))
+        .flat_map(|(trial, body)| match body {
+            Body::Steps(steps) => steps.iter().filter_map(|step| refused_as(&trial.case, step)).collect(),
+            Body::Across(_) | Body::Lint(_) => Vec::new(),
+        })
+        .collect();
+    for trial in trials.iter_mut().filter(|trial| trial.skip.is_none()) {
+        let asks = |variant: &Variant| match &variant.body {
+            Body::Across(Across::Signal(class)) => !classes.contains(class),
+            _ => false,
+        };
+        if trial.case.variants.iter().all(asks) {
+            trial.skip = Some(NO_KEY.to_owned());
+        }
+    }
+}
+
+/// The class that a refusal of this step would belong to.
+fn refused_as(case: &Case, step: &Step) -> Option<Class> {
+    match step {
+        Step::Open(open) => class_of(case, open.class),
+        _ => None,
+    }
 }
 
 /// A recommendation binds whoever promises to follow it.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::document::{Code, Diagnostics, Document, Path, closest};
+use crate::flaw::{self, Flaw};
 
 /// What a target declares. `url` and `secret` are enough for most cases.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -23,6 +24,13 @@ pub struct Profile {
     pub url: Option<String>,
     /// Where the signing secret is found: `env:NAME`, `file:PATH`, `hex:`, `base64:`, `base64url:`, or the text itself.
     pub secret: Option<String>,
+    /// A real token, where the key to sign with is not ours to know: `env:NAME`, `file:PATH`, or the text itself. White space
+    /// around it is left out. Where this or `login` is declared, no token is made, and `secret` and private keys are not
+    /// read; cases that need a token of their own do not apply.
+    pub token: Option<String>,
+    /// How to get such a token. Where neither this nor `token` nor a key is declared, `http.login` is used, if it says where
+    /// the token is.
+    pub login: Option<Login>,
     /// The target's asymmetric keys: private ones to sign with, public ones to attack with.
     pub keys: Keys,
     /// Secrets that the target has used before and no longer accepts, written as `secret` is.
@@ -131,6 +139,9 @@ pub struct Profile {
     pub handshake_budget_ms: Option<u64>,
     /// Milliseconds of silence after which an upgraded connection counts as left open.
     pub settle_ms: Option<u64>,
+    /// What `gatecrash probe` has seen, in the words of a profile. It promises nothing and no run reads it, until a person
+    /// moves a line out of it.
+    pub observed: Option<Box<Profile>>,
 }
 
 /// Where the target can reach the harness. A target on this machine needs no such entry.
@@ -152,6 +163,86 @@ pub struct Keys {
     pub private: Vec<String>,
     /// Keys to attack with, or certificates.
     pub public: Vec<String>,
+}
+
+/// How a real token is had. Texts of headers, form and JSON may be `env:NAME` or `file:PATH`.
+///
+/// ```yaml
+/// login:
+///   url: /api/login                       # on the same host, or a whole URL
+///   json: { username: alice, password: env:PASSWORD }
+///   token: /access_token
+///   refresh_token: /refresh_token
+///   refresh: { url: /api/refresh, json: { refresh_token: "{refresh_token}" } }
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct Login {
+    /// The path on the target's host, or a URL.
+    pub url: String,
+    /// The method.
+    #[serde(default = "post")]
+    pub method: String,
+    /// Headers of the request.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// A form to post.
+    #[serde(default)]
+    pub form: BTreeMap<String, String>,
+    /// A JSON document to post.
+    #[serde(default)]
+    pub json: Option<Value>,
+    /// Where the token is in the answer, as a JSON Pointer; empty where the whole answer is the token.
+    pub token: String,
+    /// Where in the answer a token that renews it is, as a JSON Pointer.
+    #[serde(default)]
+    pub refresh_token: Option<String>,
+    /// How it is renewed; unset, by another login.
+    #[serde(default)]
+    pub refresh: Option<LoginRequest>,
+}
+
+/// One request by which a token is renewed, with `{refresh_token}` in the place of what the login gave.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub struct LoginRequest {
+    /// The path on the target's host, or a URL.
+    pub url: String,
+    /// The method.
+    #[serde(default = "post")]
+    pub method: String,
+    /// Headers of the request.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// A form to post.
+    #[serde(default)]
+    pub form: BTreeMap<String, String>,
+    /// A JSON document to post.
+    #[serde(default)]
+    pub json: Option<Value>,
+    /// Where the new token is in the answer; unset, where it is in that of the login.
+    #[serde(default)]
+    pub token: Option<String>,
+}
+
+impl Default for Login {
+    fn default() -> Self {
+        let LoginRequest { url, method, headers, form, json, .. } = LoginRequest::default();
+        Self { url, method, headers, form, json, token: String::new(), refresh_token: None, refresh: None }
+    }
+}
+
+impl Default for LoginRequest {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            method: post(),
+            headers: BTreeMap::new(),
+            form: BTreeMap::new(),
+            json: None,
+            token: None,
+        }
+    }
 }
 
 /// A further issuer that the target trusts.
@@ -524,6 +615,12 @@ impl Shape {
         }
     }
 
+    /// The JSON Pointer (RFC 6901) to a string in a JSON text that equals `word`.
+    pub fn pointer_in(text: &str, word: &str) -> Option<String> {
+        let value: Value = serde_json::from_str(text).ok()?;
+        pointer_to(&value, word).filter(|pointer| !pointer.is_empty())
+    }
+
     /// Whether `text` has this shape, whatever message it repeats.
     pub fn fits(&self, text: &str) -> bool {
         self.answered(text).is_some()
@@ -615,6 +712,10 @@ fn get() -> String {
     "GET".to_owned()
 }
 
+fn post() -> String {
+    "POST".to_owned()
+}
+
 /// Where a target runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -650,6 +751,14 @@ impl Profile {
     /// Reads a profile from YAML text; `name` is what errors call the text.
     pub fn from_yaml(name: &str, text: &str) -> Result<Self, Diagnostics> {
         let document = Document::parse(name, text)?;
+        let profile = Self::decoded(&document)?;
+        match flaw::find(&profile) {
+            None => Ok(profile),
+            Some(Flaw { at, what }) => Err(document.diagnostic(Code::BadValue, &at, &what, None).into()),
+        }
+    }
+
+    fn decoded(document: &Document) -> Result<Self, Diagnostics> {
         let Some(preset) = document.value().get("extends").and_then(Value::as_str) else {
             return document.decode(document.value(), &Path::root());
         };

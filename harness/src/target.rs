@@ -4,14 +4,15 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use crate::carrier::Origin;
 use crate::document::printable;
+use crate::flaw::{self, Flaw};
+use crate::login::{self, Flow};
 use crate::profile::{Carrier, Issuer, Profile, TokenProfile};
 use crate::secret::{self, SecretBytes, SecretError};
 use crate::tls::Trust;
 use crate::token::{
-    Algorithm, Declared, IdentityRule, KeyKind, Keyring, Mint, OtherIssuer, PrivateKey, RoleRule, Rules, TypRule,
-    VerifyKey, Words,
+    Algorithm, Declared, IdentityRule, KeyKind, Keyring, Mint, OtherIssuer, PrivateKey, RoleRule, Rules, Token,
+    TypRule, VerifyKey, Words,
 };
 
 /// A server to be judged.
@@ -29,10 +30,24 @@ pub struct Target {
     pub other_issuers: Vec<OtherIssuer>,
     /// The fixed token that opens the gate in development only.
     pub test_token: Option<String>,
+    /// Where its valid tokens come from.
+    pub tokens: Tokens,
     /// Everything that must not be printed: the secret, retired ones, private keys.
     pub secrets: Vec<SecretBytes>,
     /// Who may vouch for it, where the connection is encrypted.
     pub trust: Option<Trust>,
+}
+
+/// Where the valid tokens of a target come from.
+#[derive(Debug, Clone, Default)]
+pub enum Tokens {
+    /// They are made: a key to sign with is known.
+    #[default]
+    Made,
+    /// One was given.
+    Given(Token),
+    /// One is had by a login, and renewed.
+    Had(Box<Flow>),
 }
 
 /// Where an endpoint is, taken from a URL with `{token}` in the place of the token.
@@ -88,20 +103,30 @@ impl Target {
                 "no URL: give one on the command line or as `url:` in the profile".to_owned(),
             ));
         };
-        if profile.secret.is_none() && profile.keys.private.is_empty() {
-            return Err(TargetError::Url(
-                "no secret: tokens cannot be signed; use --secret-env NAME, --secret-file PATH, or `secret:` in the profile"
-                    .to_owned(),
-            ));
-        }
         let endpoint = Endpoint::parse(url)?;
-        // An authority that cannot be read is a mistake, whether it is needed or not.
-        let trust = if endpoint.tls || profile.ca.is_some() { Some(trust(profile.ca.as_deref())?) } else { None };
-        // A token must not be given to whom nobody vouches for. On this machine there is no way in between to fear.
-        let trust = trust.map(|trust| trust.strict(!endpoint.is_local()));
         let mut secrets = Vec::new();
+        let mut profile = profile;
+        let tokens = tokens(&profile, &endpoint, &mut secrets)?;
+        if !matches!(tokens, Tokens::Made) {
+            (profile.secret, profile.keys.private) = (None, Vec::new());
+        }
+        let tls = match &tokens {
+            Tokens::Had(flow) => endpoint.tls || flow.endpoints().any(|endpoint| endpoint.tls),
+            _ => endpoint.tls,
+        };
+        // An authority that cannot be read is a mistake, whether it is needed or not.
+        let trust = if tls || profile.ca.is_some() { Some(trust(profile.ca.as_deref())?) } else { None };
+        // A token must not be given to whom nobody vouches for. On this machine there is no way in between to fear.
+        let is_local = match &tokens {
+            Tokens::Had(flow) => endpoint.is_local() && flow.endpoints().all(Endpoint::is_local),
+            _ => endpoint.is_local(),
+        };
+        let trust = trust.map(|trust| trust.strict(!is_local));
         let keys = keyring(&profile, &mut secrets)?;
-        let algorithm = algorithm(profile.algorithm.as_deref(), &keys)?;
+        let algorithm = match (&tokens, &profile.algorithm) {
+            (Tokens::Given(token), None) => algorithm_of(token).unwrap_or(Algorithm::HS256),
+            _ => algorithm(profile.algorithm.as_deref(), &keys)?,
+        };
         let other_issuers = profile
             .other_issuers
             .iter()
@@ -111,7 +136,6 @@ impl Target {
             Some(notation) => Some(String::from_utf8_lossy(read(notation, &mut secrets)?.expose()).into_owned()),
             None => None,
         };
-        let mut profile = profile;
         if profile.carriers.is_empty() {
             profile.carriers =
                 vec![endpoint.carrier.clone().unwrap_or_else(|| Carrier::Authorization("Bearer".to_owned()))];
@@ -121,11 +145,23 @@ impl Target {
                 "a token is to ride in the path, but {{token}} does not stand in the path of `{endpoint}`"
             )));
         }
-        check_carriers(&profile)?;
+        if let Some(Flaw { what, .. }) = flaw::find(&profile) {
+            return Err(TargetError::Url(what));
+        }
         if profile.name.is_empty() {
             profile.name = format!("{}:{}", endpoint.host, endpoint.port);
         }
-        Ok(Self { profile, endpoint, keys, algorithm, other_issuers, test_token, secrets, trust })
+        Ok(Self { profile, endpoint, keys, algorithm, other_issuers, test_token, tokens, secrets, trust })
+    }
+
+    /// Whether its valid tokens are made: then there can be many, of every kind, for any user.
+    pub fn makes_tokens(&self) -> bool {
+        matches!(self.tokens, Tokens::Made)
+    }
+
+    /// Whether every valid token names the same user, so that limits for one user are to be respected.
+    pub fn has_one_user(&self) -> bool {
+        self.profile.user.is_some() || !self.makes_tokens()
     }
 
     /// The media type that `typ` must name, where that is promised.
@@ -172,6 +208,7 @@ impl Target {
             allowed_roles: self.profile.roles.as_ref().map_or(&[], |roles| &roles.allowed),
             refresh_marker: Some(&self.profile.refresh_marker),
             other_issuers: &self.other_issuers,
+            given: None,
         }
     }
 
@@ -277,6 +314,46 @@ impl Templates {
     }
 }
 
+/// Where the valid tokens come from: a key wins over `http.login`, and what is declared for the purpose wins over a key.
+fn tokens(profile: &Profile, endpoint: &Endpoint, secrets: &mut Vec<SecretBytes>) -> Result<Tokens, TargetError> {
+    let has_key = profile.secret.is_some() || !profile.keys.private.is_empty();
+    let tokens = match (&profile.token, &profile.login) {
+        (Some(_), Some(_)) => {
+            return Err(TargetError::Url(
+                "declare `token` or `login`, not both: which of them shall be used?".to_owned(),
+            ));
+        }
+        (Some(notation), None) => {
+            let given = secret::read(notation).map_err(TargetError::Secret)?;
+            let token = login::usable(given.expose()).map_err(TargetError::Url)?;
+            secrets.extend(token.bytes().map(SecretBytes::new));
+            Tokens::Given(token)
+        }
+        (None, Some(login)) => Tokens::Had(Box::new(Flow::new(login, endpoint, secrets)?)),
+        (None, None) if has_key => Tokens::Made,
+        (None, None) => {
+            let flow = match profile.http.get("login") {
+                Some(login) => Flow::of_endpoint(login, endpoint, secrets)?,
+                None => None,
+            };
+            let none = "no secret: tokens cannot be signed; use --secret-env NAME, --secret-file PATH, or `secret:` in the \
+                        profile; or give a real token by --token-env NAME, or a `login:`";
+            Tokens::Had(Box::new(flow.ok_or_else(|| TargetError::Url(none.to_owned()))?))
+        }
+    };
+    if !matches!(tokens, Tokens::Made) && profile.jti_single_use {
+        let why = "`jti_single_use`: each opening needs a token of its own, and without the key none can be made";
+        return Err(TargetError::Url(why.to_owned()));
+    }
+    Ok(tokens)
+}
+
+/// The algorithm that a token names, where it names one that is known.
+pub(crate) fn algorithm_of(token: &Token) -> Option<Algorithm> {
+    let (header, _) = token.peek()?;
+    Algorithm::from_name(header.get("alg")?.as_str()?)
+}
+
 /// The authorities of this machine and those of `ca`: a file, or certificates in PEM as they are.
 fn trust(ca: Option<&str>) -> Result<Trust, TargetError> {
     let pem = match ca {
@@ -285,53 +362,6 @@ fn trust(ca: Option<&str>) -> Result<Trust, TargetError> {
         None => None,
     };
     Trust::new(pem.as_deref()).map_err(|why| TargetError::Url(format!("`ca` cannot be used: {why}")))
-}
-
-/// What cannot be tried, or could not be judged, is said before anything is sent.
-fn check_carriers(profile: &Profile) -> Result<(), TargetError> {
-    let wrong = |why: String| Err(TargetError::Url(why));
-    for carrier in &profile.carriers {
-        match carrier {
-            Carrier::Subprotocol(offer) if !offer.iter().any(|element| element.contains("{token")) => {
-                return wrong(
-                    "a subprotocol carrier needs {token} or {token_base64url} in one of its elements".to_owned(),
-                );
-            }
-            Carrier::FirstMessage(first) if !first.send.contains("{token}") => {
-                return wrong("`first_message.send` needs {token} in the place of the token".to_owned());
-            }
-            Carrier::Body(_) => return wrong("a WebSocket handshake has no body for a token".to_owned()),
-            _ => {}
-        }
-    }
-    let answers = profile.welcome.is_some() || profile.echo.is_some();
-    if let Some(first) = profile.first_message()
-        && !answers
-        && (first.reply.is_none() || profile.carriers.len() > 1)
-    {
-        return wrong(
-            "a target that is told the token in its first message upgrades everybody, so that only its answer shows who is served: declare `first_message.reply`, or, where there are other carriers too, `welcome` or `echo`"
-                .to_owned(),
-        );
-    }
-    if let Some(origin) =
-        profile.allowed_origins.iter().find(|origin| *origin != "null" && Origin::parse(origin).is_none())
-    {
-        return wrong(format!(
-            "`{}` in `allowed_origins` is no origin: write scheme://host or scheme://host:port, without a path or a wildcard",
-            printable(origin)
-        ));
-    }
-    if profile.allowed_origins.first().is_some_and(|origin| origin == "null") {
-        return wrong("the first of `allowed_origins` must have a scheme and a host".to_owned());
-    }
-    if profile.send_origin && profile.allowed_origins.is_empty() {
-        return wrong("`send_origin` needs `allowed_origins`".to_owned());
-    }
-    if profile.offer_subprotocol && profile.subprotocol.is_none() {
-        return wrong("`offer_subprotocol` needs `subprotocol`".to_owned());
-    }
-    Ok(())
 }
 
 /// Reads every key that a profile names.
@@ -529,9 +559,12 @@ mod tests {
     use super::*;
 
     fn refusal(yaml: &str) -> String {
-        let profile =
-            Profile::from_yaml("p", &format!("url: ws://h/ws\nsecret: {:x<40}\n{yaml}", "")).expect("a profile");
-        Target::from_profile(profile).map(|_| String::new()).unwrap_or_else(|error| error.to_string())
+        match Profile::from_yaml("p", &format!("url: ws://h/ws\nsecret: {:x<40}\n{yaml}", "")) {
+            Ok(profile) => {
+                Target::from_profile(profile).map(|_| String::new()).unwrap_or_else(|error| error.to_string())
+            }
+            Err(found) => found.to_string(),
+        }
     }
 
     #[test]

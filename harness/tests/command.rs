@@ -37,6 +37,8 @@ const FILTERS: &[(&str, &str)] = &[
     (r"families are [A-Z, ]+", "families are [FAMILIES], "),
     // Nor which keys a profile may have.
     (r"keys allowed here: .*", "keys allowed here: [KEYS]"),
+    // Nor which presets there are.
+    (r"presets(:| are) [a-z0-9, -]+", "presets$1 [PRESETS]"),
     // The words of the operating system.
     (r"Connection refused \(os error \d+\)", "[REFUSED]"),
     (r"Address already in use \(os error \d+\)", "[IN USE]"),
@@ -227,7 +229,7 @@ fn a_preset_that_does_not_exist_is_asked_about() {
     exit 2
     --- stdout
     --- stderr
-    gatecrash: cannot read the profile `omni3`: No such file or directory (os error 2); presets are omni2, personal-assistant, shipvox, simutrador, strict; did you mean `omni2`?
+    gatecrash: cannot read the profile `omni3`: No such file or directory (os error 2); presets are [PRESETS]; did you mean `omni2`?
     "###);
     let ended = Gatecrash::new(&["run", "--profile", "mine.yaml"]).file("mine.yaml", "extends: shipvx\n").run();
     assert_command!(ended, @r###"
@@ -241,7 +243,7 @@ fn a_preset_that_does_not_exist_is_asked_about() {
     1 | extends: shipvx
       |          ^^^^^^
       |
-      = note: presets: omni2, personal-assistant, shipvox, simutrador, strict
+      = note: presets: [PRESETS]
       = help: did you mean `shipvox`?
     "###);
 }
@@ -252,7 +254,7 @@ fn a_profile_that_cannot_be_read_is_named() {
     exit 2
     --- stdout
     --- stderr
-    gatecrash: cannot read the profile `profiles/none.yaml`: No such file or directory (os error 2); presets are omni2, personal-assistant, shipvox, simutrador, strict
+    gatecrash: cannot read the profile `profiles/none.yaml`: No such file or directory (os error 2); presets are [PRESETS]
     "###);
     let ended = Gatecrash::new(&["run", "--profile", "mine.yaml"]).file("mine.yaml", b"name: \xff\n").run();
     assert_command!(ended, @r###"
@@ -296,7 +298,7 @@ fn a_secret_that_is_missing_is_asked_for() {
     exit 2
     --- stdout
     --- stderr
-    gatecrash: no secret: tokens cannot be signed; use --secret-env NAME, --secret-file PATH, or `secret:` in the profile
+    gatecrash: no secret: tokens cannot be signed; use --secret-env NAME, --secret-file PATH, or `secret:` in the profile; or give a real token by --token-env NAME, or a `login:`
     "###);
     assert_command!(run(&["--secret-env", "NOT_SET"]), @r###"
     exit 2
@@ -436,7 +438,7 @@ fn a_profile_that_gives_no_token_is_named_as_the_cause() {
     let server = StandIn::new(|stream, _, head| serve(stream, head));
     for (text, why) in [
         ("algorithm: XS256\n", "no algorithm is called `XS256`"),
-        ("claims: { exp: \"${never}\" }\n", "no valid token can be made"),
+        ("claims: { exp: \"${never}\" }\n", "there is no valid token"),
     ] {
         let ended = Gatecrash::against(&server, &["--profile", "mine.yaml"]).file("mine.yaml", text).run();
         assert_eq!(ended.code(), 2, "{}", ended.all());
@@ -1150,9 +1152,107 @@ fn a_server_with_a_certificate_of_its_own_is_judged_over_tls() {
     "###);
 }
 
+// Profiles that are written for a person.
+
+#[test]
+fn init_writes_a_profile_that_runs() {
+    let server = StandIn::new(|stream, _, head| serve(stream, head));
+    let words = ["init", &server.url(), "--secret-env", "JWT_SECRET", "--out", "mine.yaml", "--ci", "ci/gate.yml"];
+    let ended = Gatecrash::new(&words).run();
+    assert_command!(ended, @r###"
+    exit 0
+    --- stdout
+    the profile is in mine.yaml
+    the job is in ci/gate.yml: say there how your server is started
+    judge the server:
+        JWT_SECRET=... gatecrash run --profile mine.yaml
+    --- stderr
+    "###);
+    assert!(ended.text("ci/gate.yml").contains("gatecrash run --profile mine.yaml"));
+    assert_eq!(server.connections(), 0, "nothing is sent");
+    let profile = ended.text("mine.yaml");
+    let run = Gatecrash::new(&["run", "--profile", "mine.yaml", "--case", "AUTH-001"]);
+    let run = run.file("mine.yaml", profile).env("JWT_SECRET", SECRET).run();
+    assert_eq!(run.code(), 0, "{}", run.all());
+}
+
+#[test]
+fn init_neither_waits_for_nobody_nor_replaces_a_file() {
+    assert_command!(Gatecrash::new(&["init"]).run(), @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    gatecrash: there is no terminal to ask on: say which server and where its secret is, as in `gatecrash init 'ws://HOST/ws?token={token}' --secret-env SECRET_KEY`, or --token-env NAME for a real token
+    "###);
+    let words = ["init", "ws://127.0.0.1:1/ws", "--secret-env", "S", "--out", "mine.yaml", "--ci", "gate.yml"];
+    let ended = Gatecrash::new(&words).file("gate.yml", "mine").run();
+    assert_command!(ended, @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    gatecrash: cannot write `gate.yml`: it is there already, and is not replaced
+    "###);
+    assert!(!ended.folder.join("mine.yaml").exists(), "half of it is worse than nothing");
+}
+
+#[test]
+fn probe_writes_what_it_saw_and_no_secret() {
+    let server = StandIn::new(|stream, _, head| match is_unsigned(head) {
+        // It looks at no signature, but for the one of this test.
+        true => answer(stream, "401 Unauthorized"),
+        false => serve(stream, head),
+    });
+    let words = ["probe", &server.url(), "--secret-env", "JWT_SECRET", "--timeout-scale", "0.1", "--seed", "7"];
+    // A server that lets everybody in with a token is told to be open, and no profile is made of it.
+    let ended = Gatecrash::new(&words).env("JWT_SECRET", SECRET).run();
+    assert_eq!(ended.code(), 3, "{}", ended.all());
+    assert!(ended.stderr().contains("lets anybody in") && ended.stdout().is_empty(), "{}", ended.all());
+    let bundled =
+        Gatecrash::new(&["probe", "ws://127.0.0.1:1/ws", "--secret-env", "JWT_SECRET"]).env("JWT_SECRET", SECRET);
+    assert_command!(bundled.run(), @r###"
+    exit 3
+    --- stdout
+    --- stderr
+    gatecrash: cannot reach 127.0.0.1:[PORT]: [REFUSED]
+    "###);
+    let words = ["probe", "ws://127.0.0.1:1/ws", "--secret-env", "JWT_SECRET", "--out", "mine.yaml"];
+    let ended = Gatecrash::new(&words).env("JWT_SECRET", SECRET).file("mine.yaml", "mine").run();
+    assert_eq!((ended.code(), ended.text("mine.yaml").as_str()), (2, "mine"), "{}", ended.all());
+}
+
+#[test]
+fn a_real_token_is_given_by_its_place_and_never_shown() {
+    let token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJlLXRoYXQtbXVzdC1ub3QtYmUtc2hvd24";
+    let server = StandIn::new(move |stream, _, head| match head.contains(token) {
+        true => serve(stream, head),
+        false => answer(stream, "401 Unauthorized"),
+    });
+    let words =
+        ["run", &server.url(), "--token-env", "T", "--timeout-scale", "0.1", "--seed", "7", "--case", "AUTH", "-v"];
+    let ended = Gatecrash::new(&words).env("T", token).run();
+    assert!(!ended.all().contains("c2lnbmF0dXJl"), "{}", ended.all());
+    assert!(ended.stdout().contains("the key to sign them with is not known"), "{}", ended.all());
+    assert_eq!(ended.code(), 0, "{}", ended.all());
+    assert!(Gatecrash::new(&["run", &server.url(), "--token-env", "T", "--secret-env", "S"]).run().code() == 2);
+    let given = Gatecrash::new(&["run", &server.url(), "--token-file", "token"]).file("token", "a b\n").run();
+    assert_command!(given, @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    gatecrash: the token that was given holds spaces or other characters that no request can carry
+    "###);
+}
+
 #[test]
 fn help_is_as_it_was() {
-    for words in [&["--help"][..], &["run", "--help"], &["serve", "--help"], &["list", "--help"]] {
+    for words in [
+        &["--help"][..],
+        &["run", "--help"],
+        &["probe", "--help"],
+        &["init", "--help"],
+        &["serve", "--help"],
+        &["list", "--help"],
+    ] {
         let ended = Gatecrash::new(words).run();
         assert_eq!((ended.code(), ended.stderr().as_str()), (0, ""));
         insta::assert_snapshot!(words.join(" ").replace("--", ""), ended.stdout());

@@ -28,6 +28,15 @@ pub(super) fn writable(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Whether a file can be written anew, and nothing is there that would be lost.
+pub(super) fn absent(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Err(io::Error::new(ErrorKind::AlreadyExists, "it is there already, and is not replaced")),
+        Err(error) if error.kind() == ErrorKind::NotFound => writable(path),
+        Err(error) => Err(error),
+    }
+}
+
 /// Writes a file as a whole or not at all.
 pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let is_plain = fs::symlink_metadata(path).map_or(true, |meta| meta.is_file());

@@ -4,10 +4,13 @@
 
 pub mod bundled_server;
 pub mod certificates;
+mod connect;
 mod explain;
 mod file;
+mod init;
 mod list;
 pub mod matrix;
+mod probe;
 mod run;
 mod selftest;
 mod serve;
@@ -38,6 +41,10 @@ struct Arguments {
 enum Command {
     /// Judge a server; without a URL, the bundled one in each of its dialects
     Run(Box<run::Run>),
+    /// Write a first profile, by asking or by flags
+    Init(Box<init::Init>),
+    /// Find out what a server is like, and write a profile of what was seen
+    Probe(Box<probe::Probe>),
     /// List the cases
     List(list::List),
     /// Say all about one case: the rule, what is sent, what is right, and how to mend it
@@ -75,6 +82,8 @@ fn execute(arguments: Arguments) -> Exit {
     };
     let exit = match arguments.command {
         Command::Run(arguments) => runtime.block_on(run::run(*arguments)),
+        Command::Init(arguments) => init::init(&arguments),
+        Command::Probe(arguments) => runtime.block_on(probe::probe(*arguments)),
         Command::Selftest(arguments) => selftest::selftest(&arguments),
         Command::List(arguments) => list::list(&arguments),
         Command::Explain(arguments) => explain::explain(&arguments),

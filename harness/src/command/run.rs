@@ -28,7 +28,7 @@ use super::{complain, conceal, did_you_mean, file, say};
 pub(super) struct Run {
     /// The endpoint, with {token} where the token goes: ws://HOST/ws/{token} or ws://HOST/ws?token={token}; without {token} it rides in `Authorization: Bearer`
     url: Option<String>,
-    /// What the server promises: a preset (personal-assistant, shipvox, simutrador, omni2, strict) or a YAML file
+    /// What the server promises: a YAML file, or a preset such as shipvox, fastapi or express-ws
     #[arg(long, value_name = "FILE|PRESET")]
     profile: Option<String>,
 
@@ -41,6 +41,12 @@ pub(super) struct Run {
     /// Sign with this; others on this machine can see it
     #[arg(long, value_name = "TEXT", group = "key", help_heading = "The secret")]
     secret: Option<String>,
+    /// Use the real token in this environment variable, where the secret is not known
+    #[arg(long, value_name = "NAME", group = "key", help_heading = "The secret")]
+    token_env: Option<String>,
+    /// Use the real token in this file
+    #[arg(long, value_name = "PATH", group = "key", help_heading = "The secret")]
+    token_file: Option<String>,
     /// Where the token rides, when the URL does not say: path, query:NAME, header, authorization:SCHEME, header:NAME, cookie:NAME, 'subprotocol:app, bearer.{token}' (or with {token_base64url}), or 'first-message:SEND => REPLY' with {token} in SEND; may be given again
     #[arg(long, value_name = "PLACE")]
     carrier: Vec<CarrierArgument>,
@@ -102,7 +108,7 @@ pub(super) struct Run {
 
 /// A carrier, and as it is written on the command line.
 #[derive(Debug, Clone)]
-struct CarrierArgument(Carrier, String);
+pub(super) struct CarrierArgument(pub(super) Carrier, pub(super) String);
 
 impl FromStr for CarrierArgument {
     type Err = String;
@@ -168,7 +174,7 @@ fn severity(text: &str) -> Result<Severity, String> {
     }
 }
 
-fn scale(text: &str) -> Result<f64, String> {
+pub(super) fn scale(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(factor) if (0.1..=100.0).contains(&factor) => Ok(factor),
         _ => Err("a number from 0.1 to 100".to_owned()),
@@ -176,7 +182,7 @@ fn scale(text: &str) -> Result<f64, String> {
 }
 
 /// Why nothing could be run.
-enum Problem {
+pub(super) enum Problem {
     /// The arguments, a secret or a file they name.
     Usage(String),
     /// The profile.
@@ -187,7 +193,7 @@ enum Problem {
 
 impl Problem {
     /// Says it, and gives the exit code.
-    fn tell(self) -> Exit {
+    pub(super) fn tell(self) -> Exit {
         let color = std::io::stderr().is_terminal();
         match self {
             Self::Usage(message) => complain(&message),
@@ -215,7 +221,7 @@ pub(super) async fn run(arguments: Run) -> Exit {
     };
     for report in &reports {
         if let Some(Failure::NoToken(why)) = &report.failure {
-            complain(&format!("no valid token can be made for {}: {why}", report.target));
+            complain(&format!("there is no valid token for {}: {why}", report.target));
             return Exit::Usage;
         }
     }
@@ -319,8 +325,15 @@ fn hint(word: &str, catalogue: &Catalogue) -> String {
 /// The target the arguments describe; none when they ask for the bundled server.
 fn external(arguments: &Run) -> Result<Option<Target>, Problem> {
     if arguments.url.is_none() && arguments.profile.is_none() {
-        return match (&arguments.secret_env, &arguments.secret_file, &arguments.secret) {
-            (None, None, None) if arguments.carrier.is_empty() => Ok(None),
+        let keys = [
+            &arguments.secret_env,
+            &arguments.secret_file,
+            &arguments.secret,
+            &arguments.token_env,
+            &arguments.token_file,
+        ];
+        return match keys.iter().all(|key| key.is_none()) {
+            true if arguments.carrier.is_empty() => Ok(None),
             _ => Err(Problem::Usage(
                 "a secret or a carrier is given, but no URL: say which server to judge, as in `gatecrash run ws://HOST/ws?token={token}`".to_owned(),
             )),
@@ -343,6 +356,17 @@ fn external(arguments: &Run) -> Result<Option<Target>, Problem> {
     } else if let Some(text) = &arguments.secret {
         profile.secret = Some(text.clone());
     }
+    let token = match (&arguments.token_env, &arguments.token_file) {
+        (Some(name), _) => Some(format!("env:{name}")),
+        (None, Some(path)) => Some(format!("file:{path}")),
+        (None, None) => None,
+    };
+    if token.is_some() {
+        (profile.token, profile.login) = (token, None);
+    } else if arguments.secret_env.is_some() || arguments.secret_file.is_some() || arguments.secret.is_some() {
+        // What is said here counts for more than what the profile says.
+        (profile.token, profile.login) = (None, None);
+    }
     if let Some(path) = &arguments.ca {
         profile.ca = Some(path.clone());
     }
@@ -351,7 +375,7 @@ fn external(arguments: &Run) -> Result<Option<Target>, Problem> {
     Ok(Some(target))
 }
 
-fn read_profile(name: &str) -> Result<Profile, Problem> {
+pub(super) fn read_profile(name: &str) -> Result<Profile, Problem> {
     let text = match presets().iter().find(|(known, _)| *known == name) {
         Some((_, text)) => (*text).to_owned(),
         None => file::read_text(name).map_err(|error| {
@@ -377,8 +401,10 @@ fn secrets_in(text: &str) -> Redactor {
         let Some((key, value)) = line.split_once(':') else { continue };
         let key = key.to_ascii_lowercase();
         let value = value.trim().trim_matches(['"', '\'']);
+        // The place of a token in an answer is none.
+        let is_token = key.trim_start_matches([' ', '-']) == "token" && !value.starts_with('/');
         let names_a_place = ["env:", "file:"].iter().any(|place| value.contains(place));
-        if ["sec", "key", "pass", "pw"].iter().any(|word| key.contains(word)) && !names_a_place {
+        if (["sec", "key", "pass", "pw"].iter().any(|word| key.contains(word)) || is_token) && !names_a_place {
             redactor = redactor.and(&SecretBytes::new(value));
         }
     }
@@ -459,6 +485,12 @@ fn again(report: &Report, arguments: &Run) -> String {
     if let Some(path) = &arguments.secret_file {
         add("--secret-file", path);
     }
+    if let Some(name) = &arguments.token_env {
+        add("--token-env", name);
+    }
+    if let Some(path) = &arguments.token_file {
+        add("--token-file", path);
+    }
     for CarrierArgument(_, text) in &arguments.carrier {
         add("--carrier", text);
     }
@@ -472,7 +504,7 @@ fn again(report: &Report, arguments: &Run) -> String {
     words
 }
 
-fn quote(word: &str) -> String {
+pub(super) fn quote(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&byte);
     if !word.is_empty() && word.bytes().all(plain) {
         word.to_owned()

@@ -110,8 +110,10 @@ pub fn attempts(target: &Target, text: Option<&SecretBytes>) -> Vec<Attempt> {
         .filter(|other| secret.is_some() && *other != target.algorithm)
         .map(|algorithm| Attempt { algorithm: Some(algorithm), ..Attempt::default() })
         .collect();
+    // Other claims can be had only where tokens are made.
+    let claims = if target.makes_tokens() { claims(target) } else { Vec::new() };
     let claims: Vec<Attempt> =
-        claims(target).into_iter().map(|claims| Attempt { claims: Some(claims), ..Attempt::default() }).collect();
+        claims.into_iter().map(|claims| Attempt { claims: Some(claims), ..Attempt::default() }).collect();
 
     let first = |list: &[Attempt], count: usize| list[..list.len().min(count)].to_vec();
     let mut all = [secrets.clone(), carriers.clone(), algorithms.clone(), claims.clone()].concat();
@@ -367,9 +369,16 @@ pub fn nothing_found(target: &Target, outcome: &Outcome, tried: usize) -> Findin
             Cause::Profile,
             "it upgrades and leaves the connection open, but neither its word that it has accepted the token nor its welcome or answer came: check `first_message` in the profile, or the secret".to_owned(),
         ),
+        _ if !target.makes_tokens() => (Cause::Token, "the token is not admitted".to_owned()),
         _ => (Cause::Unknown, "another secret, or a claim the server needs".to_owned()),
     };
-    if tried > 0 {
+    if !target.makes_tokens() {
+        let _ = write!(
+            advice,
+            ". A real token is used, as it was given: is it one of this server, still good, and in the right place? \
+             {tried} other places were tried"
+        );
+    } else if tried > 0 {
         let _ = write!(
             advice,
             ". {tried} other ways were tried and none was admitted: the secret as text, base64, base64url and hex, with \

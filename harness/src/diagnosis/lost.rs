@@ -24,6 +24,10 @@ pub struct Lost {
     pub bare: Option<Outcome>,
     /// Whether the port takes a connection, where that was tried.
     pub listens: Option<bool>,
+    /// For how many seconds the real token has been over, where one is used and is.
+    pub token_over_since: Option<f64>,
+    /// Why the real token could not be renewed, if it could not.
+    pub renewal: Option<String>,
 }
 
 /// Names the likely cause.
@@ -39,6 +43,21 @@ fn cause(seen: &Lost) -> (Cause, String) {
     let Some(last) = seen.tries.last() else {
         return (Cause::Unknown, "no control could be made".to_owned());
     };
+    if let Some(ago) = seen.token_over_since {
+        let why = match &seen.renewal {
+            Some(why) => {
+                format!("the token expired {ago:.0} s ago, in the midst of the run, and could not be renewed: {why}")
+            }
+            None => format!(
+                "the token that was given expired {ago:.0} s ago, in the midst of the run: give one that lives longer, or \
+                 declare `login:`, by which it is renewed"
+            ),
+        };
+        return (Cause::Token, why);
+    }
+    if let Some(why) = &seen.renewal {
+        return (Cause::Token, format!("the token could not be renewed: {why}"));
+    }
     let admitted = |probe: &Option<Outcome>| matches!(probe, Some(Outcome::Admitted(_)));
     if admitted(&seen.any_day) {
         let advice = "the same token is admitted when it is valid for days around now: the server's clock has jumped, \
@@ -181,6 +200,8 @@ mod tests {
             (Cause::Dead, Lost { tries: vec![gone()], listens: Some(false), ..Lost::default() }),
             (Cause::Dead, Lost { tries: vec![Outcome::Hang], listens: Some(true), ..Lost::default() }),
             (Cause::Restarting, Lost { tries: vec![close(1012)], ..Lost::default() }),
+            (Cause::Token, Lost { tries: vec![http(401)], token_over_since: Some(3.0), ..Lost::default() }),
+            (Cause::Token, Lost { tries: vec![http(401)], renewal: Some("HTTP 500".to_owned()), ..Lost::default() }),
             (Cause::Restarting, Lost { tries: vec![Outcome::ServerError("HTTP 502".to_owned())], ..Lost::default() }),
             (Cause::ServerError, Lost { tries: vec![Outcome::ServerError("HTTP 500".to_owned())], ..Lost::default() }),
             // Away for a moment, and then with another secret.

@@ -49,6 +49,8 @@ pub enum Cause {
     Clock,
     /// It verifies with another secret than before.
     SecretRotated,
+    /// The real token that was given is over, or could not be renewed.
+    Token,
     /// A valid token makes it fail.
     ServerError,
     /// Nothing that was tried tells.
@@ -71,6 +73,7 @@ impl Cause {
             Self::Restarting => "restarting",
             Self::Clock => "clock",
             Self::SecretRotated => "secret-rotated",
+            Self::Token => "token",
             Self::ServerError => "server-error",
             Self::Unknown => "unknown",
         }

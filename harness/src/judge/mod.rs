@@ -947,7 +947,11 @@ pub fn lint(head: &CaseText, lint: Lint, target: &Target) -> Vec<Check> {
         Lint::SecretStrength => {
             let algorithm = target.algorithm;
             let Some(secret) = target.keys.secret() else {
-                return vec![weight.check(Grade::Info, "a strong secret", "the tokens are signed with a private key")];
+                let observed = match target.makes_tokens() {
+                    true => "the tokens are signed with a private key",
+                    false => "the key is not known",
+                };
+                return vec![weight.check(Grade::Info, "a strong secret", observed)];
             };
             let secret = secret.expose();
             // RFC 7518 §3.2: a key of the size of the hash output, or larger.

@@ -17,7 +17,7 @@ use crate::judge;
 use crate::need::Need;
 use crate::profile::{Carrier, Class, FirstMessage, HttpEndpoint, Profile, Roles, Shape, TokenProfile};
 use crate::run;
-use crate::target::{Endpoint, Target, Templates};
+use crate::target::{Endpoint, Target, Templates, Tokens};
 use crate::token::{
     Algorithm, ForgeError, IdentityRule, KeyKind, Keyring, Mint, Op, OtherIssuer, PrivateKey, Recipe, Rules, Token,
     fill, forge, oracle,
@@ -197,6 +197,7 @@ fn target_for(case: &Case, carrier: &Carrier) -> Target {
         algorithm: Algorithm::HS256,
         other_issuers: other_issuers.into_iter().collect(),
         test_token: case.head.needs.contains(&Need::FixedTestToken).then(|| "the-test-token".to_owned()),
+        tokens: Tokens::Made,
         secrets: Vec::new(),
         trust: None,
     }

@@ -85,7 +85,7 @@ impl Runner<'_> {
     }
 
     /// Plays one opening against a target that is declared as `declared`.
-    async fn probe(&mut self, declared: &Target, open: Open) -> Option<Outcome> {
+    pub(super) async fn probe(&mut self, declared: &Target, open: Open) -> Option<Outcome> {
         let actor = self.actor(&declared.profile.carriers[0]);
         let context = Context { target: declared, ..self.context() };
         let observation = play(&context, &actor, &[Step::Open(Box::new(open))]).await;
@@ -111,6 +111,12 @@ impl Runner<'_> {
     pub(super) async fn diagnose_lost(&mut self, mut seen: Lost) -> Finding {
         let target = self.target.clone();
         seen.pinned_user.clone_from(&target.profile.user);
+        if !target.makes_tokens() {
+            // There is no other token to ask with; only whether anybody is there can be found out.
+            let patience = self.deadlines.dial;
+            seen.listens = Some(matches!(timeout(patience, dial(&target.endpoint)).await, Ok(Ok(_))));
+            return diagnosis::lost(&seen);
+        }
         let is_refusal = |outcome: &Outcome| matches!(outcome, Outcome::RefusedHttp(_) | Outcome::RefusedClose { .. });
         match seen.tries.last() {
             Some(last) if is_refusal(last) || (last.is_refused() && seen.forged.contains(last)) => {

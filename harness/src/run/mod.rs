@@ -6,9 +6,12 @@ mod connection;
 mod diagnose;
 mod dial;
 mod listener;
+mod probe;
 mod schedule;
 mod session;
+mod wallet;
 
+pub use probe::{Wishes, probe};
 pub use schedule::{Interrupt, Options, run};
 // What a step sends is a function of the step; the pages show it.
 pub(crate) use session::{request, written};

@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep};
 
 use super::listener::Listener;
 use super::session::{Actor, Context, Deadlines, control, play, witness};
+use super::wallet::{NoToken, Wallet};
 use crate::case::{self, Across, Body, Expect, Step, Variant};
 use crate::catalogue::Catalogue;
 use crate::diagnosis::{Cause, Finding, Lost};
@@ -29,7 +30,7 @@ use crate::plan::{self, Selection, Trial, class_of};
 use crate::profile::{Class, Echo, Profile, Shape};
 use crate::redact::Redactor;
 use crate::report::{Failure, Report, RunEvent, TrialReport};
-use crate::target::Target;
+use crate::target::{Target, algorithm_of};
 use crate::token::Token;
 use crate::verdict::{Check, Grade};
 
@@ -40,6 +41,9 @@ const BATCH: usize = 25;
 /// The longest single wait that a `Retry-After` may ask for, and the longest of a whole run.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(5);
 const MAX_PATIENCE: Duration = Duration::from_secs(15);
+/// Messages by which an echo is looked for, and the word in each.
+const ECHOES: &[(&str, &str)] =
+    &[("{message}", "gatecrash-echo"), ("{\"type\":\"message\",\"message\":\"{message}\"}", "gatecrash-json-echo")];
 /// Why nothing that a trial saw is believed.
 const NOT_ADMITTED: &str = "the control after it was not admitted";
 
@@ -84,7 +88,7 @@ impl Interrupt {
     }
 
     /// Does something, unless the run is asked to end meanwhile.
-    async fn unless<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+    pub(super) async fn unless<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;
             () = self.requested() => None,
@@ -138,27 +142,22 @@ pub async fn run(
         return report;
     }
 
-    let mut runner = Runner {
-        target: Arc::new(target.clone()),
-        learned: Arc::new(Learned {
-            echo: target.profile.echo.clone(),
-            echo_is_promised: target.profile.echo.is_some(),
-            speaks: target.profile.speaks(),
-            control: Duration::ZERO,
-        }),
-        deadlines: deadlines(target, options, Duration::ZERO),
-        options,
-        controls: Vec::new(),
-        actors: 0,
-        listener: Ok(None),
-        patience: MAX_PATIENCE,
-    };
+    let mut runner = Runner::new(target, options);
 
-    let first = options.interrupt.unless(runner.first_control()).await;
+    let first = match options.interrupt.unless(runner.fill_wallet(false)).await {
+        None => None,
+        Some(Err(NoToken::Refused(why))) => Some(Err(why)),
+        Some(Err(NoToken::Unreachable(why))) => {
+            report.failure = Some(Failure::Unreachable(redactor.clean(&why)));
+            None
+        }
+        Some(Ok(())) => options.interrupt.unless(runner.first_control()).await,
+    };
     let greeted = match &first {
         Some(Ok(tried)) => options.interrupt.unless(runner.look_behind_greeting(tried, &redactor)).await.flatten(),
         _ => None,
     };
+    let target = &runner.target.as_ref().clone();
     // Cases that need an echo are also for a target that was seen to echo.
     let target =
         &Target { profile: Profile { echo: runner.learned.echo.clone(), ..target.profile.clone() }, ..target.clone() };
@@ -400,6 +399,8 @@ pub(super) struct Runner<'a> {
     controls: Vec<Outcome>,
     actors: u64,
     listener: Result<Option<Arc<Listener>>, String>,
+    /// The real token, where tokens are not made.
+    wallet: Arc<Wallet>,
     /// How much longer this run may wait for limiters to be over.
     patience: Duration,
 }
@@ -436,6 +437,27 @@ fn lent(listener: &Result<Option<Arc<Listener>>, String>) -> Result<Option<&List
     listener.as_ref().map(Option::as_deref).map_err(String::as_str)
 }
 
+impl<'a> Runner<'a> {
+    pub(super) fn new(target: &Target, options: &'a Options) -> Self {
+        Self {
+            target: Arc::new(target.clone()),
+            learned: Arc::new(Learned {
+                echo: target.profile.echo.clone(),
+                echo_is_promised: target.profile.echo.is_some(),
+                speaks: target.profile.speaks(),
+                control: Duration::ZERO,
+            }),
+            deadlines: deadlines(target, options, Duration::ZERO),
+            options,
+            controls: Vec::new(),
+            actors: 0,
+            listener: Ok(None),
+            patience: MAX_PATIENCE,
+            wallet: Arc::default(),
+        }
+    }
+}
+
 impl Runner<'_> {
     pub(super) fn scaled(&self, time: Duration) -> Duration {
         time.mul_f64(self.options.timeout_scale.clamp(0.01, 1_000.0))
@@ -460,7 +482,21 @@ impl Runner<'_> {
             learned: &self.learned,
             deadlines: self.deadlines,
             listener: lent(&self.listener),
+            given: self.wallet.token(),
         }
+    }
+
+    /// Sees to it that the real token lasts for a while, where tokens are not made.
+    pub(super) async fn fill_wallet(&mut self, anew: bool) -> Result<(), NoToken> {
+        self.wallet.fill(&self.target, anew, self.deadlines.answer).await?;
+        // Whoever logs in learns only now what the tokens are like.
+        if let Some(algorithm) = self.wallet.token().as_ref().and_then(algorithm_of)
+            && self.target.profile.algorithm.is_none()
+            && self.target.algorithm != algorithm
+        {
+            Arc::make_mut(&mut self.target).algorithm = algorithm;
+        }
+        Ok(())
     }
 
     /// Starts the harness's own listener, if a case asks for it.
@@ -502,7 +538,7 @@ impl Runner<'_> {
     async fn first_control(&mut self) -> Result<Tried, String> {
         let tried = self.control().await?;
         if matches!(tried.outcome, Outcome::Admitted(_)) && self.learned.echo.is_none() {
-            self.learn_echo().await;
+            self.learn_echo(ECHOES).await;
         }
         Ok(tried)
     }
@@ -510,12 +546,9 @@ impl Runner<'_> {
     /// Looks whether a target that declares no echo repeats a text, so that the cases about messages can be judged.
     ///
     /// It uses a connection of its own: a target may well drop a client that says what it does not understand.
-    async fn learn_echo(&mut self) {
+    pub(super) async fn learn_echo(&mut self, templates: &[(&str, &str)]) {
         let carrier = self.target.profile.carriers[0].clone();
-        for (send, word) in [
-            ("{message}", "gatecrash-echo"),
-            ("{\"type\":\"message\",\"message\":\"{message}\"}", "gatecrash-json-echo"),
-        ] {
+        for &(send, word) in templates {
             let actor = self.actor(&carrier);
             let context = self.context();
             let steps = [
@@ -543,7 +576,7 @@ impl Runner<'_> {
     /// Where the profile pins one user there may be a limit for it, which the witness would use up; and where the valid
     /// token is not admitted beside it, it goes again at once.
     async fn witness(&mut self) -> Option<Witness> {
-        if self.target.profile.user.is_some() {
+        if self.target.has_one_user() {
             return None;
         }
         let carrier = self.target.profile.carriers[0].clone();
@@ -552,7 +585,7 @@ impl Runner<'_> {
         let (opened, is_open) = oneshot::channel();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
-            let context = Context { target: &target, learned: &learned, deadlines, listener: Ok(None) };
+            let context = Context { target: &target, learned: &learned, deadlines, listener: Ok(None), given: None };
             witness(&context, &actor, opened, stopped).await
         });
         let witness = Witness { stop, task };
@@ -578,7 +611,9 @@ impl Runner<'_> {
         let (alone, together): (Vec<_>, Vec<_>) =
             trials.iter().filter(runnable).partition(|trial| trial.case.head.alone);
         let mut played = Vec::new();
-        let mut lost = self.play_group(&together, self.options.jobs.max(1), &mut played, ended).await;
+        // With one real token everybody is one user, whose sessions the target may have limited to a few.
+        let jobs = if self.target.makes_tokens() { self.options.jobs.max(1) } else { 1 };
+        let mut lost = self.play_group(&together, jobs, &mut played, ended).await;
         for trial in alone {
             if lost.is_none() && !self.options.interrupt.is_requested() {
                 lost = self.play_group(&[trial], 1, &mut played, ended).await;
@@ -592,6 +627,8 @@ impl Runner<'_> {
     /// `forged` tells how forged tokens were refused in these trials.
     async fn vouch(&mut self, forged: impl FnOnce() -> Vec<Outcome>) -> Result<Vouched, String> {
         let mut seen = Lost::default();
+        // A login that fails shows in the control, unless the token holds for a while yet.
+        let mut renewal = self.fill_wallet(false).await;
         for pause in [0, 50, 200, 750].map(Duration::from_millis) {
             if !pause.is_zero() {
                 sleep(self.scaled(pause)).await;
@@ -602,7 +639,13 @@ impl Runner<'_> {
             }
             seen.retry_after = tried.retry_after();
             seen.tries.push(tried.outcome);
+            // A case may have ended the session that the token belongs to.
+            if seen.tries.len() == 1 && !matches!(seen.tries[0], Outcome::Throttled(_)) {
+                renewal = renewal.and(self.fill_wallet(true).await);
+            }
         }
+        seen.token_over_since = self.wallet.over_since();
+        seen.renewal = renewal.err().map(NoToken::into_words);
         // Whoever says how long is believed, for a while.
         if let Some(wait) = seen.retry_after.filter(|wait| *wait <= self.patience.min(MAX_RETRY_AFTER))
             && let Some(Outcome::Throttled(first)) = seen.tries.last().cloned()
@@ -743,16 +786,20 @@ impl Runner<'_> {
         let learned = Arc::clone(&self.learned);
         let deadlines = self.deadlines;
         let listener = self.listener.clone();
+        let wallet = Arc::clone(&self.wallet);
         let variants: Vec<Variant> = trial.case.variants.clone();
         Box::pin(async move {
             let begun = Instant::now();
-            let context = Context { target: &target, learned: &learned, deadlines, listener: lent(&listener) };
             let mut observations = Vec::with_capacity(variants.len());
             let mut seeds = Vec::with_capacity(variants.len());
             for (number, Variant { body, bound, .. }) in variants.iter().enumerate() {
                 let mut actor = actor.clone();
                 actor.seed = mix(actor.seed, number as u64);
                 actor.bound.clone_from(bound);
+                // It may have been renewed since the session before.
+                let given = wallet.token();
+                let context =
+                    Context { target: &target, learned: &learned, deadlines, listener: lent(&listener), given };
                 let observation = match body {
                     Body::Steps(steps) => play(&context, &actor, steps).await,
                     Body::Across(_) | Body::Lint(_) => Observation::default(),

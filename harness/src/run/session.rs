@@ -58,6 +58,8 @@ pub(super) struct Context<'a> {
     pub(super) deadlines: Deadlines,
     /// The harness's own listener; none where no case needs one, or why there is none.
     pub(super) listener: Result<Option<&'a Listener>, &'a str>,
+    /// The real token, where tokens are not made.
+    pub(super) given: Option<Token>,
 }
 
 /// Whose tokens a session sends, and when.
@@ -197,6 +199,7 @@ impl<'a> Session<'a> {
         let turn = if target.profile.jti_single_use { self.live.len() as u64 } else { 0 };
         let mut mint = target.mint(&templates, self.now, &self.actor.user, self.actor.seed.wrapping_add(turn));
         mint.listener = self.address.as_deref();
+        mint.given = self.context.given.as_ref().and_then(Token::bytes);
         if let Some(bound) = &self.actor.bound {
             bound.put(&mut mint.words);
         }
@@ -416,7 +419,8 @@ impl<'a> Session<'a> {
         let learned = Arc::new(self.context.learned.clone());
         let deadlines = self.context.deadlines;
         // Where all of them are one user, a limit per user would be met.
-        let pinned = target.profile.user.is_some();
+        let pinned = target.has_one_user();
+        let given = self.context.given.clone();
         let at_once = if pinned { 1 } else { crowd.at_once.max(1) };
         let mut waiting = crowd.members().enumerate();
         let mut flying = JoinSet::new();
@@ -431,8 +435,9 @@ impl<'a> Session<'a> {
                     actor.user = format!("{}-{number}", actor.user);
                 }
                 let (open, target, learned) = (open.clone(), Arc::clone(&target), Arc::clone(&learned));
+                let given = given.clone();
                 flying.spawn(async move {
-                    let context = Context { target: &target, learned: &learned, deadlines, listener: Ok(None) };
+                    let context = Context { target: &target, learned: &learned, deadlines, listener: Ok(None), given };
                     (number, alone(&context, &actor, &open).await)
                 });
             }
@@ -1235,6 +1240,56 @@ pub(super) async fn witness(
     }
     live.finish(context.deadlines.finish).await;
     Some(live.log)
+}
+
+/// What was seen on a connection on which nothing is said.
+#[derive(Debug)]
+pub(super) struct Idle {
+    /// How many pings came.
+    pub(super) pings: usize,
+    /// When the first of them came, since the answer to the opening.
+    pub(super) first_ping: Option<Duration>,
+    /// When and how the server ended it, if it did.
+    pub(super) ended: Option<(Duration, String)>,
+}
+
+/// Opens a connection and says nothing on it for so long. Pings are answered. `None` where it was not let in.
+pub(super) async fn idle(context: &Context<'_>, actor: &Actor, patience: Duration) -> Option<Idle> {
+    let mut session = Session::new(context, actor);
+    session.step(0, &Step::Open(Box::default())).await;
+    let mut live = session.live.pop()?;
+    if !matches!(outcome::of(&live.log.events, context.learned.speaks), Outcome::Admitted(_)) {
+        return None;
+    }
+    let begun = Instant::now();
+    let mut seen = Idle { pings: 0, first_ping: None, ended: None };
+    while seen.ended.is_none() {
+        live.forget();
+        match live.next(begun + patience).await {
+            Looked::Silence => break,
+            Looked::Ended => seen.ended = Some((begun.elapsed(), "without a close frame".to_owned())),
+            Looked::Event => match live.log.events.last().map(|event| &event.what) {
+                Some(What::Frame(frame)) if frame.opcode == frame::CLOSE => {
+                    let code = frame.close_code().map_or_else(|| "without a code".to_owned(), |code| code.to_string());
+                    seen.ended = Some((begun.elapsed(), format!("close {code}")));
+                }
+                Some(What::End(_)) => seen.ended = Some((begun.elapsed(), "without a close frame".to_owned())),
+                _ => {
+                    // Behind a ping stands the pong that answered it.
+                    let pings = live.log.frames().filter(|(_, frame)| frame.opcode == frame::PING).count();
+                    if pings > 0 {
+                        seen.pings += pings;
+                        seen.first_ping.get_or_insert_with(|| begun.elapsed());
+                    }
+                }
+            },
+        }
+        if begun.elapsed() >= patience {
+            break;
+        }
+    }
+    live.finish(context.deadlines.finish).await;
+    Some(seen)
 }
 
 /// What the witness is asked at the end.

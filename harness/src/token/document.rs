@@ -23,7 +23,7 @@ struct Member {
 const BAD_BYTE: char = '\u{fdd0}';
 
 /// One JSON object, or the bytes that replace it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Document {
     members: Vec<Member>,
     raw: Vec<String>,

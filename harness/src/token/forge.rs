@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::algorithm::{Algorithm, KeyKind};
 use super::document::Document;
+use super::given::Given;
 use super::interpolate::{ForgeError, Scope, words};
 use super::jwe;
 use super::keyring::{self, Keyring, noise};
@@ -31,6 +32,11 @@ use crate::secret::SecretBytes;
 /// When the recipe is wrong in itself, or when it asks for a key or a value that the profile does not give
 /// ([`ForgeError::is_not_applicable`]).
 pub fn forge(recipe: &Recipe, mint: &Mint<'_>) -> Result<Token, ForgeError> {
+    match (recipe, mint.given) {
+        (Recipe::Valid, Some(given)) => return Ok(Token::new(given.to_vec())),
+        (_, Some(_)) if recipe.needs_signing_key() => return Err(ForgeError::NeedsKey(SIGNING_KEY.into())),
+        _ => {}
+    }
     match recipe {
         Recipe::Absent => Ok(Token::absent()),
         Recipe::Empty => Ok(Token::new(Vec::new())),
@@ -39,6 +45,9 @@ pub fn forge(recipe: &Recipe, mint: &Mint<'_>) -> Result<Token, ForgeError> {
         Recipe::Forge(ops) => Ok(Token::new(finish(ops, mint)?)),
     }
 }
+
+/// What is missing where a real token is given instead of the key.
+pub(crate) const SIGNING_KEY: &str = "key to sign with";
 
 /// How many tokens are made at most until one has the asked-for property, such as a `-` and a `_` in its
 /// signature (about one HS256 signature in four).
@@ -71,7 +80,9 @@ fn finish(ops: &[Op], mint: &Mint<'_>) -> Result<Vec<u8>, ForgeError> {
     for op in ops {
         op.check()?;
     }
-    for attempt in 0..ATTEMPTS {
+    // A token that was given is but one.
+    let attempts = if mint.given.is_some() { 1 } else { ATTEMPTS };
+    for attempt in 0..attempts {
         if let Some(draft) = Draft::make(ops, mint, &scope, attempt)? {
             return draft.text(ops, mint, &scope);
         }
@@ -143,19 +154,43 @@ struct Signing {
 impl Draft {
     /// None when this attempt lacks the asked-for property and another may have it.
     fn make(ops: &[Op], mint: &Mint<'_>, scope: &Scope, attempt: usize) -> Result<Option<Self>, ForgeError> {
+        let given = mint.given.map(Given::read).transpose()?;
         let signing = choose_signing(ops, mint, scope)?;
-        let header = make_header(ops, mint, scope)?;
-        let mut claims = make_claims(ops, mint, scope)?;
+        let header = make_header(ops, mint, scope, given.as_ref())?;
+        let mut claims = make_claims(ops, mint, scope, given.as_ref())?;
         // White space behind the claims is legal and makes another token with the same meaning.
         claims.add_trailing(&" ".repeat(attempt));
 
-        let header_text = make_segment(&header, Part::Header, ops, scope)?;
-        let claims_text = make_segment(&claims, Part::Claims, ops, scope)?;
+        let untouched = given
+            .as_ref()
+            .map(|given| Ok((start_header(&[], mint, scope, Some(given))?, start_claims(mint, scope, Some(given))?)));
+        let untouched = untouched.transpose()?;
+        // What was given and not changed is written as it came.
+        let as_it_came = |is: &Document, was: Option<&Document>, json: Option<&Vec<u8>>| {
+            if was == Some(is) { json.cloned() } else { None }
+        };
+        let header_json = as_it_came(
+            &header,
+            untouched.as_ref().map(|(header, _)| header),
+            given.as_ref().map(|given| &given.header_json),
+        );
+        let claims_json = as_it_came(
+            &claims,
+            untouched.as_ref().map(|(_, claims)| claims),
+            given.as_ref().map(|given| &given.claims_json),
+        );
+        let header_text = make_segment(header_json.unwrap_or_else(|| header.bytes()), Part::Header, ops, scope)?;
+        let claims_text = make_segment(claims_json.unwrap_or_else(|| claims.bytes()), Part::Claims, ops, scope)?;
         let (Some(header_text), Some(claims_text)) = (header_text, claims_text) else {
             return Err(ForgeError::Impossible("this segment has no `-` or no `_`".into()));
         };
         let signed = [&header_text[..], b".", &claims_text].concat();
-        let Some(signature) = make_signature(&signing, &signed, ops, mint)? else {
+        let genuine = match (&signing, &given) {
+            (Some(signing), _) => sign::sign(&signing.key, signing.algorithm, signing.method, &signed)?,
+            (None, Some(given)) => given.signature.clone(),
+            (None, None) => return Err(ForgeError::NeedsKey(SIGNING_KEY.into())),
+        };
+        let Some(signature) = make_signature(signing.as_ref(), genuine, &signed, ops, mint)? else {
             return Ok(None);
         };
         let mut signature_text = segment::encode(&signature);
@@ -279,8 +314,9 @@ fn header_algorithm(ops: &[Op], mint: &Mint<'_>) -> Algorithm {
     explicit.or_else(|| ops.iter().rev().find_map(stated_algorithm)).unwrap_or(mint.algorithm)
 }
 
-/// The algorithm and the key: what `sign` says wins over what the header says.
-fn choose_signing(ops: &[Op], mint: &Mint<'_>, scope: &Scope) -> Result<Signing, ForgeError> {
+/// The algorithm and the key: what `sign` says wins over what the header says. None where the signature of a token that
+/// was given is to be kept.
+fn choose_signing(ops: &[Op], mint: &Mint<'_>, scope: &Scope) -> Result<Option<Signing>, ForgeError> {
     let mut algorithm = header_algorithm(ops, mint);
     let mut choice =
         if ops.iter().any(|op| stated_algorithm(op).is_some()) { KeyChoice::Wrong } else { KeyChoice::Real };
@@ -300,6 +336,11 @@ fn choose_signing(ops: &[Op], mint: &Mint<'_>, scope: &Scope) -> Result<Signing,
     }
     let keys = mint.keys;
     let kind = algorithm.key_kind();
+    // A recipe that needs the key of a token that was given has been turned away before.
+    let by_another = ops.iter().any(|op| matches!(op, Op::ByIssuer(_)));
+    if choice == KeyChoice::Real && mint.given.is_some() && !by_another {
+        return Ok(None);
+    }
     let secret = |bytes: Vec<u8>| {
         if kind != KeyKind::Secret {
             return Err(ForgeError::Impossible(format!(
@@ -328,7 +369,7 @@ fn choose_signing(ops: &[Op], mint: &Mint<'_>, scope: &Scope) -> Result<Signing,
         KeyChoice::Real => SigningKey::Private(keys.require_private(kind)?.clone()),
         KeyChoice::Wrong => SigningKey::Private(attacker(kind)?.clone()),
     };
-    Ok(Signing { algorithm, key, method })
+    Ok(Some(Signing { algorithm, key, method }))
 }
 
 fn attacker(kind: KeyKind) -> Result<&'static PrivateKey, ForgeError> {
@@ -386,10 +427,43 @@ fn embed(header: &mut Document, op: &Op, mint: &Mint<'_>, scope: &Scope) -> Resu
     Ok(())
 }
 
-fn make_header(ops: &[Op], mint: &Mint<'_>, scope: &Scope) -> Result<Document, ForgeError> {
+/// The header before a recipe changes it.
+fn start_header(ops: &[Op], mint: &Mint<'_>, scope: &Scope, given: Option<&Given>) -> Result<Document, ForgeError> {
     let mut header = Document::default();
-    header.set("alg", json!(header_algorithm(ops, mint).name()));
-    header.set_all(scope.map(mint.header)?);
+    match given {
+        Some(given) => {
+            header.set_all(given.header.clone());
+            if ops.iter().any(|op| matches!(op, Op::Alg(_) | Op::ByIssuer(_)) || stated_algorithm(op).is_some()) {
+                header.set("alg", json!(header_algorithm(ops, mint).name()));
+            }
+        }
+        None => {
+            header.set("alg", json!(header_algorithm(ops, mint).name()));
+            header.set_all(scope.map(mint.header)?);
+        }
+    }
+    Ok(header)
+}
+
+/// The claims before a recipe changes them.
+fn start_claims(mint: &Mint<'_>, scope: &Scope, given: Option<&Given>) -> Result<Document, ForgeError> {
+    let mut claims = Document::default();
+    if let Some(given) = given {
+        claims.set_all(given.claims.clone());
+        return Ok(claims);
+    }
+    claims.set_all(scope.map(mint.claims)?);
+    if let Some(audience) = mint.audience {
+        claims.set_default("aud", json!(audience));
+    }
+    if let Some(issuer) = mint.issuer {
+        claims.set_default("iss", json!(issuer));
+    }
+    Ok(claims)
+}
+
+fn make_header(ops: &[Op], mint: &Mint<'_>, scope: &Scope, given: Option<&Given>) -> Result<Document, ForgeError> {
+    let mut header = start_header(ops, mint, scope, given)?;
     for op in ops {
         embed(&mut header, op, mint, scope)?;
     }
@@ -435,15 +509,9 @@ fn make_header(ops: &[Op], mint: &Mint<'_>, scope: &Scope) -> Result<Document, F
     Ok(header)
 }
 
-fn make_claims(ops: &[Op], mint: &Mint<'_>, scope: &Scope) -> Result<Document, ForgeError> {
-    let mut claims = Document::default();
-    claims.set_all(scope.map(mint.claims)?);
-    if let Some(audience) = mint.audience {
-        claims.set_default("aud", json!(audience));
-    }
-    if let Some(issuer) = mint.issuer {
-        claims.set_default("iss", json!(issuer));
-    }
+fn make_claims(ops: &[Op], mint: &Mint<'_>, scope: &Scope, given: Option<&Given>) -> Result<Document, ForgeError> {
+    let mut claims = start_claims(mint, scope, given)?;
+    let template = given.map_or(mint.claims, |given| &given.claims);
     for op in ops {
         match op {
             Op::Claims(map) => claims.set_all(scope.map(map)?),
@@ -451,7 +519,7 @@ fn make_claims(ops: &[Op], mint: &Mint<'_>, scope: &Scope) -> Result<Document, F
             Op::RenameClaims(names) => names.iter().for_each(|(from, to)| claims.rename(from, to)),
             Op::Identity(value) => {
                 let value = scope.value(value)?;
-                for name in require_identity(mint)? {
+                for name in require_identity(template)? {
                     claims.set(&name, value.clone());
                 }
             }
@@ -468,7 +536,7 @@ fn make_claims(ops: &[Op], mint: &Mint<'_>, scope: &Scope) -> Result<Document, F
                 let marker = mint.refresh_marker.filter(|marker| !marker.is_empty());
                 claims.set_all(scope.map(marker.ok_or(ForgeError::Undeclared("refresh_marker"))?)?);
             }
-            Op::DropIdentity => require_identity(mint)?.iter().for_each(|name| claims.remove(name)),
+            Op::DropIdentity => require_identity(template)?.iter().for_each(|name| claims.remove(name)),
             Op::ClaimLiterals(map) => {
                 for (name, text) in map {
                     claims.set_literal(&scope.text(name)?, scope.text(text)?);
@@ -504,8 +572,8 @@ fn role_claim<'a>(mint: &Mint<'a>) -> Result<&'a str, ForgeError> {
     mint.words.role_claim.ok_or(ForgeError::Undeclared("roles"))
 }
 
-fn require_identity(mint: &Mint<'_>) -> Result<Vec<String>, ForgeError> {
-    let names = identity_claims(mint.claims);
+fn require_identity(template: &Map<String, Value>) -> Result<Vec<String>, ForgeError> {
+    let names = identity_claims(template);
     if names.is_empty() {
         return Err(ForgeError::Impossible("no claim of the template identifies the user".into()));
     }
@@ -526,8 +594,7 @@ fn extra_claims(count: usize) -> Map<String, Value> {
 }
 
 /// The text of header or claims; none when a property that another value would have is missing.
-fn make_segment(document: &Document, part: Part, ops: &[Op], scope: &Scope) -> Result<Option<Vec<u8>>, ForgeError> {
-    let mut bytes = document.bytes();
+fn make_segment(mut bytes: Vec<u8>, part: Part, ops: &[Op], scope: &Scope) -> Result<Option<Vec<u8>>, ForgeError> {
     for op in ops {
         // Spaces behind the JSON are legal (RFC 8259 §2) and give the length that the deformation needs.
         match op {
@@ -574,14 +641,16 @@ fn deform_segment(text: &mut Vec<u8>, part: Part, op: &Op, scope: &Scope) -> Res
 
 /// The signature bytes; none when this signature lacks a property that another may have.
 fn make_signature(
-    signing: &Signing,
+    signing: Option<&Signing>,
+    mut signature: Vec<u8>,
     signed: &[u8],
     ops: &[Op],
     mint: &Mint<'_>,
 ) -> Result<Option<Vec<u8>>, ForgeError> {
-    let mut signature = sign::sign(&signing.key, signing.algorithm, signing.method, signed)?;
-    let curve = || match &signing.key {
-        SigningKey::Private(key) if matches!(key.public(), PublicKey::Ec { .. }) => Ok(key.public().kind()),
+    let own = mint.algorithm.key_kind();
+    let curve = || match signing.map(|signing| &signing.key) {
+        Some(SigningKey::Private(key)) if matches!(key.public(), PublicKey::Ec { .. }) => Ok(key.public().kind()),
+        None if matches!(own, KeyKind::P256 | KeyKind::P384 | KeyKind::P521) => Ok(own),
         _ => Err(ForgeError::Impossible("only ECDSA signatures have this form".into())),
     };
     for op in ops {
@@ -614,6 +683,7 @@ fn make_signature(
             Op::EcdsaValues(values) => signature = signature::ec_values(curve()?, &signature, *values)?,
             Op::ShortSignature => {
                 let curve = curve()?;
+                let signing = signing.ok_or_else(|| ForgeError::NeedsKey(SIGNING_KEY.into()))?;
                 // ECDSA is random: signing the same text again gives another signature.
                 let mut short = signature::without_leading_zero(curve, &signature)?;
                 for _ in 0..ATTEMPTS {
@@ -626,9 +696,12 @@ fn make_signature(
                 let Some(short) = short else { return Ok(None) };
                 signature = short;
             }
-            Op::RsaValue(value) => match &signing.key {
-                SigningKey::Private(key) => signature = signature::rsa_value(key.public(), &signature, *value)?,
-                SigningKey::Secret(_) => {
+            Op::RsaValue(value) => match signing.map(|signing| &signing.key) {
+                Some(SigningKey::Private(key)) => signature = signature::rsa_value(key.public(), &signature, *value)?,
+                None if own == KeyKind::Rsa => {
+                    signature = signature::rsa_value(mint.keys.require_public(own)?, &signature, *value)?;
+                }
+                Some(SigningKey::Secret(_)) | None => {
                     return Err(ForgeError::Impossible("this signature is no RSA signature".into()));
                 }
             },

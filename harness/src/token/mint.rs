@@ -43,6 +43,9 @@ pub struct Mint<'a> {
     pub refresh_marker: Option<&'a Map<String, Value>>,
     /// The further issuers that the target trusts.
     pub other_issuers: &'a [OtherIssuer],
+    /// A real token that was given, where the key is not ours to know: it is then the valid one, and the template and the
+    /// identity play no part.
+    pub given: Option<&'a [u8]>,
 }
 
 /// Words that a profile may declare, for `${allowed_role}` and the like.

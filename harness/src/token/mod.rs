@@ -9,6 +9,7 @@ mod bignum;
 mod der;
 mod document;
 mod forge;
+mod given;
 mod interpolate;
 mod json;
 mod jwe;

@@ -435,8 +435,17 @@ macro_rules! ops {
                     },
                 )+]
             }
+
+            /// Where it acts.
+            fn layer(&self) -> Layer {
+                match self {
+                    $(ops!(@pattern $variant $(($parameter))?) => Layer::$layer,)+
+                }
+            }
         }
     };
+    (@pattern $variant:ident ($parameter:ty)) => { Self::$variant(_) };
+    (@pattern $variant:ident) => { Self::$variant };
 }
 
 ops! {
@@ -707,6 +716,87 @@ ops! {
 }
 
 impl Op {
+    /// Whether the bytes it makes can be made by nobody but the target and its issuer, whoever signs.
+    pub(crate) fn rests_on_secret(&self) -> bool {
+        match self {
+            Self::User(_) | Self::Jwe(Jwe::Dir | Jwe::Zip(_)) => true,
+            Self::Nest(recipe) | Self::SignatureOf(recipe) => recipe.needs_signing_key(),
+            Self::Sign(Sign { key: Some(KeyChoice::Equivalent), .. }) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether these sign with another key than the target's.
+    pub(crate) fn sign_as_another(ops: &[Self]) -> bool {
+        let chosen = ops.iter().rev().find_map(|op| match op {
+            Self::Sign(sign) => sign.key.as_ref(),
+            _ => None,
+        });
+        match chosen {
+            Some(key) => !matches!(key, KeyChoice::Real | KeyChoice::Equivalent),
+            None => ops.iter().any(|op| {
+                matches!(
+                    op,
+                    Self::EmbedJwk(_)
+                        | Self::EmbedX5c(_)
+                        | Self::EmbedJku(_)
+                        | Self::EmbedX5u(_)
+                        | Self::OversizedJwk(_)
+                        | Self::ByIssuer(_)
+                )
+            }),
+        }
+    }
+
+    /// Whether the target's key must sign what these make of a token that is signed already.
+    pub(crate) fn sign_as_target(ops: &[Self]) -> bool {
+        // A signature of an unusual kind is the target's own as well.
+        let unusual = |op: &Self| {
+            matches!(
+                op,
+                Self::HashMismatch
+                    | Self::SchemeMismatch
+                    | Self::PssSalt(_)
+                    | Self::Pkcs1Padding(_)
+                    | Self::ShortSignature
+                    | Self::Sign(Sign { with: Some(_), .. })
+            )
+        };
+        let replaced = |op: &Self| {
+            matches!(
+                op,
+                Self::ZeroSignature
+                    | Self::OnesSignature
+                    | Self::EmptySignature
+                    | Self::SignatureHex(_)
+                    | Self::SignatureOf(_)
+                    | Self::PsychicSignature
+                    | Self::EmptySegment(Part::Signature)
+                    | Self::DropSegment(Part::Signature)
+                    | Self::KeepSegment(Part::Header | Part::Claims)
+                    | Self::Jwe(_)
+            )
+        };
+        !ops.iter().any(replaced) && ops.iter().any(|op| unusual(op) || op.changes_what_is_signed())
+    }
+
+    /// Whether header or claims are other bytes than before, and are to be signed again.
+    fn changes_what_is_signed(&self) -> bool {
+        match self {
+            Self::Pad(part)
+            | Self::StdAlphabet(part)
+            | Self::Wrap(part)
+            | Self::Dangle(part)
+            | Self::PadBits(part)
+            | Self::EmptySegment(part)
+            | Self::SplitSegment(part) => *part != Part::Signature,
+            Self::Insert(insert) => insert.part != Part::Signature,
+            // What is changed after signing is not signed again.
+            Self::TamperHeader(_) | Self::TamperClaims(_) => false,
+            other => matches!(other.layer(), Layer::Header | Layer::Claims | Layer::Segment),
+        }
+    }
+
     /// Checks the parameters without keys and without a clock.
     pub(crate) fn check(&self) -> Result<(), ForgeError> {
         match self {

@@ -46,6 +46,14 @@ impl Recipe {
         states.filter(|_| ops.iter().all(|op| matches!(op, Op::Alg(_))))
     }
 
+    /// Whether only who holds the target's signing key can make the token from a real one: what it changes is signed again,
+    /// by that key.
+    #[must_use]
+    pub fn needs_signing_key(&self) -> bool {
+        let Self::Forge(ops) = self else { return false };
+        ops.iter().any(Op::rests_on_secret) || !Op::sign_as_another(ops) && Op::sign_as_target(ops)
+    }
+
     /// Finds what can be wrong with a recipe before any key is known: unknown names in `${...}`, expressions
     /// that cannot be read, bad hex, and combinations that contradict each other.
     ///

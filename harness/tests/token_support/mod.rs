@@ -76,6 +76,7 @@ impl Bench {
             allowed_roles: &[],
             refresh_marker: Some(&self.refresh_marker),
             other_issuers: &self.other_issuers,
+            given: None,
         }
     }
 
