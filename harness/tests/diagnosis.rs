@@ -6,7 +6,7 @@
 mod hostile_support;
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,9 +16,10 @@ use gatecrash::diagnosis::{Cause, Finding};
 use gatecrash::profile::{Echo, Profile, Shape};
 use gatecrash::report::{Exit, Failure, Report, Standard, json};
 use gatecrash::secret::SecretBytes;
+use gatecrash::wire::frame::TEXT;
 use gatecrash::{Catalogue, Suite, Target};
 use gatecrash_reference_server::{Config, Dialect, Server};
-use hostile_support::{SECRET, StandIn, answer, serve, take_head, token};
+use hostile_support::{SECRET, StandIn, answer, frame_bytes, serve, take_head, token, upgrade};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
 use serde_json::{Value, json};
 
@@ -268,6 +269,29 @@ fn a_gate_that_lets_anybody_in_is_no_finding_about_the_secret() {
 }
 
 #[test]
+fn a_greeting_for_everybody_is_no_admission() {
+    let greets = || {
+        StandIn::new(|mut stream, _, head| {
+            upgrade(&mut stream, head);
+            let _ = stream.write_all(&frame_bytes(TEXT, b"hello"));
+            while stream.read(&mut [0; 4096]).is_ok_and(|length| length > 0) {}
+        })
+    };
+    let server = greets();
+    let found = first(profile(format!("ws://{}/ws", server.address), SECRET));
+    assert_eq!(found.cause, Cause::Greeting, "{found:?}");
+    // Who says that only the admitted are greeted is judged by it.
+    let server = greets();
+    let promised = Profile {
+        welcome: Some(Shape::Text("hello".to_owned())),
+        ..profile(format!("ws://{}/ws", server.address), SECRET)
+    };
+    let report = run(&cases(1, 1), promised);
+    assert_eq!(report.failure, None, "{report}");
+    assert_eq!(report.failures().count(), 1, "{report}");
+}
+
+#[test]
 fn an_answer_that_is_none_of_a_websocket_endpoint_is_told_as_it_is() {
     let table = [
         ("HTTP/1.1 404 Not Found\r\n", Cause::Endpoint, "nothing is served at /ws (HTTP 404)"),
@@ -299,7 +323,6 @@ fn an_answer_that_is_none_of_a_websocket_endpoint_is_told_as_it_is() {
 
 /// What a TLS server says to a ClientHello, and to whoever speaks HTTP to it.
 fn tls(mut stream: TcpStream, to_http: &'static [u8]) {
-    use std::io::Read as _;
     let mut first = [0];
     let hello = stream.read_exact(&mut first).is_ok() && first == [0x16];
     let alert: &[u8] = &[0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x28];
@@ -326,7 +349,7 @@ fn a_port_that_speaks_tls_is_recognised() {
 fn a_promise_that_is_not_kept_is_told_from_a_refusal() {
     let echo = Echo { send: "hello".to_owned(), reply: Shape::Text("world".to_owned()), broadcast: false };
     let server = StandIn::new(|mut stream, _, head| {
-        hostile_support::upgrade(&mut stream, head);
+        upgrade(&mut stream, head);
         hostile_support::pong(stream);
     });
     let finding = first(Profile { echo: Some(echo), ..profile(server.url(), SECRET) });

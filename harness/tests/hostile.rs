@@ -104,13 +104,16 @@ fn exit(report: &Report) -> Exit {
 #[test]
 fn a_server_that_is_hostile_to_everyone_fails_the_first_control() {
     let mut lines = String::new();
-    // Whoever streams application data to everyone serves everyone.
+    // Whoever streams application data to everyone serves everyone, where that was said to be the service.
     let serves = |name: &str| name.starts_with("streams text") || name.starts_with("streams one message");
     for (name, _) in HOSTILE {
-        let report = run(&suite(CASES), &hostile_to_all(name));
+        let server = hostile_to_all(name);
+        let report = run(&suite(CASES), &server);
         if serves(name) {
+            let mut promised = Target::new(&server.url(), SECRET).unwrap();
+            promised.profile.welcome = Some(Shape::Text("{message}".to_owned()));
+            let report = run_against(&suite(CASES), promised);
             assert_eq!(exit(&report), Exit::Failed, "{name}: {report}");
-            continue;
         }
         assert_eq!(exit(&report), Exit::NoControl, "{name}: {report}");
         assert!(report.trials.iter().all(|trial| trial.verdict != Verdict::Pass), "{name}: {report}");
@@ -137,7 +140,9 @@ fn a_server_that_is_hostile_to_everyone_fails_the_first_control() {
     closes 1013: throttled (close 1013) [rate-limit]
     announces a huge frame: 101, then what is no session (a frame that announces 4611686018427387904 bytes) [not-http]
     upgrades and sends an SSH banner: 101, then what is no session (part of a frame: "SSH-2.0-OpenSSH_9.6\r\n") [not-http]
+    streams text without end: the same to a client without a token: a message after the 101 [greets-anybody]
     streams pings without end: 101, then what is no session (a flood: [N] events and [N] bytes) [not-http]
+    streams one message without end: the same to a client without a token: a message after the 101 [greets-anybody]
     closes with a reason of a megabyte: refused (101, then close 4001 "\u{1b}[2J\u{1b}[2J\u{1b}[2J\u{1b}[2J\u{1b}[2J\u{1b}[2J\u{1b [unknown]
     "###);
 }

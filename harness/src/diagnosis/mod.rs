@@ -3,9 +3,11 @@
 //! `run/diagnose.rs` makes the connections. Nothing here is a verdict: a diagnosis tells how to get one.
 
 mod first;
+mod greeting;
 mod lost;
 
 pub use first::{Attempt, Spelling, answer, attempts, confirmed, nothing_found};
+pub use greeting::{greets_anybody, tells_by_greeting};
 pub use lost::{Lost, lost};
 
 /// Why a control failed, as far as it could be found out.
@@ -27,6 +29,8 @@ pub enum Cause {
     Profile,
     /// In the way that was found the server admits whoever asks.
     Anybody,
+    /// The one sign of service is a message that the server sends to whoever connects.
+    Greeting,
     /// Nothing is served at this path, or it is no WebSocket endpoint.
     Endpoint,
     /// One side speaks TLS, the other does not.
@@ -59,6 +63,7 @@ impl Cause {
         match self {
             Self::Profile => "profile",
             Self::Anybody => "admits-anybody",
+            Self::Greeting => "greets-anybody",
             Self::Endpoint => "endpoint",
             Self::Tls => "tls",
             Self::NotHttp => "not-http",

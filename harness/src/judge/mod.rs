@@ -15,6 +15,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::case::{Alive, Await, Awaited, CaseText, Crowd, Expect, Fetches, Hear, Hello, Lint, Open, Stamp, Step};
+use crate::diagnosis::Cause;
 use crate::observation::{Connection, End, Event, Mark, Message, Observation, Proofs, Trouble, What};
 use crate::outcome::{self, Outcome};
 use crate::profile::{Echo, FirstMessage, Profile};
@@ -398,6 +399,9 @@ pub fn auth_timeout(first: Option<&FirstMessage>) -> Duration {
 pub fn not_run(head: &CaseText, why: Option<&Failure>) -> Vec<Check> {
     let why = match why {
         Some(Failure::Unreachable(_)) => "not run: the target cannot be reached",
+        Some(Failure::FirstControl(found)) if found.cause == Cause::Greeting => {
+            "not run: nothing shows that the valid token was admitted"
+        }
         Some(Failure::FirstControl(_)) => "not run: the valid token was not admitted",
         Some(Failure::NoToken(_)) => "not run: there is no valid token",
         Some(Failure::Interrupted) => "not run: interrupted",

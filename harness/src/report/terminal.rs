@@ -26,7 +26,11 @@ pub fn write(report: &Report, style: Style, again: &str) -> String {
             let _ = writeln!(text, "  is the server running, and is this its address?");
         }
         Some(Failure::FirstControl(Finding { cause, observed, advice })) => {
-            let _ = writeln!(text, "the valid token was not admitted, so no refusal can be believed");
+            let lead = match cause {
+                Cause::Greeting => "nothing shows that the valid token was admitted, so no refusal can be believed",
+                _ => "the valid token was not admitted, so no refusal can be believed",
+            };
+            let _ = writeln!(text, "{lead}");
             let _ = writeln!(text, "  target    {}", report.url);
             let _ = writeln!(text, "  expected  101, then a message, or a pong and no close");
             let _ = writeln!(text, "  observed  {observed}");

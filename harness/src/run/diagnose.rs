@@ -12,6 +12,7 @@ use super::schedule::{Runner, Tried};
 use super::session::{Context, control, play};
 use crate::case::{Expect, Open, Step};
 use crate::diagnosis::{self, Attempt, Finding, Lost};
+use crate::observation::Message;
 use crate::outcome::{self, Outcome};
 use crate::redact::Redactor;
 use crate::secret;
@@ -35,6 +36,19 @@ impl Runner<'_> {
         };
         let clean = |text: &str| cleaner.clean(text);
         Finding { observed: clean(&finding.observed), advice: clean(&finding.advice), ..finding }
+    }
+
+    /// Finds out whether the message that the first control was admitted by is sent to a client without a token as well.
+    pub(super) async fn look_behind_greeting(&mut self, tried: &Tried, redactor: &Redactor) -> Option<Finding> {
+        let target = self.target.clone();
+        if !diagnosis::tells_by_greeting(&tried.outcome, &target.profile, self.learned.echo.is_some()) {
+            return None;
+        }
+        let open = Open { token: Recipe::Absent, expect: Expect::Refused, ..Open::default() };
+        let bare = self.probe(&target, open).await?;
+        let greeting = tried.connection.messages().first().map(Message::text).unwrap_or_default();
+        let finding = diagnosis::greets_anybody(&bare, &greeting)?;
+        Some(Finding { advice: redactor.clean(&finding.advice), ..finding })
     }
 
     /// Tries one way after another until one is admitted.

@@ -179,6 +179,10 @@ pub async fn run(
         }
         Some(Ok(())) => options.interrupt.unless(runner.first_control()).await,
     };
+    let greeted = match &first {
+        Some(Ok(tried)) => options.interrupt.unless(runner.look_behind_greeting(tried, &redactor)).await.flatten(),
+        _ => None,
+    };
     let target = &runner.target.as_ref().clone();
     // Cases that need an echo are also for a target that was seen to echo.
     let target =
@@ -191,6 +195,7 @@ pub async fn run(
     match first {
         None => {}
         Some(Err(why)) => report.failure = Some(Failure::NoToken(redactor.clean(&why))),
+        Some(Ok(_)) if greeted.is_some() => report.failure = greeted.map(Failure::FirstControl),
         Some(Ok(Tried { outcome: Outcome::Admitted(_), .. })) => {
             runner.listen(trials).await;
             let watched = match trials.iter().any(asks_a_witness) {

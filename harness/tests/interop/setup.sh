@@ -107,10 +107,10 @@ setup_haproxy() {
         haproxy_download || { without_haproxy "apt-get download failed: $(tail -n 1 "$dir/log")"; return; }
     fi
     for package in "$dir"/packages/*.deb; do
-        dpkg-deb -x "$package" "$dir/root" || { without_haproxy "dpkg-deb cannot unpack $package"; return; }
+        dpkg-deb -x "$package" "$dir/unpacked" || { without_haproxy "dpkg-deb cannot unpack $package"; return; }
     done
-    libraries=$(find "$dir/root" -name '*.so*' -exec dirname {} + | sort -u | tr '\n' ':')
-    printf '#!/bin/sh\nLD_LIBRARY_PATH=%s exec "%s" "$@"\n' "$libraries" "$dir/root/usr/sbin/haproxy" >"$dir/haproxy"
+    libraries=$(find "$dir/unpacked" -name '*.so*' -exec dirname {} + | sort -u | tr '\n' ':')
+    printf '#!/bin/sh\nLD_LIBRARY_PATH=%s exec "%s" "$@"\n' "$libraries" "$dir/unpacked/usr/sbin/haproxy" >"$dir/haproxy"
     chmod +x "$dir/haproxy"
     haproxy_fits "$dir/haproxy" || without_haproxy "what apt gives is not $HAPROXY_LINE: $("$dir/haproxy" -v 2>&1 | head -n 1)"
 }

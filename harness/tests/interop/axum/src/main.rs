@@ -82,8 +82,8 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
         (None, _) => 0,
         _ => return Err("usage: gatecrash-interop-axum [--port N]".into()),
     };
-    let secret = std::env::var("JWT_SECRET_KEY")
-        .map_err(|_| "JWT_SECRET_KEY is not set: it is the HS256 key of the tokens")?;
+    let secret =
+        std::env::var("JWT_SECRET_KEY").map_err(|_| "JWT_SECRET_KEY is not set: it is the HS256 key of the tokens")?;
     let mut validation = Validation::new(Algorithm::HS256);
     // jsonwebtoken forgives a minute, and looks at `nbf` only when it is told to.
     validation.leeway = 0;

@@ -1,0 +1,62 @@
+//! A server that speaks first: is its word a proof that the token was accepted, or a greeting for everybody?
+
+use super::{Cause, Finding};
+use crate::outcome::{Outcome, Proof};
+use crate::profile::Profile;
+
+/// Whether a message of the server is all that can show that a client is served: its profile says nothing of what an
+/// admitted client is sent, and it was not seen to answer either. `control` is what came of the valid token.
+pub fn tells_by_greeting(control: &Outcome, profile: &Profile, answers: bool) -> bool {
+    *control == Outcome::Admitted(Proof::Message) && !answers && !profile.speaks() && profile.first_message().is_none()
+}
+
+/// What it means that a client without a token came to `bare` at such a target, whose message to the valid token was
+/// `greeting`. `None` where the message told the two apart.
+pub fn greets_anybody(bare: &Outcome, greeting: &str) -> Option<Finding> {
+    if *bare != Outcome::Admitted(Proof::Message) {
+        return None;
+    }
+    let advice = if is_engine_io(greeting) {
+        "this is Socket.IO, which is told the token in its CONNECT packet: write `extends: socket-io` into a profile"
+            .to_owned()
+    } else {
+        "either the token is told after the upgrade, in a first message: say so with --carrier, or `carriers`; or \
+         the gate is open: declare in `welcome` or `echo` what only an admitted client is sent, and it will be judged"
+            .to_owned()
+    };
+    let observed = "the same to a client without a token: a message after the 101".to_owned();
+    Some(Finding { cause: Cause::Greeting, observed, advice })
+}
+
+/// Whether a text is the packet by which Engine.IO opens a session, with or without a token.
+fn is_engine_io(text: &str) -> bool {
+    text.starts_with("0{") && text.contains("\"sid\"") && text.contains("\"pingInterval\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::Shape;
+
+    const GREETED: Outcome = Outcome::Admitted(Proof::Message);
+
+    #[test]
+    fn a_message_proves_nothing_where_everybody_is_sent_one() {
+        assert!(tells_by_greeting(&GREETED, &Profile::default(), false));
+        let found = greets_anybody(&GREETED, "hello").expect("a finding");
+        assert!(found.advice.contains("first message") && found.advice.contains("`welcome`"), "{}", found.advice);
+        let engine_io = r#"0{"sid":"a","upgrades":[],"pingInterval":25000,"pingTimeout":20000}"#;
+        assert!(greets_anybody(&GREETED, engine_io).expect("a finding").advice.contains("extends: socket-io"));
+    }
+
+    #[test]
+    fn it_is_believed_where_it_was_promised_or_the_two_are_told_apart() {
+        let welcomes = Profile { welcome: Some(Shape::Text("hello".to_owned())), ..Profile::default() };
+        assert!(!tells_by_greeting(&GREETED, &welcomes, false));
+        assert!(!tells_by_greeting(&GREETED, &Profile::default(), true));
+        assert!(!tells_by_greeting(&Outcome::Admitted(Proof::Pong), &Profile::default(), false));
+        for bare in [Outcome::RefusedHttp(401), Outcome::Admitted(Proof::Pong), Outcome::Limbo] {
+            assert_eq!(greets_anybody(&bare, "hello"), None, "{bare}");
+        }
+    }
+}
