@@ -676,7 +676,7 @@ impl Progress {
         match event {
             RunEvent::Started { target, trials } => {
                 target.clone_into(&mut self.target);
-                self.total = trials;
+                (self.total, self.done) = (trials, 0);
             }
             RunEvent::TrialEnded { .. } => self.done += 1,
             RunEvent::Ended { .. } => {}
