@@ -18,6 +18,8 @@ pub enum Transcript {
     All,
 }
 
+/// The name of a connection to an endpoint beside the socket.
+pub(crate) const HTTP: &str = "http";
 /// The most lines of one trial.
 const MAX_LINES: usize = 60;
 /// The most bytes of a message that are shown.
@@ -56,6 +58,10 @@ fn of(connection: &Connection, lines: &mut Vec<String>) {
             What::Presented { token: true, .. } => lines.push(format!("> {at}  the token, in a message")),
             What::Presented { token: false, .. } => lines.push(format!("> {at}  no token")),
             What::Head(head) => answer(head, &at, lines),
+            // The answer of a login may hold what opens other doors.
+            What::Body { bytes, .. } if connection.name == HTTP => {
+                lines.push(format!("< {at}  body of {} bytes", bytes.len()));
+            }
             What::Body { bytes, complete } => {
                 let end = if *complete { "" } else { ", without its end" };
                 lines.push(format!("< {at}  body {}{end}", shown(bytes)));
@@ -162,6 +168,14 @@ mod tests {
                 What::Sent { opcode: Some(CLOSE), payload: b"\x03\xe8".to_vec() },
                 What::End(End::Fin),
             ],
+        );
+        let login = Connection {
+            name: HTTP.to_owned(),
+            ..connection("", vec![What::Body { bytes: b"refresh-token".to_vec(), complete: true }])
+        };
+        assert_eq!(
+            lines(&[Observation { connections: vec![login], ..Observation::default() }]),
+            ["<    1.0 ms  body of 13 bytes"]
         );
         let second = connection("", vec![What::End(End::NoConnection("refused".to_owned()))]);
         let told = lines(&[Observation { connections: vec![first, second], ..Observation::default() }]);

@@ -14,6 +14,7 @@ use gatecrash::profile::{Carrier, Class, Echo, FirstMessage, Profile, Shape, Sig
 use gatecrash::report::Report;
 use gatecrash::report::json;
 use gatecrash::token::{Algorithm, Answer, Keyring, Rules, oracle};
+use gatecrash::transcript::Transcript;
 use gatecrash::verdict::Severity;
 use gatecrash::wire::frame::{self, CLOSE, PING, PONG, TEXT};
 use gatecrash::wire::opening::accept_for;
@@ -124,7 +125,7 @@ fn run(manner: Manner, families: &[&str], profile: Profile) -> Report {
     let server = StandIn::new(move |stream, _, head| serve(stream, head, manner));
     let url = format!("ws://{}/ws", server.address);
     let target = Target::from_profile(Profile { url: Some(url), secret: Some(SECRET.to_owned()), ..profile }).unwrap();
-    let mut suite = Suite::bundled().seed(7).timeout_scale(0.2);
+    let mut suite = Suite::bundled().seed(7).timeout_scale(0.2).transcript(Transcript::All);
     for family in families {
         suite = suite.select(family);
     }

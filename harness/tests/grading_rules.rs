@@ -148,7 +148,7 @@ fn target(profile: Profile) -> Target {
 
 /// The level at which this case binds this target; none where it does not apply.
 fn level(catalogue: &Catalogue, target: &Target, code: &str) -> Option<Level> {
-    let selection = Selection { words: vec![code.to_owned()], all: true, partition: None };
+    let selection = Selection { words: vec![code.to_owned()], all: true, ..Selection::default() };
     let trials = plan::trials(catalogue, target, &selection);
     let trial = trials.iter().find(|trial| trial.wanted).unwrap_or_else(|| panic!("{code} is not there"));
     trial.skip.is_none().then_some(trial.level)
@@ -510,7 +510,7 @@ fn r11_aud_and_iss_without_declaration() {
     assert!(!template.contains_key("aud") && !template.contains_key("iss"), "{template:?}");
     let catalogue = catalogue();
     let mut looked = 0;
-    let selection = Selection { words: Vec::new(), all: true, partition: None };
+    let selection = Selection { words: Vec::new(), all: true, ..Selection::default() };
     for trial in plan::trials(&catalogue, &plain(), &selection).iter().filter(|trial| trial.skip.is_none()) {
         for open in openings(&trial.case) {
             let Recipe::Forge(ops) = &open.token else { continue };
@@ -661,7 +661,8 @@ fn r16_expiry_of_an_open_socket() {
     assert_eq!(waited(failed(Some(Level::Should)), &must, &closes), Verdict::Pass);
     // No case of the bundled ones demands it of a target that promises nothing.
     let catalogue = catalogue();
-    for trial in plan::trials(&catalogue, &plain(), &Selection { words: Vec::new(), all: true, partition: None }) {
+    for trial in plan::trials(&catalogue, &plain(), &Selection { words: Vec::new(), all: true, ..Selection::default() })
+    {
         let steps = trial.case.variants.iter().filter_map(|variant| match &variant.body {
             Body::Steps(steps) => Some(steps),
             _ => None,
@@ -743,7 +744,9 @@ fn r18_over_length_answers() {
 fn r19_oversize_messages_without_a_declared_limit() {
     let catalogue = catalogue();
     let mut largest = 0;
-    for trial in plan::trials(&catalogue, &plain(), &Selection { words: Vec::new(), all: false, partition: None }) {
+    for trial in
+        plan::trials(&catalogue, &plain(), &Selection { words: Vec::new(), all: false, ..Selection::default() })
+    {
         for variant in &trial.case.variants {
             let Body::Steps(steps) = &variant.body else { continue };
             for step in steps {
@@ -944,7 +947,7 @@ fn no_case_about_tokens_accuses_a_correct_verifier() {
     // allows a correct verifier to do.
     let catalogue = catalogue();
     let mut wrong = Vec::new();
-    let (mut looked, selection) = (0, Selection { words: Vec::new(), all: true, partition: None });
+    let (mut looked, selection) = (0, Selection { words: Vec::new(), all: true, ..Selection::default() });
     for trial in plan::trials(&catalogue, &plain(), &selection) {
         let head = &trial.case.head;
         if trial.skip.is_some() || !head.family_is_of_tokens() {

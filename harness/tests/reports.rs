@@ -130,7 +130,7 @@ fn all_formats_count_the_same() {
     assert_eq!(json_counts(&Format::Json.write(&reports)), all, "json");
     assert_eq!(sarif_counts(&Format::Sarif.write(&reports)), all, "sarif");
     assert_eq!(markdown_counts(&Format::Markdown.write(&reports)), all, "markdown");
-    let told: Summary = reports.iter().map(|one| terminal_counts(one)).fold(Summary::default(), Summary::and);
+    let told: Summary = reports.iter().map(terminal_counts).fold(Summary::default(), Summary::and);
     assert_eq!(told, all, "terminal");
 
     // JUnit knows five words. A flaky breach is a failure there, another flaky trial has passed with a mark.
@@ -339,10 +339,14 @@ fn is_xml(character: char) -> bool {
     matches!(character, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
 }
 
+/// An element, the attributes it must have, those it may have, and what may stand in it, in order.
+type Rule = (&'static str, Names, Names, Names);
+type Names = &'static [&'static str];
+
 /// What the schemas of Surefire (`surefire-test-report.xsd`) and of Jenkins' xUnit plugin (`junit-10.xsd`) both take, in
 /// our words: an element, the attributes that one of them asks for, those that both allow besides, and the elements in
 /// it, in the order of the stricter one.
-const RULES: &[(&str, &[&str], &[&str], &[&str])] = &[
+const RULES: &[Rule] = &[
     ("testsuites", &[], &["name", "time", "tests", "failures", "errors"], &["testsuite"]),
     ("testsuite", &["name", "tests", "failures", "errors", "skipped"], &["time", "group"], &["properties", "testcase"]),
     ("properties", &[], &[], &["property"]),

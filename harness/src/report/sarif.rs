@@ -98,7 +98,9 @@ fn rule(trial: &TrialReport) -> Value {
     if !trial.source.is_empty() {
         help.push(format!("Source: {}", trial.source.join(", ")));
     }
-    help.push(format!("All about it: gatecrash explain {}", trial.code));
+    if !trial.is_stale_gap() {
+        help.push(format!("All about it: gatecrash explain {}", trial.code));
+    }
     json!({
         "id": trial.code,
         "name": trial.name,

@@ -30,6 +30,7 @@ use crate::outcome::{self, Outcome, Service};
 use crate::profile::{Carrier, Echo, HttpEndpoint};
 use crate::target::{Endpoint, Target, Templates};
 use crate::token::{ForgeError, Mint, Recipe, Token, fill, forge};
+use crate::transcript;
 use crate::wire::answer::Head;
 use crate::wire::frame::{self, LengthForm, Written};
 use crate::wire::opening::Opening;
@@ -741,7 +742,7 @@ impl<'a> Session<'a> {
         };
         let opening = request(endpoint.host_header(), declared, http, bearer.as_ref());
         let door = Door::of(target).at(&endpoint);
-        let mut live = Live::dial("http", &door, self.context.deadlines.dial).await;
+        let mut live = Live::dial(transcript::HTTP, &door, self.context.deadlines.dial).await;
         let bytes = opening.to_bytes();
         let deadline = self.deadline();
         live.write(&bytes, deadline).await;
