@@ -1379,7 +1379,7 @@ fn one_target_changes_nothing_for_another() {
     assert!(ended.stdout().contains("--target") || ended.stdout().contains("--profile open.yaml"), "{}", ended.all());
     // The one without a token is the worst: what it is asked to do is wrong.
     assert_eq!(ended.code(), 2, "{}", ended.all());
-    assert!(ended.stderr().contains("no valid token can be made for "), "{}", ended.all());
+    assert!(ended.stderr().contains("there is no valid token for "), "{}", ended.all());
 }
 
 // What a server sends does not get out.

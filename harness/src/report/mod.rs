@@ -75,7 +75,7 @@ impl Failure {
     pub fn sentence(&self) -> String {
         match self {
             Self::Unreachable(why) => format!("it cannot be reached: {why}"),
-            Self::NoToken(why) => format!("no valid token can be made: {why}"),
+            Self::NoToken(why) => format!("there is no valid token: {why}"),
             Self::FirstControl(Finding { observed, advice, .. }) => {
                 format!("the valid token was not admitted, so no refusal can be believed: {observed}; {advice}")
             }
