@@ -7,13 +7,12 @@ use gatecrash::command::bundled_server::{BundledServer, SETTINGS};
 use gatecrash::profile::Profile;
 use gatecrash::verdict::Verdict;
 
-/// What is recommended and not done, by dialect; every dialect that is not `strict` is named.
-const TOLD: &[(&str, &[&str])] =
-    &[("personal-assistant", &[]), ("shipvox", &["CLM-007"]), ("simutrador", &[]), ("omni2", &[])];
+/// What is recommended and not done, by dialect. `strict` admits no token of the usual claims, and `simutrador` says
+/// nothing by itself: each of its sessions would be known by a second of silence.
+const TOLD: &[(&str, &[&str])] = &[("personal-assistant", &[]), ("shipvox", &["CLM-007"]), ("omni2", &[])];
 
 #[test]
 fn a_right_server_is_told_nothing_but_recommendations() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let mut wrong_about = Vec::new();
     for setting in
         SETTINGS.iter().filter(|setting| setting.name.ends_with("::close") || setting.name.ends_with("::http"))
@@ -31,7 +30,10 @@ fn a_right_server_is_told_nothing_but_recommendations() {
             ..Profile::default()
         };
         let target = Target::from_profile(profile).expect("a target");
+        // Of its own, so that what it holds is closed before the server is told to end.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let report = runtime.block_on(Suite::bundled().all().seed(7).run(&target)).expect("a report");
+        drop(runtime);
         assert_eq!(report.failure, None, "{}", setting.name);
         let wrong = |verdict| !matches!(verdict, Verdict::Pass | Verdict::Info | Verdict::NotApplicable);
         let found: Vec<&str> =
