@@ -1,7 +1,9 @@
 //! Counts the instructions of the hot paths, and holds them to the committed baseline.
 //!
-//!     cargo run --release -p gatecrash-benches --bin instructions              compare; the gate of `.ci/run`
-//!     cargo run --release -p gatecrash-benches --bin instructions -- --write   write the baseline anew
+//! ```text
+//! cargo run --release -p gatecrash-benches --bin instructions              compare; the gate of `.ci/run`
+//! cargo run --release -p gatecrash-benches --bin instructions -- --write   write the baseline anew
+//! ```
 //!
 //! Each path runs twice under callgrind, which counts what the whole process does: once few times, once a few times more.
 //! The difference is the path, without the set-up. Counts repeat to a fraction of a percent on any machine, however busy,
