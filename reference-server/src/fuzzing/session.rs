@@ -10,6 +10,7 @@ use arbitrary::Unstructured;
 use serde_json::json;
 
 use super::pipe::{self, Act, End, Heard, MESSAGE_BYTES, Site};
+use super::token::{byte, pair, text};
 use crate::dialect::Dialect;
 
 /// The most steps of a session.
@@ -100,21 +101,6 @@ struct Plan {
 /// Where the server breaks a law: that is a finding.
 pub fn session(input: &[u8]) {
     keeps_the_laws(&read(input));
-}
-
-// Read from the front, and zero where the input ends, as in `token`.
-
-fn byte(u: &mut Unstructured<'_>) -> u8 {
-    u.arbitrary().unwrap_or_default()
-}
-
-fn pair(u: &mut Unstructured<'_>) -> u16 {
-    u16::from_be_bytes([byte(u), byte(u)])
-}
-
-fn text(u: &mut Unstructured<'_>) -> Vec<u8> {
-    let length = usize::from(byte(u)).min(u.len());
-    u.bytes(length).unwrap_or_default().to_vec()
 }
 
 fn read(input: &[u8]) -> Plan {

@@ -237,15 +237,15 @@ impl<'a> Arbitrary<'a> for Sketch {
 // Read from the front, and zero where the input ends: `arbitrary` takes the lengths of lists from the end of the input,
 // which no writer could follow.
 
-fn byte(u: &mut Unstructured<'_>) -> u8 {
+pub(super) fn byte(u: &mut Unstructured<'_>) -> u8 {
     u.arbitrary().unwrap_or_default()
 }
 
-fn pair(u: &mut Unstructured<'_>) -> u16 {
+pub(super) fn pair(u: &mut Unstructured<'_>) -> u16 {
     u16::from_be_bytes([byte(u), byte(u)])
 }
 
-fn text(u: &mut Unstructured<'_>) -> Vec<u8> {
+pub(super) fn text(u: &mut Unstructured<'_>) -> Vec<u8> {
     let length = usize::from(byte(u)).min(u.len());
     u.bytes(length).unwrap_or_default().to_vec()
 }
