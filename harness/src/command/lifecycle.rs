@@ -220,6 +220,9 @@ impl Started {
 
     /// The last lines it said.
     pub(super) fn last_words(&self) -> String {
+        if self.ended().is_some() {
+            self.drain();
+        }
         let lines = self.tail.lock().unwrap_or_else(PoisonError::into_inner).lines();
         match lines.is_empty() {
             true => "it said nothing".to_owned(),
@@ -248,7 +251,11 @@ impl Started {
         terminate(&mut self.child, Force::Make);
         let _ = self.child.wait();
         forget();
-        // What was said at last is in the pipes. One that somebody else still holds open is not waited for.
+        self.drain();
+    }
+
+    /// Reads what was said at last and is still in the pipes. One that somebody else holds open is not waited for long.
+    fn drain(&self) {
         let deadline = std::time::Instant::now() + Duration::from_millis(500);
         while self.readers.iter().any(|reader| !reader.is_finished()) && std::time::Instant::now() < deadline {
             thread::sleep(Duration::from_millis(5));

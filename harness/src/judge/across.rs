@@ -146,11 +146,10 @@ pub fn across(head: &CaseText, question: Across, run: &Run<'_>) -> Vec<Check> {
             contains(&answer, signature).then(|| "its signature stands in the answer".to_owned())
         })],
         Across::SecretAbsent => {
+            let finds = run.redactor.secret_finder();
             let every: Vec<&Seen<'_>> = run.seen.iter().collect();
             vec![all(weight, &every, "the secret does not come back, in any spelling", |seen| {
-                run.redactor
-                    .finds_secret_in(&seen.connection.received_bytes())
-                    .then(|| "it stands in an answer".to_owned())
+                finds(&seen.connection.received_bytes()).then(|| "it stands in an answer".to_owned())
             })]
         }
         Across::NoInternals => {
