@@ -374,7 +374,8 @@ where
 {
     let Some((stream, early)) = on.await.ok().and_then(|upgraded| {
         let UpgradeParts { io, read_buf, .. } = upgraded.downcast::<TokioIo<S>>().ok()?;
-        let early = if app.has(Fault::DropsEarlyFrames) { Vec::new() } else { Vec::from(read_buf) };
+        // Copied, because it is a part of a buffer of 8 KiB, which would stay for as long as the connection.
+        let early = if app.has(Fault::DropsEarlyFrames) { Vec::new() } else { read_buf.to_vec() };
         Some((io.into_inner(), early))
     }) else {
         return;
