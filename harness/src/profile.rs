@@ -852,8 +852,14 @@ fn lay_over(template: &mut Map<String, Value>, over: &Map<String, Value>) {
     }
 }
 
-/// Lays `over` upon `base`: objects are merged, everything else is replaced.
+/// Lays `over` upon `base`: objects are merged, everything else is replaced. A shape is either a text or JSON, so that one
+/// of the other kind replaces it.
 fn merge(base: &mut Value, over: &Value) {
+    let shapes = (Shape::deserialize(&*base), Shape::deserialize(over));
+    if matches!(shapes, (Ok(Shape::Text(_)), Ok(Shape::Json(_))) | (Ok(Shape::Json(_)), Ok(Shape::Text(_)))) {
+        *base = over.clone();
+        return;
+    }
     match (base, over) {
         (Value::Object(base), Value::Object(over)) => {
             for (name, value) in over {
@@ -888,6 +894,19 @@ mod tests {
         assert_eq!(told(r#"CONNECT {"jwt":"{token}"} {token}"#, b"\""), r#"CONNECT {"jwt":"\""} ""#);
         let first = FirstMessage { send: r#"{"token":"{token}"}"#.to_owned(), ..FirstMessage::default() };
         assert_eq!(first.compose(b"\xff"), b"{\"token\":\"\xff\"}");
+    }
+
+    #[test]
+    fn a_shape_over_one_of_the_other_kind_replaces_it() {
+        let read = |reply: &str| {
+            let text = format!("extends: shipvox\necho: {{ send: '{{message}}', reply: {reply} }}");
+            Profile::from_yaml("p.yaml", &text).unwrap_or_else(|found| panic!("{found}")).echo.expect("an echo")
+        };
+        let echo = read(r#"{ text: "Echo: {message}" }"#);
+        assert_eq!(echo.reply, Shape::Text("Echo: {message}".to_owned()));
+        assert!(echo.broadcast, "what the profile does not say is the preset's");
+        let Shape::Json(members) = read("{ json: { /type: echo } }").reply else { panic!("it is JSON") };
+        assert_eq!(members.len(), 2, "{members:?}");
     }
 
     #[test]
