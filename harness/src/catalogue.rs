@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -74,11 +75,17 @@ pub struct Source {
     pub says: String,
 }
 
-#[derive(Debug, Deserialize)]
+/// A file of cases: what a gate must do, as data.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
-struct Family {
+pub(crate) struct Family {
+    /// The letters before the hyphen of every code in the file, such as `SIG`.
     family: String,
+    /// What the family is about.
     title: String,
+    /// The cases.
+    // Each is read by itself, so that every mistake is told and not only the first.
+    #[schemars(with = "Vec<CaseText>")]
     cases: Vec<Value>,
 }
 
