@@ -12,7 +12,7 @@ use schemars::transform::{Transform, transform_subschemas};
 use schemars::{JsonSchema, Schema, json_schema};
 use serde_json::{Map, Value, json};
 
-use crate::catalogue::Family;
+use crate::catalogue::{Family, Use};
 use crate::document::expand::{LONGEST_LABEL, LONGEST_TABLE};
 use crate::profile::{Profile, presets};
 use crate::report::json::File;
@@ -88,8 +88,10 @@ fn profile(mut generator: SchemaGenerator) -> Schema {
         }
     });
     // What was seen is not laid over anything.
-    definitions["ProfileOverPreset"]["properties"]["observed"] =
-        definitions["Profile"]["properties"]["observed"].clone();
+    let seen = definitions.get("Profile").map(|profile| profile["properties"]["observed"].clone());
+    if let (Some(seen), Some(laid)) = (seen, definitions.get_mut("ProfileOverPreset")) {
+        laid["properties"]["observed"] = seen;
+    }
     let names: Vec<&str> = presets().iter().map(|(name, _)| *name).collect();
     json_schema!({
         "$schema": meta,
@@ -101,42 +103,78 @@ fn profile(mut generator: SchemaGenerator) -> Schema {
     })
 }
 
-/// An item with a table stands for copies of itself. What will stand in the place of a placeholder is not known here.
-fn scenario(generator: SchemaGenerator) -> Schema {
+/// Fragments, variables and tables are put in before a case is decoded: what stands there until then is added here.
+fn scenario(mut generator: SchemaGenerator) -> Schema {
+    let used = generator.subschema_for::<Use>();
     let mut schema = generator.into_root_schema_for::<Family>();
+    let (named, needed) = (json!({ "type": "string" }), json!({ "minItems": 1 }));
+    let cases = json!({ "properties": { "family": named, "cases": needed }, "required": ["family", "cases"] });
+    let fragments = json!({
+        "properties": { "fragments": { "minProperties": 1 }, "cases": { "maxItems": 0 } },
+        "required": ["fragments"],
+    });
+    schema.insert("anyOf".to_owned(), json!([cases, fragments]));
+    if let Some(cases) = schema.pointer_mut("/properties/cases") {
+        cases["items"] = json!({
+            "if": { "required": ["for"] },
+            "then": { "$ref": "#/$defs/CaseInTable" },
+            "else": { "$ref": "#/$defs/Case" },
+        });
+    }
     let Some(Value::Object(definitions)) = schema.get_mut("$defs") else { return schema };
-    let tabled = vary(definitions, "Case", "InTable", Lists::Follow, &let_placeholders);
-    definitions.insert("Placeholder".to_owned(), placeholder());
-    definitions.insert("Table".to_owned(), table());
+    if let Some(Value::Array(steps)) = definitions.get_mut("Step").and_then(|step| step.get_mut("oneOf")) {
+        steps.push(json!({
+            "description": "The steps of a fragment, by its name, or with what its parameters are.",
+            "type": "object",
+            "properties": { "use": { "anyOf": [{ "type": "string" }, used] } },
+            "required": ["use"],
+            "additionalProperties": false,
+        }));
+    }
+    vary(definitions, "Case", "InTable", Lists::Follow, &|schema| let_stand("Placeholder", schema));
+    vary(definitions, "Case", "", Lists::Follow, &|schema| let_stand("Variable", schema));
+    // Each step of a fragment is put in by itself.
+    if let Some(step) = definitions.get_mut("Fragment").and_then(|found| found.pointer_mut("/properties/steps/items")) {
+        *step = json!({ "anyOf": [step.clone(), { "$ref": "#/$defs/Variable" }] });
+    }
     if let Some(case) = definitions.get_mut("CaseInTable") {
         case["properties"]["for"] = json!({ "$ref": "#/$defs/Table" });
         if let Some(required) = case["required"].as_array_mut() {
             required.insert(0, "for".into());
         }
     }
-    let items =
-        json!({ "if": { "required": ["for"] }, "then": { "$ref": tabled }, "else": { "$ref": "#/$defs/Case" } });
-    if let Some(cases) = schema.pointer_mut("/properties/cases") {
-        cases["items"] = items;
-    }
+    definitions.insert("Table".to_owned(), table());
+    let reference = r"(\.[^}${\s]+)";
+    let word = format!(r"\$\{{[a-z][a-z0-9_-]*{reference}?\}}");
+    let about =
+        "A placeholder of the table or of the file, or a mapping that has one in a key: read when it is put in.";
+    definitions.insert("Placeholder".to_owned(), placeholder(about, &word));
+    let word = format!(r"\$\{{(vars|with){reference}\}}");
+    let about = "A variable of the file or of a fragment, or a mapping that has one in a key: read when it is put in.";
+    definitions.insert("Variable".to_owned(), placeholder(about, &word));
     schema
 }
 
-/// What a placeholder looks like, as far as that can be told without the name of the table's variable.
-const PLACEHOLDER: &str = r"\$\{[a-z][a-z0-9_-]*(\.[^}${\s]+)?\}";
-
-fn placeholder() -> Value {
+/// A text with such a word, or a mapping with one in a key.
+fn placeholder(about: &str, word: &str) -> Value {
     json!({
-        "description": "A placeholder of the table, or a mapping that has one in a key: read when its entries are put in.",
+        "description": about,
         "anyOf": [
-            { "type": "string", "pattern": PLACEHOLDER },
-            { "type": "object", "not": { "propertyNames": { "not": { "pattern": PLACEHOLDER } } } },
+            { "type": "string", "pattern": word },
+            { "type": "object", "not": { "propertyNames": { "not": { "pattern": word } } } },
         ],
     })
 }
 
 fn table() -> Value {
     let label = format!("^[A-Za-z0-9._-]{{1,{LONGEST_LABEL}}}$");
+    let label = json!({ "description": "What the entry is called.", "type": "string", "pattern": label });
+    let entries = json!({
+        "type": "array",
+        "minItems": 1,
+        "maxItems": LONGEST_TABLE,
+        "items": { "properties": { "label": label } },
+    });
     json!({
         "description": "One variable and its entries. The case stands for as many copies of itself; `${name}`, or \
                         `${name.key}` where the entries are mappings, stands for what is put in.",
@@ -144,37 +182,31 @@ fn table() -> Value {
         "minProperties": 1,
         "maxProperties": 1,
         "propertyNames": { "pattern": "^[a-z][a-z0-9_-]*$" },
-        "additionalProperties": {
-            "type": "array",
-            "minItems": 1,
-            "maxItems": LONGEST_TABLE,
-            "items": {
-                "properties": {
-                    "label": { "description": "What the entry is called.", "type": "string", "pattern": label },
-                },
-            },
-        },
+        "additionalProperties": { "anyOf": [entries, { "$ref": "#/$defs/Variable" }] },
     })
 }
 
-/// Lets a placeholder stand wherever something else than any text is wanted.
-fn let_placeholders(schema: &mut Schema) {
+/// Lets one of these stand wherever something else than any text is wanted.
+fn let_stand(placeholder: &str, schema: &mut Schema) {
     for (key, value) in schema.as_object_mut().into_iter().flatten() {
         let values: Vec<&mut Value> = match (key.as_str(), value) {
             ("properties" | "patternProperties", Value::Object(members)) => members.values_mut().collect(),
             ("prefixItems", Value::Array(items)) => items.iter_mut().collect(),
             ("items" | "additionalProperties", value) if value.is_object() => vec![value],
             ("oneOf" | "anyOf", Value::Array(choices)) => {
-                choices.iter_mut().filter_map(|choice| choice.try_into().ok()).for_each(let_placeholders);
+                choices
+                    .iter_mut()
+                    .filter_map(|choice| choice.try_into().ok())
+                    .for_each(|choice| let_stand(placeholder, choice));
                 continue;
             }
             _ => continue,
         };
         for value in values {
             let Ok(schema) = <&mut Schema>::try_from(&mut *value) else { continue };
-            let_placeholders(schema);
+            let_stand(placeholder, schema);
             if !takes_any_text(schema) {
-                or_placeholder(schema);
+                or(placeholder, schema);
             }
         }
     }
@@ -191,8 +223,8 @@ fn takes_any_text(schema: &Schema) -> bool {
     !is_bound && (is_free || is_text)
 }
 
-fn or_placeholder(schema: &mut Schema) {
-    let placeholder = json!({ "$ref": "#/$defs/Placeholder" });
+fn or(placeholder: &str, schema: &mut Schema) {
+    let placeholder = json!({ "$ref": format!("{DEFINITIONS}{placeholder}") });
     if let Some(Value::Array(choices)) = schema.get_mut("anyOf") {
         return choices.push(placeholder);
     }
@@ -257,7 +289,8 @@ fn vary(
         References { lists, visit: &mut rename }.transform(&mut copy);
         definitions.insert(format!("{name}{suffix}"), copy.to_value());
     }
-    format!("{DEFINITIONS}{root}{suffix}")
+    let is_other = others.iter().any(|other| other == root);
+    format!("{DEFINITIONS}{root}{}", if is_other { suffix } else { "" })
 }
 
 fn others(copies: &[(String, Schema, Vec<String>, bool)]) -> impl Iterator<Item = &str> {

@@ -134,6 +134,8 @@ fn every_example_of_a_page_is_valid() {
     let examples = blocks("scenarios/README.md");
     let cases: Vec<String> =
         examples.iter().filter(|(kind, _)| kind == "case").flat_map(|(_, text)| files(text)).collect();
+    let whole = examples.iter().filter(|(kind, _)| kind == "file").map(|(_, text)| text.clone());
+    let cases: Vec<String> = cases.into_iter().chain(whole).collect();
     assert!(cases.len() >= 10, "{cases:?}");
     for text in cases {
         assert_eq!(wrong(&schema, &value("README.md", &text)), "", "{text}");
@@ -217,8 +219,42 @@ fn a_placeholder_stands_for_anything_where_there_is_a_table_and_nowhere_else() {
         (json!({ "for": { "A": [1] }, "level": "${A}" }), false),
         (json!({ "for": { "a": [{ "label": "two words" }] }, "level": "${a}" }), false),
         (json!({ "for": [1], "level": "${a}" }), false),
+        (json!({ "level": "${vars.level}" }), true),
+        (json!({ "level": "${vars}" }), false),
+        (json!({ "needs": "${vars.needs}", "token": { "${vars.recipe}": [] } }), true),
+        (
+            json!({ "steps": [{ "use": "a" }, { "use": { "fragment": "a", "with": { "b": 1 } } }, { "alive": {} }] }),
+            true,
+        ),
+        (json!({ "steps": [{ "use": { "fragment": "a", "wiht": { "b": 1 } } }] }), false),
+        (json!({ "steps": [{ "use": "a", "alive": {} }] }), false),
     ] {
         assert_eq!(schema.is_valid(&case(more.clone())), is_right, "{more}");
+    }
+}
+
+#[test]
+fn a_file_has_a_family_and_cases_or_fragments_alone() {
+    let schema = validator(&Kind::Scenario.schema());
+    let fragments = json!({ "a": { "steps": [{ "open": { "level": "${with.level}" } }] } });
+    let case =
+        json!({ "code": "A-001", "name": "a", "title": "a", "level": "must", "severity": "low", "expect": "refused" });
+    for (file, is_right) in [
+        (json!({ "family": "A", "cases": [case] }), true),
+        (json!({ "family": "a", "cases": [case] }), false),
+        (json!({ "cases": [case] }), false),
+        (json!({ "family": null, "cases": [case] }), false),
+        (json!({ "family": "A", "cases": [] }), false),
+        (json!({ "fragments": fragments }), true),
+        (json!({ "fragments": fragments, "cases": [] }), true),
+        (json!({ "fragments": fragments, "cases": [case] }), false),
+        (json!({ "fragments": {} }), false),
+        (json!({ "family": "A", "fragments": fragments, "cases": [case] }), true),
+        (json!({}), false),
+    ] {
+        let read = Catalogue::default().add("file", &file.to_string());
+        assert_eq!(schema.is_valid(&file), is_right, "{file}");
+        assert_eq!(read.is_ok(), is_right, "{file}: {read:?}");
     }
 }
 
@@ -390,9 +426,15 @@ const MEANT: [Meant; 3] = [
         "what a preset says is not known: whether a key may be left out, and whether a shape is there already",
         |found| found.document.is_part && matches!(found.change, Change::Without | Change::EmptyMapping),
     ),
-    (&[Kind::Scenario], "what an entry of a table must be is told by where its placeholders stand", |found| {
-        found.at.starts_with("/cases/0/for/") && found.stricter == Stricter::Reader
-    }),
+    (
+        &[Kind::Scenario],
+        "what an entry of a table, or a variable, must be is told by where its placeholders stand",
+        |found| {
+            let is_put_in =
+                found.at.starts_with("/cases/0/for/") || found.at.contains("/with/") || found.at.contains("/vars/");
+            is_put_in && found.stricter == Stricter::Reader
+        },
+    ),
 ];
 
 fn profiles() -> Vec<Whole> {
@@ -412,6 +454,10 @@ fn cases() -> Vec<Whole> {
             value["cases"] = json!([case]);
             cases.push(Whole { is_part: case.get("for").is_some(), value });
         }
+    }
+    // No bundled file has variables and fragments.
+    for (_, text) in blocks("scenarios/README.md").iter().filter(|(kind, _)| kind == "file") {
+        cases.push(Whole { is_part: false, value: value("README.md", text) });
     }
     cases
 }

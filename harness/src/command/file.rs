@@ -8,7 +8,7 @@ use crate::document::printable;
 use crate::report::earlier::Earlier;
 
 /// The largest profile; a device may never end.
-const MAX_TEXT_BYTES: u64 = 4 << 20;
+pub(super) const MAX_TEXT_BYTES: u64 = 4 << 20;
 
 /// The largest result that is read again.
 const MAX_RESULT_BYTES: u64 = 256 << 20;
@@ -16,6 +16,16 @@ const MAX_RESULT_BYTES: u64 = 256 << 20;
 /// Reads a text file.
 pub(super) fn read_text(path: &str) -> io::Result<String> {
     read_up_to(Path::new(path), MAX_TEXT_BYTES)
+}
+
+/// Reads a file that should be text, whatever it is.
+pub(super) fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_TEXT_BYTES + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > MAX_TEXT_BYTES {
+        true => Err(io::Error::other(format!("it is larger than {MAX_TEXT_BYTES} bytes"))),
+        false => Ok(bytes),
+    }
 }
 
 /// Reads a result that was written earlier.

@@ -13,6 +13,7 @@ mod init;
 mod lifecycle;
 mod list;
 pub mod matrix;
+mod own;
 mod probe;
 mod run;
 mod schema;
@@ -49,6 +50,8 @@ enum Command {
     Init(Box<init::Init>),
     /// Find out what a server is like, and write a profile of what was seen
     Probe(Box<probe::Probe>),
+    /// Say what is wrong with files of cases and profiles; nothing is sent
+    Check(own::Check),
     /// List the cases
     List(list::List),
     /// Say all about one case: the rule, what is sent, what is right, and how to mend it
@@ -94,6 +97,7 @@ fn execute(arguments: Arguments) -> Exit {
         Command::Probe(arguments) => runtime.block_on(probe::probe(*arguments)),
         Command::Selftest(arguments) => selftest::selftest(&arguments),
         Command::Compare(arguments) => compare::compare(&arguments),
+        Command::Check(arguments) => own::check(&arguments),
         Command::List(arguments) => list::list(&arguments),
         Command::Explain(arguments) => explain::explain(&arguments),
         Command::Schema(arguments) => schema::schema(&arguments),
