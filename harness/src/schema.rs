@@ -1,11 +1,13 @@
 //! JSON Schemas of what people write and what others read: a profile, a file of cases, a result.
 //!
 //! They are made of the types that serde reads and writes, so that nothing is registered twice and every description is a
-//! docstring. What the types do not know is added here: that a preset lies under a profile that extends it, and that the
-//! placeholders of a table stand where its entries will. Pure; the committed texts are held to it by `tests/schema.rs`.
+//! docstring. What the types do not know is added here: that a preset lies under a profile that extends it, and that
+//! variables, the placeholders of a table and the names of fragments stand where something else will. Pure; the committed
+//! texts are held to it by `tests/schema.rs`.
 //!
 //! A schema tells what can be seen of one value by itself: keys, types and words. Whether a text in it makes sense, whether
-//! two keys contradict each other, and what a table's entries look like in their places, the reader alone tells.
+//! two keys contradict each other, and what is put in looks like in its place, the reader alone tells. To JSON Schema 1.0
+//! is a whole number; the reader wants 1.
 
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::transform::{Transform, transform_subschemas};
