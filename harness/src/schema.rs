@@ -6,8 +6,8 @@
 //! texts are held to it by `tests/schema.rs`.
 //!
 //! A schema tells what can be seen of one value by itself: keys, types and words. Whether a text in it makes sense, whether
-//! two keys contradict each other, and what is put in looks like in its place, the reader alone tells. To JSON Schema 1.0
-//! is a whole number; the reader wants 1.
+//! two keys contradict each other, and whether what is put in fits its place, the reader alone tells. To JSON Schema 1.0 is
+//! a whole number; the reader wants 1.
 
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::transform::{Transform, transform_subschemas};
