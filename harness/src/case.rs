@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -15,8 +16,9 @@ use crate::token::{Recipe, Words};
 use crate::verdict::{Level, Severity};
 
 /// The head of a case and its traffic, as it stands in a file.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
+#[schemars(rename = "Case")]
 pub struct CaseText {
     /// The stable identity, such as `SIG-008`: never positional, never used again.
     pub code: String,
@@ -90,7 +92,7 @@ pub struct CaseText {
 }
 
 /// When a case runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Set {
     /// In every run.
@@ -101,7 +103,7 @@ pub enum Set {
 }
 
 /// Over which of the target's carriers a case runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Over {
     /// The first one.
@@ -135,7 +137,7 @@ impl Over {
 }
 
 /// Words of a profile over which a case runs, once for each of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Each {
     /// `${allowed_role}` is each role that is let in.
@@ -168,7 +170,7 @@ impl Bound {
 }
 
 /// A token's place in the request, where it is not the declared one.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case", default)]
 pub struct Carry {
     /// Where it rides; unset, where the target declares it.
@@ -182,7 +184,7 @@ pub struct Carry {
 }
 
 /// A further token in the same request.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct Also {
     /// The token.
@@ -192,7 +194,7 @@ pub struct Also {
 }
 
 /// How a token is written in a request target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Encoding {
     /// Only what must be encoded is (RFC 3986 §2.1).
@@ -207,7 +209,7 @@ pub enum Encoding {
 }
 
 /// How the opening request differs from a legal one.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case", default)]
 pub struct Request {
     /// Another method.
@@ -256,7 +258,7 @@ impl Request {
 }
 
 /// What the outcome of an opening must be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Expect {
     /// Served, with a proof.
@@ -278,7 +280,7 @@ pub enum Expect {
 }
 
 /// What an HTTP answer must look like.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case", default)]
 pub struct Answer {
     /// One of these statuses.
@@ -309,7 +311,7 @@ pub struct Answer {
 }
 
 /// How a server answers an offer of subprotocols (RFC 6455 §4.2.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Selects {
     /// By the declared one.
@@ -321,7 +323,7 @@ pub enum Selects {
 }
 
 /// One step of a session.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
     /// Opens a connection.
@@ -377,7 +379,7 @@ impl Step {
 }
 
 /// Opens a connection.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case", default)]
 pub struct Open {
     /// What later steps call it.
@@ -413,7 +415,7 @@ pub struct Open {
 }
 
 /// What a server may do or leave, and a case needs it to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Given {
     /// It admits the token.
@@ -449,7 +451,7 @@ fn main_name() -> String {
 }
 
 /// Says messages in the form the target understands.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct Say {
     /// The connection.
@@ -487,7 +489,7 @@ impl Default for Say {
 }
 
 /// How messages go on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum How {
     /// Each is sent when the one before was answered.
@@ -510,7 +512,7 @@ pub enum How {
 }
 
 /// Waits for the echo of what was said.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct Hear {
     /// The connection that hears.
@@ -534,7 +536,7 @@ pub struct Hear {
 }
 
 /// What a server writes into the messages it passes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Stamp {
     /// The identity of the token of whoever spoke, at `identity_echo`.
@@ -546,7 +548,7 @@ pub enum Stamp {
 }
 
 /// Sends something as it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct Send {
     /// The connection.
@@ -578,7 +580,7 @@ impl Await {
 }
 
 /// A frame in any shape.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case", default)]
 pub struct FrameText {
     /// The opcode.
@@ -609,7 +611,7 @@ pub struct FrameText {
 
 /// How much of a message that the target answers stands in a frame. To a target that wants its messages in a form of its
 /// own, any other text is a fault of the client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Share {
     /// All of it.
@@ -621,7 +623,7 @@ pub enum Share {
 }
 
 /// A length by the target's `max_message_bytes`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case", default)]
 pub struct OfLimit {
     /// The limit is divided by this, rounded down.
@@ -656,7 +658,7 @@ impl Default for FrameText {
 }
 
 /// Waits for something particular.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct Await {
     /// The connection.
@@ -670,7 +672,7 @@ pub struct Await {
 }
 
 /// What a step waits for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Awaited {
     /// The declared welcome.
@@ -714,7 +716,7 @@ pub enum Awaited {
 
 /// Waits for a message of a certain shape: the first one since the last `receive` on this connection, or since its opening.
 /// Others that come before it are passed over.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case", default)]
 pub struct Receive {
     /// The connection.
@@ -746,7 +748,7 @@ impl Default for Receive {
 }
 
 /// Proves that the session still lives.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct Alive {
     /// The connection.
@@ -758,7 +760,7 @@ pub struct Alive {
 }
 
 /// Starts the closing handshake.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct Close {
     /// The connection.
@@ -773,7 +775,7 @@ pub struct Close {
 }
 
 /// Cuts the connection.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct Cut {
     /// The connection.
@@ -782,7 +784,7 @@ pub struct Cut {
 }
 
 /// Greets the endpoint in an old version of TLS. rustls does not speak it: the greeting is written byte for byte.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct Hello {
     /// The newest version that is offered.
@@ -790,7 +792,7 @@ pub struct Hello {
 }
 
 /// Versions of TLS that are no longer to be spoken (RFC 8996).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum OldTls {
     /// TLS 1.0 (RFC 2246).
     #[serde(rename = "tls1.0")]
@@ -801,7 +803,7 @@ pub enum OldTls {
 }
 
 /// What the target may fetch from the harness's listener.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct Fetches {
     /// Nothing: what is broken when it does.
@@ -809,7 +811,7 @@ pub struct Fetches {
 }
 
 /// Begins an opening and cuts the connection in its midst, by a reset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct Abort {
     /// What has been sent by then.
@@ -817,7 +819,7 @@ pub struct Abort {
 }
 
 /// How much of an opening was sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Sent {
     /// Nothing: the connection is made, and that is all.
@@ -831,7 +833,7 @@ pub enum Sent {
 }
 
 /// Opens many connections, several at a time.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct Crowd {
     /// The openings, which take turns.
@@ -859,7 +861,7 @@ fn one() -> usize {
 }
 
 /// Lets time pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct Wait {
     /// Milliseconds.
@@ -867,7 +869,7 @@ pub struct Wait {
 }
 
 /// A request to a declared endpoint.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case", default)]
 pub struct Http {
     /// Which one, by its name in the profile's `http`; `jwks` is what `jwks_url` names.
@@ -903,7 +905,7 @@ pub struct Http {
 }
 
 /// What a body is said to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Label {
     /// Plain text.
@@ -913,7 +915,7 @@ pub enum Label {
 }
 
 /// What is asked of an issued token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Issued {
     /// Signed as declared, and alive for as long as the answer says.
@@ -929,7 +931,7 @@ pub enum Issued {
 }
 
 /// What is asked of a published key set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum KeySet {
     /// It holds no private member and no shared secret.
@@ -939,7 +941,7 @@ pub enum KeySet {
 }
 
 /// A question to everything the run saw.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Across {
     /// Refusals of this class are told as declared, or in a fitting way.
@@ -999,7 +1001,7 @@ pub enum Across {
 }
 
 /// A question to the profile.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Lint {
     /// The secret is long enough for its algorithm and no known word.

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use regex_lite::Regex;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -17,8 +18,9 @@ use crate::wire::answer::Head;
 pub type Kept = BTreeMap<String, String>;
 
 /// Where in an answer or a message something stands that is worth keeping.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "Kept")]
 pub enum Part {
     /// The member at this JSON Pointer (RFC 6901): a text as it is, anything else as it is written in JSON.
     Json(String),

@@ -34,6 +34,7 @@ pub mod profile;
 pub mod redact;
 pub mod report;
 pub mod run;
+pub mod schema;
 pub mod secret;
 mod suite;
 pub mod target;

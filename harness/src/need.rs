@@ -3,6 +3,7 @@
 //! One flat table: the name as cases write it, the words of a report, and the question to the target. Nothing is asked
 //! of the server here; an undeclared thing makes a case not applicable, never wrong.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::case::Over;
@@ -13,7 +14,7 @@ use crate::token::KeyKind;
 macro_rules! needs {
     ($($(#[doc = $doc:literal])+ $variant:ident, $words:literal, $holds:expr;)+) => {
         /// What a profile must declare for a case to make sense.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         #[serde(rename_all = "snake_case")]
         pub enum Need {
             $($(#[doc = $doc])+ $variant,)+

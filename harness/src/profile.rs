@@ -6,14 +6,17 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::document::{Code, Diagnostics, Document, Path, closest};
 use crate::flaw::{self, Flaw};
+use crate::schema;
+use crate::token::Algorithm;
 
 /// What a target declares. `url` and `secret` are enough for most cases.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case", default)]
 pub struct Profile {
     /// What reports call the target.
@@ -38,6 +41,7 @@ pub struct Profile {
     /// Words that must not be its secret, beside those that are known everywhere.
     pub weak_secrets: Vec<String>,
     /// The JWS `alg` of the target's own tokens. Unset, HS256, or the natural one of the first private key.
+    #[schemars(with = "Option<Algorithm>")]
     pub algorithm: Option<String>,
     /// The only algorithms the target promises to accept.
     pub algorithms: Option<Vec<String>>,
@@ -104,6 +108,7 @@ pub struct Profile {
     /// Whether refusals come before the upgrade, by HTTP, or after it, by a close frame.
     pub refuses_by: Option<RefusesBy>,
     /// What a refused client is told, by the class of the refusal.
+    #[schemars(schema_with = "schema::by_word::<Class, Signal>")]
     pub signals: BTreeMap<Class, Signal>,
     /// Which role opens the gate.
     pub roles: Option<Roles>,
@@ -147,7 +152,7 @@ pub struct Profile {
 }
 
 /// A case that is known to fail.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct KnownGap {
     /// The code of the case (`SIG-008`), or one trial of it (`SIG-008@query`).
@@ -168,7 +173,7 @@ impl KnownGap {
 }
 
 /// Where the target can reach the harness. A target on this machine needs no such entry.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct Listener {
     /// The URL by which the target reaches `bind`, without a slash at its end, such as `http://192.0.2.7:8099`.
@@ -179,7 +184,7 @@ pub struct Listener {
 
 /// The asymmetric keys of a target, each written as a secret is: `file:PATH`, `env:NAME`, or the text itself. A key is
 /// PEM, DER or a JWK.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case", default)]
 pub struct Keys {
     /// Keys to sign with; their public halves are known with them.
@@ -198,7 +203,7 @@ pub struct Keys {
 ///   refresh_token: /refresh_token
 ///   refresh: { url: /api/refresh, json: { refresh_token: "{refresh_token}" } }
 /// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct Login {
     /// The path on the target's host, or a URL.
@@ -226,7 +231,7 @@ pub struct Login {
 }
 
 /// One request by which a token is renewed, with `{refresh_token}` in the place of what the login gave.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct LoginRequest {
     /// The path on the target's host, or a URL.
@@ -269,7 +274,7 @@ impl Default for LoginRequest {
 }
 
 /// A further issuer that the target trusts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct Issuer {
     /// Its `iss`.
@@ -289,7 +294,7 @@ pub struct Issuer {
 }
 
 /// What kind of token a target takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenProfile {
     /// A JWT as RFC 7519 leaves it.
@@ -313,7 +318,7 @@ pub enum TokenProfile {
 ///   - subprotocol: [chat.v1, "base64url.bearer.authorization.k8s.io.{token_base64url}"]
 ///   - first_message: { send: '{"type":"auth","token":"{token}"}', reply: { json: { /type: auth_ok } } }
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Carrier {
     /// A segment of the path, where `{token}` stands in the URL.
@@ -340,7 +345,7 @@ pub enum Carrier {
 ///
 /// Such a target upgrades everybody and decides afterwards. A 101, a pong and an open socket prove nothing there: the
 /// client is served when `reply` comes, or the declared `welcome`, or the answer of the declared `echo`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct FirstMessage {
     /// What the target says before it can be told a token; waited for, where it is declared.
@@ -361,7 +366,7 @@ pub struct FirstMessage {
 }
 
 /// What every client says first after the upgrade, whatever carries its token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct Prelude {
     /// The text.
@@ -372,7 +377,7 @@ pub struct Prelude {
 }
 
 /// How a target asks in texts of its own whether the client is there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct Heartbeat {
     /// The text by which it asks.
@@ -464,7 +469,7 @@ impl Carrier {
 }
 
 /// How a target refuses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RefusesBy {
     /// 101, then a close frame.
@@ -474,7 +479,7 @@ pub enum RefusesBy {
 }
 
 /// Why a token is refused, as far as a client may be told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
     /// There was no token.
@@ -510,7 +515,7 @@ impl Class {
 }
 
 /// What a refused client is promised.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case", default)]
 pub struct Signal {
     /// The close code.
@@ -522,7 +527,7 @@ pub struct Signal {
 }
 
 /// Which role opens the gate.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct Roles {
     /// The claim that carries it.
@@ -545,7 +550,7 @@ impl Roles {
 }
 
 /// How to recognise a message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Shape {
     /// The whole text, where `{message}` stands for what was said.
@@ -555,7 +560,7 @@ pub enum Shape {
 }
 
 /// How to make the server answer a message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct Echo {
     /// The text to send, where `{message}` stands for the message.
@@ -706,7 +711,7 @@ impl fmt::Display for Shape {
 }
 
 /// An HTTP endpoint beside the socket.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct HttpEndpoint {
     /// Its path.
@@ -740,7 +745,7 @@ fn post() -> String {
 }
 
 /// Where a target runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Environment {
     /// Test tokens and fallbacks are allowed.
@@ -852,8 +857,14 @@ fn lay_over(template: &mut Map<String, Value>, over: &Map<String, Value>) {
     }
 }
 
-/// Lays `over` upon `base`: objects are merged, everything else is replaced.
+/// Lays `over` upon `base`: objects are merged, everything else is replaced. A shape is either a text or JSON, so that one
+/// of the other kind replaces it.
 fn merge(base: &mut Value, over: &Value) {
+    let shapes = (Shape::deserialize(&*base), Shape::deserialize(over));
+    if matches!(shapes, (Ok(Shape::Text(_)), Ok(Shape::Json(_))) | (Ok(Shape::Json(_)), Ok(Shape::Text(_)))) {
+        *base = over.clone();
+        return;
+    }
     match (base, over) {
         (Value::Object(base), Value::Object(over)) => {
             for (name, value) in over {
@@ -888,6 +899,19 @@ mod tests {
         assert_eq!(told(r#"CONNECT {"jwt":"{token}"} {token}"#, b"\""), r#"CONNECT {"jwt":"\""} ""#);
         let first = FirstMessage { send: r#"{"token":"{token}"}"#.to_owned(), ..FirstMessage::default() };
         assert_eq!(first.compose(b"\xff"), b"{\"token\":\"\xff\"}");
+    }
+
+    #[test]
+    fn a_shape_over_one_of_the_other_kind_replaces_it() {
+        let read = |reply: &str| {
+            let text = format!("extends: shipvox\necho: {{ send: '{{message}}', reply: {reply} }}");
+            Profile::from_yaml("p.yaml", &text).unwrap_or_else(|found| panic!("{found}")).echo.expect("an echo")
+        };
+        let echo = read(r#"{ text: "Echo: {message}" }"#);
+        assert_eq!(echo.reply, Shape::Text("Echo: {message}".to_owned()));
+        assert!(echo.broadcast, "what the profile does not say is the preset's");
+        let Shape::Json(members) = read("{ json: { /type: echo } }").reply else { panic!("it is JSON") };
+        assert_eq!(members.len(), 2, "{members:?}");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -19,20 +20,22 @@ const DEEPEST: usize = 8;
 const MOST_STEPS: usize = 1_000;
 
 /// A fragment as it stands in a file.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
+#[schemars(rename = "Fragment")]
 pub(super) struct FragmentText {
     /// Its parameters, and what they are unless it is said; `null` where it must be said.
     #[serde(default)]
     with: Map<String, Value>,
     /// What it does.
+    #[schemars(with = "Vec<Step>")]
     steps: Vec<Value>,
 }
 
 /// `use:` with something to say.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
-struct Use {
+pub(crate) struct Use {
     /// Which one.
     fragment: String,
     /// What its parameters are.

@@ -8,6 +8,7 @@ mod fragments;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -19,6 +20,7 @@ use crate::hex;
 use crate::kept::{self, Kept};
 use crate::token::{ForgeError, Recipe, check_text};
 
+pub(crate) use fragments::Use;
 use fragments::{FragmentText, Fragments};
 
 /// Cases, the weaknesses they hunt and the sentences they rest on.
@@ -47,7 +49,7 @@ pub struct Covered {
 }
 
 /// A named way a gate can be wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct Weakness {
     /// What the gate does wrong.
@@ -71,7 +73,7 @@ pub struct Weakness {
 }
 
 /// A sentence that cases rest on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct Source {
     /// The document and its section.
@@ -81,11 +83,12 @@ pub struct Source {
 }
 
 /// A file of cases.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
-struct Family {
+pub(crate) struct Family {
     /// The code that every case of the file begins with; a file that only holds fragments has none.
     #[serde(default)]
+    #[schemars(regex(pattern = "^[A-Z]+$"))]
     family: Option<String>,
     /// What the family is about.
     #[serde(default)]
@@ -102,7 +105,10 @@ struct Family {
     /// Weaknesses of its own that its cases hunt.
     #[serde(default)]
     weaknesses: BTreeMap<String, Weakness>,
+    /// The cases.
+    // Each is read by itself, so that every mistake is told and not only the first.
     #[serde(default)]
+    #[schemars(with = "Vec<CaseText>")]
     cases: Vec<Value>,
 }
 

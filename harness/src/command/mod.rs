@@ -16,6 +16,7 @@ pub mod matrix;
 mod own;
 mod probe;
 mod run;
+mod schema;
 mod selftest;
 mod serve;
 mod signals;
@@ -59,6 +60,8 @@ enum Command {
     Compare(compare::Compare),
     /// Prove that every case can fail: seed each fault in the bundled server and see which cases find it
     Selftest(selftest::Selftest),
+    /// Print the JSON Schema of a profile, of a file of cases, or of a result
+    Schema(schema::Schema),
     /// Start the reference server
     Serve(Box<serve::Serve>),
 }
@@ -97,6 +100,7 @@ fn execute(arguments: Arguments) -> Exit {
         Command::Check(arguments) => own::check(&arguments),
         Command::List(arguments) => list::list(&arguments),
         Command::Explain(arguments) => explain::explain(&arguments),
+        Command::Schema(arguments) => schema::schema(&arguments),
         Command::Serve(arguments) => runtime.block_on(serve::serve(*arguments)),
     };
     // A name that is still being looked up must not hold up the end.

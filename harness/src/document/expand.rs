@@ -23,7 +23,7 @@ pub const LONGEST_TABLE: usize = 1_000;
 const LARGEST_TABLE: usize = 200_000;
 const LARGEST_TEXT: usize = 16 << 20;
 /// The most characters of a label.
-const LONGEST_LABEL: usize = 40;
+pub(crate) const LONGEST_LABEL: usize = 40;
 
 /// Why a table can't be expanded, and where in the item.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,10 +2,11 @@
 //! kind of key each one needs; it does not sign, and it knows nothing of `none`, which is only ever text in a
 //! header here.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// An algorithm that the forge can sign with and the oracle can verify.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum Algorithm {
     /// HMAC with SHA-256.
     HS256,

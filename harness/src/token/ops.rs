@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -78,7 +79,7 @@ pub struct OpInfo {
 }
 
 /// A part of the compact serialization.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
     /// The first segment.
@@ -102,7 +103,7 @@ impl Part {
 }
 
 /// Where in a text or in a signature.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum At {
     /// Before the first character, or the first byte.
@@ -114,7 +115,7 @@ pub enum At {
 }
 
 /// Ways of writing the same JSON (RFC 8259 §2, §7): all of them legal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Style {
     /// Spaces around every token.
@@ -136,7 +137,7 @@ pub enum Style {
 }
 
 /// Ways of writing what only lenient parsers take for JSON.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Syntax {
     /// A `//` comment.
@@ -156,8 +157,9 @@ pub enum Syntax {
 }
 
 /// Unicode encodings other than UTF-8, which RFC 7515 §5.2 and RFC 7519 §7.2 demand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "JsonEncoding")]
 pub enum Encoding {
     /// UTF-16, little endian, no byte order mark.
     Utf16le,
@@ -172,7 +174,7 @@ pub enum Encoding {
 }
 
 /// Text put into a segment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub struct Insert {
     /// Which segment. Header and claims are signed again over the changed text.
@@ -184,7 +186,7 @@ pub struct Insert {
 }
 
 /// One character of a segment, after signing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub struct Character {
     /// Which segment.
@@ -194,7 +196,7 @@ pub struct Character {
 }
 
 /// How a token is signed.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub struct Sign {
     /// With which key; the target's own when absent.
@@ -206,7 +208,7 @@ pub struct Sign {
 }
 
 /// A key to sign with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum KeyChoice {
     /// The target's own key.
@@ -228,7 +230,7 @@ pub enum KeyChoice {
 }
 
 /// Spellings of a public key which a confused verifier may take for an HMAC secret (RFC 8725 §2.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PublicForm {
     /// SubjectPublicKeyInfo in PEM, as it is usually found in a file.
@@ -264,7 +266,7 @@ pub enum PublicForm {
 }
 
 /// The kind of the attacker's key in an embedded header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AttackerKey {
     /// RSA, signing with RS256.
@@ -278,7 +280,7 @@ pub enum AttackerKey {
 }
 
 /// Values of r and s at the edges of their range (FIPS 186-5 §6.4.2 step 1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EcScalar {
     /// The value of the genuine signature.
@@ -298,7 +300,7 @@ pub enum EcScalar {
 }
 
 /// The two halves of an ECDSA signature.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub struct EcValues {
     /// The first half.
@@ -308,7 +310,7 @@ pub struct EcValues {
 }
 
 /// RSA signature integers that a verifier must refuse before any arithmetic (RFC 8017 §5.2.2 step 1, §8.2.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RsaValue {
     /// 0.
@@ -328,7 +330,7 @@ pub enum RsaValue {
 }
 
 /// PSS salts other than the one RFC 7518 §3.5 demands (as long as the hash).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PssSalt {
     /// No salt.
@@ -338,7 +340,7 @@ pub enum PssSalt {
 }
 
 /// Shapes of a PKCS#1 v1.5 block that only a lenient verifier takes (RFC 8017 §8.2.2, RFC 7518 §3.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Pkcs1Shape {
     /// A short run of ff, the digest, then garbage (Bleichenbacher 2006).
@@ -365,7 +367,7 @@ pub enum Pkcs1Shape {
 }
 
 /// Ed25519 signatures that a verifier must refuse (RFC 8032 §5.1.7).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EdShape {
     /// S plus the group order: not canonical.
@@ -377,7 +379,7 @@ pub enum EdShape {
 }
 
 /// JSON serializations (RFC 7515 §7.2), which RFC 7519 §3 does not allow for a JWT.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum JsonSerialization {
     /// `{"payload","protected","signature"}`.
@@ -389,7 +391,7 @@ pub enum JsonSerialization {
 }
 
 /// Encrypted tokens (RFC 7516), which a target that promises signed ones must refuse.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Jwe {
     /// `dir` and A256GCM with the shared secret as the key, or its SHA-256 when it has not 32 bytes.
@@ -409,7 +411,7 @@ macro_rules! ops {
         $variant:ident $(($parameter:ty))?, $name:literal, $layer:ident, $effect:ident, $suits:ident, [$($sample:literal),+ $(,)?];
     )+) => {
         /// One change to a token.
-        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
         #[serde(deny_unknown_fields)]
         pub enum Op {
             $(

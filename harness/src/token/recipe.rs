@@ -2,6 +2,7 @@
 //! from plain JSON values with externally tagged enums only, so that every error names its place. It does not
 //! make tokens (`forge` does) and holds no secret: keys are named, never written down.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::algorithm::Algorithm;
@@ -17,7 +18,7 @@ use super::ops::Op;
 /// token: { literal: "invalid-token-here" }
 /// token: { forge: [ { claims: { exp: "${now-3600}" } } ] }
 /// ```
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Recipe {
     /// The token that the profile's template describes, signed with the target's key.
