@@ -1728,6 +1728,88 @@ fn a_real_token_is_given_by_its_place_and_never_shown() {
     "###);
 }
 
+// Files laid out in one way.
+
+#[test]
+fn files_are_laid_out_and_the_bad_ones_are_told() {
+    let untidy = "# mine\nname:   my\nleeway: 0   # seconds\n";
+    let tidy = "# mine\nname: my\nleeway: 0 # seconds\n";
+    let with_files = |arguments: &[&str]| {
+        let command = Gatecrash::new(arguments);
+        fs::create_dir(command.folder.join("more")).unwrap();
+        fs::create_dir(command.folder.join("none")).unwrap();
+        command
+            .file("a.yaml", untidy)
+            .file("b.yaml", tidy)
+            .file("bad.yaml", "secret: hush-hush: 1\n")
+            .file("more/c.yml", untidy)
+            .file("more/d.txt", untidy)
+    };
+    let read = |ended: &Ended, name: &str| fs::read_to_string(ended.folder.join(name)).unwrap();
+
+    let checked = with_files(&["fmt", "--check", "a.yaml", "b.yaml", "more"]).run();
+    assert_eq!((checked.code(), checked.stdout().as_str()), (1, "a.yaml\nmore/c.yml\n"), "{}", checked.all());
+    assert_eq!(read(&checked, "a.yaml"), untidy);
+
+    let done = with_files(&["fmt", "a.yaml", "b.yaml", "more"]).run();
+    assert_eq!((done.code(), done.stdout().as_str()), (0, ""), "{}", done.all());
+    assert_eq!((read(&done, "a.yaml"), read(&done, "more/c.yml")), (tidy.to_owned(), tidy.to_owned()));
+    assert_eq!(read(&done, "more/d.txt"), untidy);
+    assert!(!done.stderr().contains("b.yaml"), "{}", done.all());
+
+    // The good one behind the bad ones is laid out all the same.
+    let ended = with_files(&["fmt", "absent.yaml", "bad.yaml", "none", "a.yaml"]).run();
+    assert_eq!(read(&ended, "a.yaml"), tidy);
+    assert_eq!(read(&ended, "bad.yaml"), "secret: hush-hush: 1\n");
+    assert_command!(ended, @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    gatecrash: cannot read `absent.yaml`: No such file or directory (os error 2)
+    gatecrash: 
+    error[GC1001]: a `:` can't stand here
+     --> bad.yaml:1:18
+      |
+    1 | secret: [secret]
+      |                  ^
+      |
+      = help: check the indentation, and quote text that holds a colon followed by a space
+    gatecrash: cannot read `none`: no *.yaml or *.yml is in this folder
+    gatecrash: `a.yaml` is laid out anew
+    "###);
+    assert_eq!(with_files(&["fmt"]).run().code(), 2);
+}
+
+#[test]
+fn a_file_that_is_laid_out_can_be_read_by_nobody_else() {
+    use std::os::unix::fs::PermissionsExt;
+    let command = Gatecrash::new(&["fmt", "a.yaml"]).file("a.yaml", "secret:   hush-hush\n");
+    let path = command.folder.join("a.yaml");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(command.run().code(), 0);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "secret: hush-hush\n");
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn stdin_is_laid_out_to_stdout() {
+    let piped = |arguments: &[&str], text: &str| {
+        let mut command = Gatecrash::new(arguments);
+        command.command.stdin(Stdio::piped());
+        let mut child = command.command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        Ended { output: wait(child), folder: command.folder }
+    };
+    let ended = piped(&["fmt", "-"], "a:   1\n");
+    assert_eq!((ended.code(), ended.stdout().as_str(), ended.stderr().as_str()), (0, "a: 1\n", ""));
+    let ended = piped(&["fmt", "--check", "-"], "a:   1\n");
+    assert_eq!((ended.code(), ended.stdout().as_str()), (1, "stdin\n"));
+    // Nothing that an editor would put in the place of the text.
+    let ended = piped(&["fmt", "-"], "a: [1\n");
+    assert_eq!((ended.code(), ended.stdout().as_str()), (2, ""));
+    assert!(ended.stderr().contains("stdin:1:"), "{}", ended.all());
+}
+
 #[test]
 fn help_is_as_it_was() {
     for words in [
@@ -1737,6 +1819,7 @@ fn help_is_as_it_was() {
         &["init", "--help"],
         &["serve", "--help"],
         &["list", "--help"],
+        &["fmt", "--help"],
     ] {
         let ended = Gatecrash::new(words).run();
         assert_eq!((ended.code(), ended.stderr().as_str()), (0, ""));

@@ -491,7 +491,7 @@ pub(super) fn read_profile(name: &str) -> Result<Profile, Problem> {
 /// Finds what a profile gives as a secret, so that a message about the profile does not quote it.
 ///
 /// It looks at lines, because the text may be anything but a good profile.
-fn secrets_in(text: &str) -> Redactor {
+pub(super) fn secrets_in(text: &str) -> Redactor {
     let mut redactor = Redactor::default();
     for line in text.lines() {
         let Some((key, value)) = line.split_once(':') else { continue };
