@@ -171,14 +171,19 @@ fn laid_out(name: &str, bytes: &[u8]) -> Result<String, Trouble> {
         }
         text = next;
     }
-    match Document::parse(name, &text) {
+    match lost(&before, &text) {
+        Some(why) => Err(Trouble::LeftAlone(why)),
+        None => Ok(text),
+    }
+}
+
+/// What another text would lose of a document, if it is no other layout of it.
+fn lost(before: &Document, text: &str) -> Option<&'static str> {
+    match Document::parse(before.name(), text) {
         Ok(after) if after.value() == before.value() => {}
-        _ => return Err(Trouble::LeftAlone("laid out it would mean something else")),
+        _ => return Some("laid out it would mean something else"),
     }
-    if comments(&text) != comments(before.text()) {
-        return Err(Trouble::LeftAlone("laid out it would lose a comment"));
-    }
-    Ok(text)
+    (comments(text) != comments(before.text())).then_some("laid out it would lose a comment")
 }
 
 fn options(text: &str) -> FormatOptions {
@@ -258,7 +263,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_yaml_is_told_and_what_the_formatter_cannot_do_is_left() {
+    fn another_meaning_and_a_lost_comment_are_seen() {
+        let before = Document::parse("a.yaml", "a: 1 # one\nb: [x] # two\n").expect("a document");
+        assert_eq!(lost(&before, "a:   1   # one\nb: [ x ] # two  \n"), None);
+        for other in ["a: 2 # one\nb: [x] # two\n", "a: 1 # one\n# two\n", "a: '1' # one\nb: [x] # two", "a: ["] {
+            assert!(lost(&before, other).is_some_and(|why| why.contains("mean")), "{other}");
+        }
+        for other in ["a: 1\nb: [x] # two\n", "a: 1 # one\nb: [x] # tw\n", "a: 1 # two\nb: [x] # one\n"] {
+            assert!(lost(&before, other).is_some_and(|why| why.contains("comment")), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_yaml_is_told() {
         for bad in [&b"a: [1,\n"[..], b"a: 1\na: 2\n", b"\xff", b"", b"a: !tag b\n"] {
             assert!(matches!(laid_out("a.yaml", bad), Err(Trouble::NoYaml(_))), "{bad:?}");
         }

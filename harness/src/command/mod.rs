@@ -14,6 +14,7 @@ mod init;
 mod lifecycle;
 mod list;
 pub mod matrix;
+mod narrow;
 mod probe;
 mod run;
 mod selftest;
