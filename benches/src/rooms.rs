@@ -68,7 +68,7 @@ fn observation(token: &Token, served: bool) -> Observation {
             tls: None,
             events,
         }],
-        marks: vec![Mark { step: 0, connection: 0, from: 0, to, said: Vec::new(), trouble: None }],
+        marks: vec![Mark { step: 0, connection: 0, from: 0, to, said: Vec::new(), ..Mark::default() }],
         fetches: None,
     }
 }

@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::kept::Part;
 use crate::need::Need;
-use crate::profile::{Carrier, Class};
+use crate::profile::{Carrier, Class, Shape};
 use crate::token::{Recipe, Words};
 use crate::verdict::{Level, Severity};
 
@@ -27,7 +28,8 @@ pub struct CaseText {
     pub level: Level,
     /// How bad a violation is.
     pub severity: Severity,
-    /// The sentences it rests on, by their keys in `scenarios/sources.yaml`.
+    /// The sentences it rests on, by their keys in `scenarios/sources.yaml` or under `sources` in its own file.
+    #[serde(default)]
     pub source: Vec<String>,
     /// The weakness it hunts. A measurement or a control has none.
     #[serde(default)]
@@ -332,6 +334,8 @@ pub enum Step {
     Send(Send),
     /// Waits for something particular.
     Await(Await),
+    /// Waits for a message of a certain shape, and keeps parts of it.
+    Receive(Receive),
     /// Proves that the session still lives.
     Alive(Alive),
     /// Starts or completes the closing handshake.
@@ -361,6 +365,7 @@ impl Step {
             | Self::Hear(Hear { on, .. })
             | Self::Send(Send { on, .. })
             | Self::Await(Await { on, .. })
+            | Self::Receive(Receive { on, .. })
             | Self::Alive(Alive { on, .. })
             | Self::Close(Close { on, .. })
             | Self::Cut(Cut { on }) => on,
@@ -707,6 +712,39 @@ pub enum Awaited {
     },
 }
 
+/// Waits for a message of a certain shape: the first one since the last `receive` on this connection, or since its opening.
+/// Others that come before it are passed over.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case", default)]
+pub struct Receive {
+    /// The connection.
+    pub on: String,
+    /// What it looks like; any text, where nothing is said.
+    pub like: Option<Shape>,
+    /// Parts of it that later steps have as `${kept.NAME}`. A message without one of them is not the one.
+    pub keep: BTreeMap<String, Part>,
+    /// No such message may come within the settle time.
+    pub none: bool,
+    /// What is broken when it does not come, if not the case's own level.
+    pub level: Option<Level>,
+}
+
+impl std::fmt::Display for Receive {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.none { "no message" } else { "a message" })?;
+        if let Some(shape) = &self.like {
+            write!(f, " like {shape}")?;
+        }
+        self.keep.iter().try_for_each(|(name, part)| write!(f, ", with {part} as `{name}`"))
+    }
+}
+
+impl Default for Receive {
+    fn default() -> Self {
+        Self { on: main_name(), like: None, keep: BTreeMap::new(), none: false, level: None }
+    }
+}
+
 /// Proves that the session still lives.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
@@ -850,6 +888,8 @@ pub struct Http {
     pub declared_answer: bool,
     /// The members the profile declares for a refusal must be there.
     pub declared_refusal: bool,
+    /// Parts of the answer that later steps have as `${kept.NAME}`; where one is missing, the case fails.
+    pub keep: BTreeMap<String, Part>,
     /// Keep the token of the answer for later steps.
     pub capture: bool,
     /// Where in the answer that token is, as a JSON Pointer; unset, where the profile says.

@@ -21,6 +21,7 @@ mod flaw;
 pub mod fuzzing;
 mod hex;
 pub mod judge;
+pub mod kept;
 pub mod login;
 pub mod mutation;
 pub mod need;

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::case::{Receive, Step};
+use crate::kept::{self, Kept};
 use crate::profile::{Echo, Profile, Shape};
 use crate::token::Token;
 use crate::wire::answer::Head;
-use crate::wire::frame::Frame;
+use crate::wire::frame::{Frame, TEXT};
 
 /// The most bytes of one body, and of all frames of one connection, that are kept as evidence.
 pub const MAX_EVIDENCE_BYTES: usize = 4 << 20;
@@ -213,8 +215,47 @@ impl Assembler {
     }
 }
 
-/// Which events belong to a step.
+/// A message that a step waited for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// The message.
+    pub message: Message,
+    /// What is kept of it.
+    pub kept: Kept,
+}
+
+/// Looks for the message of a step in a growing list of events, at each once.
 #[derive(Debug, Clone)]
+pub struct Awaiting<'r> {
+    receive: &'r Receive,
+    from: usize,
+    assembler: Assembler,
+}
+
+impl<'r> Awaiting<'r> {
+    /// From event `from` on.
+    pub fn new(from: usize, receive: &'r Receive) -> Self {
+        Self { receive, from, assembler: Assembler::default() }
+    }
+
+    /// The message, if the events hold it by now.
+    pub fn look(&mut self, events: &[Event]) -> Option<Received> {
+        while let Some(message) = self.assembler.next(events) {
+            if message.event < self.from || message.opcode != TEXT {
+                continue;
+            }
+            let text = message.text();
+            let fits = self.receive.like.as_ref().is_none_or(|shape| shape.fits(&text));
+            if let Some(kept) = kept::find_all(&self.receive.keep, &text, None).ok().filter(|_| fits) {
+                return Some(Received { message, kept });
+            }
+        }
+        None
+    }
+}
+
+/// Which events belong to a step.
+#[derive(Debug, Clone, Default)]
 pub struct Mark {
     /// The index of the step in its case.
     pub step: usize,
@@ -228,6 +269,8 @@ pub struct Mark {
     pub said: Vec<String>,
     /// Why the step could not be done, if it could not.
     pub trouble: Option<Trouble>,
+    /// The step as it was done, where something that was kept stands in it.
+    pub filled: Option<Box<Step>>,
 }
 
 impl Mark {
@@ -249,6 +292,8 @@ pub enum Trouble {
     NotApplicable(String),
     /// The case or the harness is wrong.
     Fault(String),
+    /// What it was to keep for later steps did not come; they were not played. Its own check tells.
+    NothingKept,
 }
 
 /// The head of the final answer, if one came; interim answers (RFC 9110 §15.2) are passed over.
@@ -296,6 +341,11 @@ impl Connection {
     pub fn messages(&self) -> Vec<Message> {
         let mut assembler = Assembler::default();
         std::iter::from_fn(|| assembler.next(&self.events)).collect()
+    }
+
+    /// The first message from event `from` on that a step waits for.
+    pub fn received(&self, from: usize, receive: &Receive) -> Option<Received> {
+        Awaiting::new(from, receive).look(&self.events)
     }
 
     /// Whether a whole message of the application came in at event `from` or after it.

@@ -354,7 +354,7 @@ fn two_secrets_are_one_too_many() {
     --- stderr
     error: the argument '--secret <TEXT>' cannot be used with '--secret-env <NAME>'
 
-    Usage: gatecrash run --secret <TEXT> <URL>
+    Usage: gatecrash run --secret <TEXT> <URL|FILE>...
 
     For more information, try '--help'.
     "###);
@@ -398,7 +398,7 @@ fn a_url_that_cannot_be_used_says_why() {
         lines.push_str(&ended.stderr());
     }
     assert_snapshot!(lines, @r###"
-    gatecrash: `127.0.0.1:8000/ws` is no usable URL: it has no scheme; write ws://HOST:PORT/PATH with {token} where the token goes
+    gatecrash: cannot read `127.0.0.1:8000/ws`: No such file or directory (os error 2); a URL begins with ws:// or wss://, and anything else is a file or a folder of cases
     gatecrash: `ftp://h/ws` is no usable URL: the scheme must be ws, wss, http or https
     gatecrash: `ws://` is no usable URL: the host or the port is not understood
     gatecrash: `ws://h:99999/` is no usable URL: the host or the port is not understood
@@ -1899,7 +1899,7 @@ fn files_are_laid_out_and_the_bad_ones_are_told() {
       |                  ^
       |
       = help: check the indentation, and quote text that holds a colon followed by a space
-    gatecrash: cannot read `none`: no *.yaml or *.yml is in this folder
+    gatecrash: no file in `none` ends in .yaml
     gatecrash: `a.yaml` is laid out anew
     "###);
     assert_eq!(with_files(&["fmt"]).run().code(), 2);

@@ -633,8 +633,8 @@ fn waited(wait: Await, rule: &CaseText, after: &[What]) -> Verdict {
     let opened = [head(101, &[]), frame(TEXT, b"welcome")];
     let all: Vec<What> = opened.iter().cloned().chain(after.iter().cloned()).collect();
     let marks = vec![
-        Mark { step: 0, connection: 0, from: 0, to: 2, said: Vec::new(), trouble: None },
-        Mark { step: 1, connection: 0, from: 2, to: all.len(), said: Vec::new(), trouble: None },
+        Mark { step: 0, connection: 0, from: 0, to: 2, said: Vec::new(), ..Mark::default() },
+        Mark { step: 1, connection: 0, from: 2, to: all.len(), said: Vec::new(), ..Mark::default() },
     ];
     let connection = Connection {
         name: "main".to_owned(),
@@ -871,7 +871,7 @@ fn an_extension_is_judged_by_the_offer_that_was_sent() {
     let must = head_of_a_case(Level::Must, Severity::Low);
     let answered = |offer: &str, answer: &[(&str, &str)]| {
         let all = vec![head(101, answer), frame(TEXT, b"welcome")];
-        let marks = vec![Mark { step: 0, connection: 0, from: 0, to: 2, said: Vec::new(), trouble: None }];
+        let marks = vec![Mark { step: 0, connection: 0, from: 0, to: 2, said: Vec::new(), ..Mark::default() }];
         let sent = format!("GET / HTTP/1.1\r\nSec-WebSocket-Extensions: {offer}\r\n\r\nSec-WebSocket-Extensions: x");
         let connection = Connection {
             name: "main".to_owned(),

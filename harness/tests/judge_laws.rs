@@ -154,8 +154,17 @@ fn mark() -> impl Strategy<Value = Mark> {
         1 => Just(Some(Trouble::Fault("a fault".to_owned()))),
     ];
     let said = prop::collection::vec(select(&WORDS[..]).prop_map(str::to_owned), 0..3);
-    (0..30_usize, 0..3_usize, 0..15_usize, 0..15_usize, said, trouble)
-        .prop_map(|(step, connection, from, to, said, trouble)| Mark { step, connection, from, to, said, trouble })
+    (0..30_usize, 0..3_usize, 0..15_usize, 0..15_usize, said, trouble).prop_map(
+        |(step, connection, from, to, said, trouble)| Mark {
+            step,
+            connection,
+            from,
+            to,
+            said,
+            trouble,
+            ..Mark::default()
+        },
+    )
 }
 
 fn observation() -> impl Strategy<Value = Observation> {
@@ -187,7 +196,7 @@ fn talk() -> impl Strategy<Value = Observation> {
         }
         let heard = what.len();
         let events = what.into_iter().map(|what| Event { at: Duration::ZERO, what }).collect();
-        let mark = |step, from, to, said| Mark { step, connection: 0, from, to, said, trouble: None };
+        let mark = |step, from, to, said| Mark { step, connection: 0, from, to, said, ..Mark::default() };
         // The steps of `steps`: admitted, refused, say, hear.
         let steps = steps();
         let place = |wanted: fn(&Step) -> bool| steps.iter().position(wanted).expect("a step of this kind");

@@ -77,7 +77,7 @@ fn verdict_of(script: Value, what: Vec<What>, from: usize, said: &[&str]) -> Ver
         from,
         to,
         said: said.iter().map(|word| (*word).to_owned()).collect(),
-        trouble: None,
+        ..Mark::default()
     };
     let marks = vec![mark(0, 0, from, said), mark(steps.len() - 1, from, length, &[])];
     let observation = Observation { connections: vec![connection("main", what)], marks, ..Observation::default() };
@@ -102,7 +102,7 @@ fn an_early_frame_is_answered_or_ends_the_connection() {
     let script = steps(awaited("heeded"));
     let observation = Observation {
         connections: vec![connection("main", vec![upgrade(), silence(), ours, close(1000, ""), What::End(End::Fin)])],
-        marks: vec![Mark { step: 1, connection: 0, from: 1, to: 2, said: vec!["x".to_owned()], trouble: None }],
+        marks: vec![Mark { step: 1, connection: 0, from: 1, to: 2, said: vec!["x".to_owned()], ..Mark::default() }],
         ..Observation::default()
     };
     let checks = judge::session(&case(), &script, &observation, &Profile::default(), &echoing());
@@ -142,7 +142,7 @@ fn refusals_are_alike_whatever_number_they_have() {
             { "open": { "as": "one", "expect": "refused" } },
             { "open": { "as": "other", "expect": "refused", "told_like": "one" } },
         ]));
-        let mark = |step, connection, to| Mark { step, connection, from: 0, to, said: Vec::new(), trouble: None };
+        let mark = |step, connection, to| Mark { step, connection, from: 0, to, said: Vec::new(), ..Mark::default() };
         let marks = vec![mark(0, 0, one.len()), mark(1, 1, other.len())];
         let connections = vec![connection("one", one), connection("other", other)];
         let observation = Observation { connections, marks, ..Observation::default() };
@@ -165,7 +165,7 @@ fn of_a_crowd_each_one_counts() {
         "of": [{ "as": "good" }, { "as": "bad", "expect": "refused" }], "times": 2, "in_budget": true
     } }]));
     let crowd = |connections: Vec<Connection>| {
-        let marks = vec![Mark { step: 0, connection: 0, from: 0, to: 0, said: Vec::new(), trouble: None }];
+        let marks = vec![Mark { step: 0, connection: 0, from: 0, to: 0, said: Vec::new(), ..Mark::default() }];
         let observation = Observation { connections, marks, ..Observation::default() };
         let profile = Profile { handshake_budget_ms: Some(10), ..Profile::default() };
         let checks = judge::session(&case(), &script, &observation, &profile, &echoing());
@@ -284,7 +284,7 @@ fn a_refusal_tells_neither_errors_nor_expectations() {
 fn answers_to_odd_openings_are_held_to_what_was_sent() {
     let answered = |answer: Value, what: What| {
         let script = steps(json!([{ "open": { "expect": "either", "answer": answer } }]));
-        let marks = vec![Mark { step: 0, connection: 0, from: 0, to: 1, said: Vec::new(), trouble: None }];
+        let marks = vec![Mark { step: 0, connection: 0, from: 0, to: 1, said: Vec::new(), ..Mark::default() }];
         let connections = vec![connection("main", vec![what])];
         let observation = Observation { connections, marks, ..Observation::default() };
         let checks = judge::session(&case(), &script, &observation, &Profile::default(), &echoing());

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use gatecrash::catalogue::Weakness;
 use gatecrash::document::Document;
-use gatecrash::{Catalogue, bundled, pages};
+use gatecrash::{Catalogue, Suite, Verdict, bundled, pages};
 
 const WIDEST: usize = 120;
 
@@ -199,7 +199,7 @@ fn blocks(kind: &str) -> Vec<String> {
     for block in page.split("\n```yaml ").skip(1) {
         let (found, rest) = block.split_once('\n').expect("a line");
         let (text, _) = rest.split_once("\n```").expect("an end");
-        assert!(["case", "weakness"].contains(&found), "nobody reads a block of kind `{found}`");
+        assert!(["case", "weakness", "file"].contains(&found), "nobody reads a block of kind `{found}`");
         if found == kind {
             blocks.push(format!("{text}\n"));
         }
@@ -244,6 +244,30 @@ fn every_example_of_a_weakness_loads() {
     }
 }
 
+/// The files of cases on the page, read as a user's own.
+#[cfg(feature = "command")]
+#[test]
+fn every_example_of_a_file_holds_on_a_server_that_is_right() {
+    use gatecrash::command::bundled_server::{BundledServer, Setting};
+    use gatecrash_reference_server::{Dialect, RefusalStyle};
+
+    for block in blocks("file") {
+        let before = catalogue();
+        let mut catalogue = Catalogue { cases: Vec::new(), ..before };
+        catalogue.add("README.md", &block).unwrap_or_else(|found| panic!("{found}"));
+        for case in &catalogue.cases {
+            assert!(pages::explain(&catalogue, case).contains(&case.head.title));
+        }
+        let cases = catalogue.cases.len();
+        let server =
+            BundledServer::start(&Setting::of(Dialect::Shipvox, RefusalStyle::Close), None).expect("it starts");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let report = runtime.block_on(Suite::new(Ok(catalogue)).run(&server.target)).expect("a report");
+        let passed = report.trials.iter().filter(|trial| trial.verdict == Verdict::Pass).count();
+        assert_eq!(passed, cases, "{report}");
+    }
+}
+
 #[cfg(feature = "command")]
 #[test]
 fn every_example_holds_on_a_server_that_is_right() {
@@ -257,13 +281,13 @@ fn every_example_holds_on_a_server_that_is_right() {
         server.target.profile.refusal_budget_ms = Some(UNHURRIED_MS);
         server.target.profile.handshake_budget_ms = Some(UNHURRIED_MS);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let suite = gatecrash::Suite::new(Ok(examples())).all().seed(13);
+        let suite = Suite::new(Ok(examples())).all().seed(13);
         let report = runtime.block_on(suite.run(&server.target)).expect("a report");
         assert!(report.failure.is_none(), "{report}");
         for trial in &report.trials {
             match trial.verdict {
-                gatecrash::Verdict::NotApplicable => {}
-                gatecrash::Verdict::Pass | gatecrash::Verdict::Info => drop(applied.insert(trial.code.clone())),
+                Verdict::NotApplicable => {}
+                Verdict::Pass | Verdict::Info => drop(applied.insert(trial.code.clone())),
                 _ => panic!("{} in {}\n{report}", trial.code, dialect.name()),
             }
         }

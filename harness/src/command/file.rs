@@ -8,7 +8,7 @@ use crate::document::printable;
 use crate::report::earlier::Earlier;
 
 /// The largest profile; a device may never end.
-const MAX_TEXT_BYTES: u64 = 4 << 20;
+pub(super) const MAX_TEXT_BYTES: u64 = 4 << 20;
 
 /// The largest result that is read again.
 const MAX_RESULT_BYTES: u64 = 256 << 20;
@@ -18,7 +18,7 @@ pub(super) fn read_text(path: &str) -> io::Result<String> {
     read_up_to(Path::new(path), MAX_TEXT_BYTES)
 }
 
-/// Reads a file that should be text, by whom can say where it is none.
+/// Reads a file that should be text, whatever it is.
 pub(super) fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
     read_bounded(File::open(path)?, MAX_TEXT_BYTES)
 }

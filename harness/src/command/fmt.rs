@@ -3,9 +3,7 @@
 //! How a text is laid out is decided by `pretty_yaml` under fixed options. Here stands what it may not do: change what
 //! a text means, lose a comment, or need to be asked twice.
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Args;
 use pretty_yaml::config::{FormatOptions, LanguageOptions, LayoutOptions, LineBreak};
@@ -15,7 +13,7 @@ use crate::document::{Diagnostics, Document, printable};
 use crate::report::Exit;
 
 use super::run::{Problem, secrets_in};
-use super::{complain, file, say};
+use super::{complain, file, own, say};
 
 /// What is said below the list of flags.
 const MORE: &str = "\
@@ -31,7 +29,7 @@ one cannot be read or is no YAML. The others are laid out all the same.";
 pub(super) struct Fmt {
     /// Files; folders, for the *.yaml and *.yml right in them; or `-`, which reads stdin and writes stdout
     #[arg(required = true, value_name = "FILE")]
-    files: Vec<PathBuf>,
+    files: Vec<String>,
     /// Write nothing, and name the files that are laid out otherwise
     #[arg(long)]
     check: bool,
@@ -52,14 +50,14 @@ enum Done {
 pub(super) fn fmt(arguments: &Fmt) -> Exit {
     let mut worst = Done::Good;
     for path in &arguments.files {
-        match texts(path) {
+        match own::files(path) {
             Ok(paths) => {
                 for path in paths {
                     worst = worst.max(one(&path, arguments.check));
                 }
             }
-            Err(error) => {
-                complain(&format!("cannot read `{}`: {error}", shown(path)));
+            Err(why) => {
+                complain(&why);
                 worst = Done::Unusable;
             }
         }
@@ -71,29 +69,9 @@ pub(super) fn fmt(arguments: &Fmt) -> Exit {
     }
 }
 
-/// The files that a path stands for.
-fn texts(path: &Path) -> io::Result<Vec<PathBuf>> {
-    if is_stdin(path) || !fs::metadata(path)?.is_dir() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let mut found = Vec::new();
-    for entry in fs::read_dir(path)? {
-        let path = entry?.path();
-        let is_yaml = path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
-        if is_yaml && path.is_file() {
-            found.push(path);
-        }
-    }
-    if found.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::NotFound, "no *.yaml or *.yml is in this folder"));
-    }
-    found.sort();
-    Ok(found)
-}
-
-fn one(path: &Path, check: bool) -> Done {
+fn one(path: &str, check: bool) -> Done {
     let name = shown(path);
-    let read = if is_stdin(path) { file::read_stdin() } else { file::read_bytes(path) };
+    let read = if is_stdin(path) { file::read_stdin() } else { file::read_bytes(Path::new(path)) };
     let bytes = match read {
         Ok(bytes) => bytes,
         Err(error) => {
@@ -123,8 +101,9 @@ fn one(path: &Path, check: bool) -> Done {
     if is_stdin(path) {
         say(&text);
     } else if !same {
+        let to = Path::new(path);
         // To put another in its place takes no leave to write to it.
-        if let Err(error) = file::writable(path).and_then(|()| file::write_whole(path, text.as_bytes())) {
+        if let Err(error) = file::writable(to).and_then(|()| file::write_whole(to, text.as_bytes())) {
             complain(&format!("cannot write `{name}`: {error}"));
             return Done::Unusable;
         }
@@ -133,12 +112,12 @@ fn one(path: &Path, check: bool) -> Done {
     Done::Good
 }
 
-fn is_stdin(path: &Path) -> bool {
-    path.as_os_str() == "-"
+fn is_stdin(path: &str) -> bool {
+    path == "-"
 }
 
-fn shown(path: &Path) -> String {
-    if is_stdin(path) { "stdin".to_owned() } else { printable(&path.to_string_lossy()) }
+fn shown(path: &str) -> String {
+    if is_stdin(path) { "stdin".to_owned() } else { printable(path) }
 }
 
 /// Why a text was not laid out.
@@ -211,6 +190,8 @@ fn comments(text: &str) -> Option<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::bundled;
 
@@ -223,8 +204,9 @@ mod tests {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let mut known = Vec::new();
         for place in ["scenarios", "scenarios/cases", "scenarios/profiles"] {
-            for path in texts(&folder.join(place)).expect(place) {
-                known.push((shown(&path), fs::read_to_string(&path).expect("a text")));
+            for path in own::files(&folder.join(place).to_string_lossy()).expect(place) {
+                let text = fs::read_to_string(&path).expect("a text");
+                known.push((path, text));
             }
         }
         assert!(known.len() > bundled::CASES.len());

@@ -15,6 +15,7 @@ mod lifecycle;
 mod list;
 pub mod matrix;
 mod narrow;
+mod own;
 mod probe;
 mod run;
 mod selftest;
@@ -50,6 +51,8 @@ enum Command {
     Init(Box<init::Init>),
     /// Find out what a server is like, and write a profile of what was seen
     Probe(Box<probe::Probe>),
+    /// Say what is wrong with files of cases and profiles; nothing is sent
+    Check(own::Check),
     /// List the cases
     List(list::List),
     /// Say all about one case: the rule, what is sent, what is right, and how to mend it
@@ -96,6 +99,7 @@ fn execute(arguments: Arguments) -> Exit {
         Command::Selftest(arguments) => selftest::selftest(&arguments),
         Command::Compare(arguments) => compare::compare(&arguments),
         Command::Fmt(arguments) => fmt::fmt(&arguments),
+        Command::Check(arguments) => own::check(&arguments),
         Command::List(arguments) => list::list(&arguments),
         Command::Explain(arguments) => explain::explain(&arguments),
         Command::Serve(arguments) => runtime.block_on(serve::serve(*arguments)),

@@ -12,7 +12,7 @@ use crate::catalogue::Catalogue;
 use crate::document::{Diagnostics, printable};
 use crate::plan::is_called;
 use crate::profile::{Carrier, FirstMessage, Profile, Shape, presets};
-use crate::redact::Redactor;
+use crate::redact::{Redactor, jwts};
 use crate::report::changes::Changes;
 use crate::report::earlier::Earlier;
 use crate::report::terminal::{self, Style};
@@ -29,19 +29,24 @@ use super::bundled_server::{BundledServer, Setting};
 use super::flow::Flow;
 use super::lifecycle::{self, Lifecycle};
 use super::narrow::{Narrow, one_of};
+use super::own::{self, Var};
 use super::signals::Interrupts;
 use super::{complain, conceal, did_you_mean, file, say};
 
 /// What `gatecrash run` is told.
 #[derive(Debug, Args)]
 pub(super) struct Run {
-    /// The endpoint, with {token} where the token goes: ws://HOST/ws/{token} or ws://HOST/ws?token={token}; without {token} it rides in `Authorization: Bearer`
-    url: Option<String>,
+    /// The endpoint, with {token} where the token goes: ws://HOST/ws/{token} or ws://HOST/ws?token={token}; without {token} it rides in `Authorization: Bearer`. Beside it, or without one, files and folders of your own cases, which run with the bundled ones
+    #[arg(value_name = "URL|FILE")]
+    words: Vec<String>,
+    /// What `${vars.NAME}` stands for in your own cases; may be given again
+    #[arg(long, value_name = "NAME=VALUE", help_heading = "Which cases")]
+    var: Vec<Var>,
     /// What the server promises: a YAML file, or a preset such as shipvox, fastapi or express-ws
     #[arg(long, value_name = "FILE|PRESET")]
     profile: Option<String>,
     /// Judge this server too: a profile that names its URL; may be given again. What happens to one changes nothing for the others
-    #[arg(long, value_name = "FILE|PRESET", conflicts_with_all = ["url", "profile"])]
+    #[arg(long, value_name = "FILE|PRESET", conflicts_with = "profile")]
     target: Vec<String>,
 
     /// Sign with the secret in this environment variable
@@ -112,25 +117,56 @@ pub(super) struct Run {
     lifecycle: Lifecycle,
 
     /// Without a URL: only these dialects of the bundled server; may be given again
-    #[arg(long, value_name = "NAME", conflicts_with = "url", help_heading = "The bundled server", value_parser = super::dialect)]
+    #[arg(long, value_name = "NAME", help_heading = "The bundled server", value_parser = super::dialect)]
     dialect: Vec<Dialect>,
     /// Without a URL: how the bundled server refuses
-    #[arg(
-        long,
-        value_name = "close|http",
-        conflicts_with = "url",
-        default_value = "close",
-        help_heading = "The bundled server"
-    )]
+    #[arg(long, value_name = "close|http", default_value = "close", help_heading = "The bundled server")]
     refusal: RefusalStyle,
     /// Without a URL: the one way in which the bundled server is wrong
-    #[arg(long, value_name = "NAME", conflicts_with = "url", help_heading = "The bundled server", value_parser = super::fault)]
+    #[arg(long, value_name = "NAME", help_heading = "The bundled server", value_parser = super::fault)]
     fault: Option<Fault>,
 }
 
 /// How a token in the first message is written.
 const FIRST_MESSAGE: &str = "'first-message:SEND => REPLY' with {token} in SEND, such as \
                              'first-message:{\"type\":\"auth\",\"token\":\"{token}\"} => {\"type\":\"auth_ok\"}'";
+
+impl Run {
+    /// The endpoint that is named.
+    fn url(&self) -> Option<&String> {
+        self.words.iter().find(|word| is_url(word))
+    }
+
+    /// The files of the user's own cases.
+    fn files(&self) -> Vec<String> {
+        self.words.iter().filter(|word| !is_url(word)).cloned().collect()
+    }
+
+    /// What cannot be asked for together.
+    fn contradiction(&self) -> Option<String> {
+        if !self.var.is_empty() && self.files().is_empty() {
+            return Some("--var is about your own cases: name their files".to_owned());
+        }
+        let mut urls = self.words.iter().filter(|word| is_url(word));
+        let (first, second) = (urls.next()?, urls.next());
+        if let Some(second) = second {
+            let (first, second) = (printable(&jwts(first)), printable(&jwts(second)));
+            return Some(format!(
+                "one URL at a time, not `{first}` and `{second}`: write a profile for each, and --target"
+            ));
+        }
+        if !self.target.is_empty() {
+            return Some("a URL and --target exclude each other".to_owned());
+        }
+        (!self.dialect.is_empty() || self.fault.is_some() || self.refusal != RefusalStyle::Close)
+            .then(|| "--dialect, --refusal and --fault are about the bundled server, and a URL is given".to_owned())
+    }
+}
+
+/// Whether a word is a URL, and not a file.
+fn is_url(word: &str) -> bool {
+    word.contains("://")
+}
 
 /// A carrier, and as it is written on the command line.
 #[derive(Debug, Clone)]
@@ -212,6 +248,8 @@ pub(super) enum Problem {
     Usage(String),
     /// The profile.
     Profile(Diagnostics, Redactor),
+    /// The user's own cases.
+    Cases(Diagnostics),
     /// The cases that were built in.
     Bundled(Diagnostics),
 }
@@ -231,6 +269,7 @@ impl Problem {
         match self {
             Self::Usage(message) => complain(&message),
             Self::Profile(found, redactor) => complain(&format!("\n{}", redactor.redact(&found.render(color)))),
+            Self::Cases(found) => complain(&format!("\n{}", found.render(color))),
             Self::Bundled(found) => {
                 complain(&format!("the bundled cases are wrong, which is a bug:\n{}", found.render(color)));
                 return Exit::OurFault;
@@ -338,6 +377,13 @@ async fn reports(arguments: &Run) -> Result<(Vec<Report>, Option<Earlier>), Prob
 }
 
 async fn judged(arguments: &Run) -> Result<Vec<Report>, Problem> {
+    if let Some(why) = arguments.contradiction() {
+        return Err(Problem::Usage(why));
+    }
+    let files = own::read(&arguments.files()).map_err(|why| {
+        let hint = "; a URL begins with ws:// or wss://, and anything else is a file or a folder of cases";
+        Problem::Usage(format!("{why}{hint}"))
+    })?;
     let targets = external(arguments)?;
     for (index, report) in arguments.reports.iter().enumerate() {
         if arguments.reports[..index].iter().any(|earlier| earlier.path == report.path) {
@@ -346,7 +392,10 @@ async fn judged(arguments: &Run) -> Result<Vec<Report>, Problem> {
         file::writable(&report.path)
             .map_err(|error| Problem::Usage(format!("cannot write the report `{}`: {error}", report.path.display())))?;
     }
-    let catalogue = Catalogue::bundled().map_err(Problem::Bundled)?;
+    let mut catalogue = Catalogue::bundled().map_err(Problem::Bundled)?;
+    if !files.is_empty() || !arguments.var.is_empty() {
+        own::add(&mut catalogue, &files, &arguments.var).map_err(Problem::Cases)?;
+    }
     let unknown: Vec<&String> = arguments.cases.iter().filter(|word| !is_known(word, &catalogue)).collect();
     for word in &unknown {
         complain(&format!("no case is selected by `{}`{}", printable(word), hint(word, &catalogue)));
@@ -405,7 +454,7 @@ fn hint(word: &str, catalogue: &Catalogue) -> String {
 
 /// The targets the arguments describe; none when they ask for the bundled server.
 fn external(arguments: &Run) -> Result<Option<Vec<Target>>, Problem> {
-    if arguments.url.is_none() && arguments.profile.is_none() && arguments.target.is_empty() {
+    if arguments.url().is_none() && arguments.profile.is_none() && arguments.target.is_empty() {
         if arguments.lifecycle.waits() {
             let message = "--start and --wait-ready need to know which server: give its URL, or a profile";
             return Err(Problem::Usage(message.to_owned()));
@@ -442,7 +491,7 @@ fn external(arguments: &Run) -> Result<Option<Vec<Target>>, Problem> {
 
 /// The target of a profile, with what the arguments say over it.
 fn target(arguments: &Run, mut profile: Profile) -> Result<Target, Problem> {
-    if let Some(url) = &arguments.url {
+    if let Some(url) = arguments.url() {
         profile.url = Some(url.clone());
     }
     if !arguments.carrier.is_empty() {
@@ -639,7 +688,7 @@ fn again(report: &Report, arguments: &Run, index: usize) -> String {
         }
         words.push_str(&quote(value));
     };
-    if arguments.url.is_none() && arguments.profile.is_none() && arguments.target.is_empty() {
+    if arguments.url().is_none() && arguments.profile.is_none() && arguments.target.is_empty() {
         add("--dialect", &report.target);
         if arguments.refusal == RefusalStyle::Http {
             add("--refusal", "http");
@@ -647,6 +696,7 @@ fn again(report: &Report, arguments: &Run, index: usize) -> String {
         if let Some(fault) = arguments.fault {
             add("--fault", fault.name());
         }
+        own_words(&mut words, arguments);
         return words;
     }
     if let Some(profile) = arguments.profile.as_ref().or(arguments.target.get(index)) {
@@ -670,11 +720,22 @@ fn again(report: &Report, arguments: &Run, index: usize) -> String {
     if let Some(path) = &arguments.ca {
         add("--ca", path);
     }
-    if arguments.url.is_some() {
+    if arguments.url().is_some() {
         words.push(' ');
         words.push_str(&quote(&report.url));
     }
+    own_words(&mut words, arguments);
     words
+}
+
+/// The files of the user's own cases, and what their variables are.
+fn own_words(words: &mut String, arguments: &Run) {
+    for path in arguments.files() {
+        words.push_str(&format!(" {}", quote(&path)));
+    }
+    for var in &arguments.var {
+        words.push_str(&format!(" --var {}", quote(&var.to_string())));
+    }
 }
 
 pub(super) fn quote(word: &str) -> String {

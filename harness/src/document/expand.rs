@@ -87,11 +87,11 @@ pub fn table(item: &Value) -> Result<Vec<(String, Value)>, TableError> {
     let rest = Value::Object(rest);
 
     let labels = labels(entries, &at)?;
-    let mut filler = Filler { name, entry: &Value::Null, index: 0, used: false, values: 0, bytes: 0 };
+    let mut filler = Filler::new(name, &Value::Null);
     let mut copies = Vec::with_capacity(entries.len());
     for (index, (entry, label)) in entries.iter().zip(labels).enumerate() {
         filler.entry = entry;
-        filler.index = index;
+        filler.whose = format!("entry {} of the table", index + 1);
         let copy = filler.fill(&rest, &Path::root())?;
         if !filler.used {
             let help = format!("write `${{{name}}}` where the entries differ, or remove the table");
@@ -100,6 +100,17 @@ pub fn table(item: &Value) -> Result<Vec<(String, Value)>, TableError> {
         copies.push((label, copy));
     }
     Ok(copies)
+}
+
+/// `value` with every placeholder of one variable, `${name}` or `${name.member}`, written out; `whose` is what messages
+/// call the variable.
+///
+/// # Errors
+/// When a placeholder asks for a member that isn't there, or when too much would come of it.
+pub fn fill(value: &Value, name: &str, entry: &Value, whose: &str) -> Result<Value, TableError> {
+    let mut filler = Filler::new(name, entry);
+    whose.clone_into(&mut filler.whose);
+    filler.fill(value, &Path::root())
 }
 
 fn error(path: &Path, message: &str, help: Option<&str>) -> TableError {
@@ -176,13 +187,18 @@ fn text(value: &Value) -> Option<String> {
 struct Filler<'a> {
     name: &'a str,
     entry: &'a Value,
-    index: usize,
+    /// What messages call the entry.
+    whose: String,
     used: bool,
     values: usize,
     bytes: usize,
 }
 
 impl<'a> Filler<'a> {
+    fn new(name: &'a str, entry: &'a Value) -> Self {
+        Self { name, entry, whose: String::new(), used: false, values: 0, bytes: 0 }
+    }
+
     fn fill(&mut self, value: &Value, at: &Path) -> Result<Value, TableError> {
         self.count(value, at)?;
         Ok(match value {
@@ -261,7 +277,7 @@ impl<'a> Filler<'a> {
         let mut value = self.entry;
         for member in reference.split('.').skip(1) {
             value = value.get(member).ok_or_else(|| {
-                let message = format!("entry {} of the table has no `{member}`", self.index + 1);
+                let message = format!("{} has no `{member}`", self.whose);
                 error(at, &message, Some(&format!("give it one, or don't use `${{{reference}}}`")))
             })?;
         }

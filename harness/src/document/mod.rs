@@ -163,13 +163,23 @@ impl Document {
     /// # Errors
     /// When the table can't be expanded.
     pub fn expand(&self, item: &Value, at: &Path) -> Result<Vec<(String, Value)>, Diagnostics> {
-        expand::table(item).map_err(|error| {
-            let diagnostic = self.diagnostic(Code::BadTable, &at.join(&error.path), &error.message, None);
-            match error.help {
-                Some(help) => diagnostic.help(help).into(),
-                None => diagnostic.into(),
-            }
-        })
+        expand::table(item).map_err(|error| self.table_error(error, at))
+    }
+
+    /// A value with the placeholders of one variable written out; see [`expand::fill`].
+    ///
+    /// # Errors
+    /// When a placeholder can't be.
+    pub fn fill(&self, value: &Value, at: &Path, name: &str, entry: &Value, whose: &str) -> Result<Value, Diagnostics> {
+        expand::fill(value, name, entry, whose).map_err(|error| self.table_error(error, at))
+    }
+
+    fn table_error(&self, error: expand::TableError, at: &Path) -> Diagnostics {
+        let diagnostic = self.diagnostic(Code::BadTable, &at.join(&error.path), &error.message, None);
+        match error.help {
+            Some(help) => diagnostic.help(help).into(),
+            None => diagnostic.into(),
+        }
     }
 
     /// A mistake only the caller can see, shown at the value of a path: "weakness `x` is not in weaknesses.yaml".

@@ -294,7 +294,7 @@ pub(super) fn observation(
             _ => None,
         };
         let to = seen.connections[index].events.len();
-        let mut mark = Mark { step: number, connection: index, from, to, said, trouble };
+        let mut mark = Mark { step: number, connection: index, from, to, said, trouble, ..Mark::default() };
         if !u.ratio(15, 16)? {
             // No session leaves such a mark; the judge answers all the same.
             (mark.step, mark.connection) = (u.int_in_range(0..=15)?, u.int_in_range(0..=3)?);

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::Weight;
 use crate::case::{Answer, Http, Issued, KeySet, Selects};
+use crate::kept;
 use crate::observation::{Connection, End, Observation, What};
 use crate::profile::{HttpEndpoint, Profile};
 use crate::redact::contains;
@@ -212,6 +213,9 @@ pub(super) fn http(
             let earlier = observation.connections[..index].iter().rev().find_map(|other| token_of(other, declared));
             checks.push(self::issued(weight, issued, connection, earlier, declared, profile));
         }
+        if !http.keep.is_empty() {
+            checks.push(kept(weight, http, connection));
+        }
         if let Some(question) = http.key_set {
             checks.push(key_set(weight, question, connection));
         }
@@ -223,6 +227,16 @@ pub(super) fn http(
         checks.push(weight.check(Grade::Error, "something to check", "the case asks nothing of the answer"));
     }
     checks
+}
+
+/// The answer holds what later steps need of it.
+fn kept(weight: Weight, http: &Http, connection: &Connection) -> Check {
+    let wanted: Vec<String> = http.keep.iter().map(|(name, part)| format!("{part} as `{name}`")).collect();
+    let expected = wanted.join(", ");
+    match kept::find_all(&http.keep, &String::from_utf8_lossy(connection.body()), connection.head()) {
+        Ok(_) => weight.holds(true, expected, "there"),
+        Err((_, part)) => weight.holds(false, expected, format!("no {part}")),
+    }
 }
 
 /// The members that hold the private half of a key, or a shared secret (RFC 7518 §6.2.2, §6.3.2, §6.4.1).

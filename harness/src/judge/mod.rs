@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::case::{Alive, Await, Awaited, CaseText, Crowd, Expect, Fetches, Hear, Hello, Lint, Open, Stamp, Step};
+use crate::case::{
+    Alive, Await, Awaited, CaseText, Crowd, Expect, Fetches, Hear, Hello, Lint, Open, Receive, Stamp, Step,
+};
 use crate::diagnosis::Cause;
 use crate::observation::{Connection, End, Event, Mark, Message, Observation, Proofs, Trouble, What};
 use crate::outcome::{self, Outcome};
@@ -101,9 +103,9 @@ pub fn session(
     let weight = Weight::of(head);
     let mut checks = Vec::new();
     for mark in &observation.marks {
-        let Some(step) = steps.get(mark.step) else { continue };
+        let Some(step) = mark.filled.as_deref().or_else(|| steps.get(mark.step)) else { continue };
         match &mark.trouble {
-            None => {}
+            None | Some(Trouble::NothingKept) => {}
             // Nothing that follows rests on what was meant; what came before stays graded.
             Some(Trouble::NotApplicable(_)) => break,
             Some(Trouble::Fault(why)) => {
@@ -126,6 +128,7 @@ pub fn session(
                 }
             }
             Step::Hear(hear) => checks.extend(heard(weight, hear, mark, observation, profile, learned)),
+            Step::Receive(receive) => checks.push(received(weight, receive, mark, connection)),
             Step::Alive(alive) => checks.push(lives(weight, alive, mark, connection, learned)),
             Step::Await(Await { what: what @ (Awaited::Heeded | Awaited::Unheeded), level, .. }) => {
                 let early = Early { said: said_on(&observation.marks, mark.connection), connection, mark, learned };
@@ -750,6 +753,31 @@ fn ended(connection: &Connection, count: usize) -> String {
         observed.push_str(", then the end of the connection");
     }
     observed
+}
+
+/// The message that was waited for came, or did not, as it must.
+fn received(weight: Weight, receive: &Receive, mark: &Mark, connection: &Connection) -> Check {
+    let weight = weight.at(receive.level);
+    let expected = receive.to_string();
+    let shown = |message: &Message| {
+        let text: String = message.text().chars().take(120).collect();
+        format!("\"{}\"", text.escape_debug())
+    };
+    let found = connection.received(mark.from, receive).filter(|found| found.message.event < mark.to);
+    let last = connection.messages().into_iter().rfind(|message| (mark.from..mark.to).contains(&message.event));
+    match (receive.none, found) {
+        (false, Some(found)) => weight.holds(true, expected, shown(&found.message)),
+        (true, Some(found)) => weight.holds(false, expected, shown(&found.message)),
+        (true, None) if !watched(connection, mark) => {
+            weight.check(Grade::Inconclusive, expected, "nothing was observed")
+        }
+        (true, None) => weight.holds(true, expected, "none"),
+        (false, None) => {
+            let end = since(connection, mark);
+            let observed = last.map_or(end.clone(), |last| format!("{end}; the last message: {}", shown(&last)));
+            weight.holds(false, expected, observed)
+        }
+    }
 }
 
 fn lives(weight: Weight, alive: &Alive, mark: &Mark, connection: &Connection, learned: &Learned) -> Check {

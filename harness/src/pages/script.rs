@@ -1,6 +1,7 @@
 //! Steps in words: what each sends, and what it asks for. The target is made up; its profile declares what the case
 //! needs.
 
+use std::borrow::Cow;
 use std::sync::OnceLock;
 
 use base64::Engine as _;
@@ -14,6 +15,7 @@ use crate::case::{
 };
 use crate::catalogue::Catalogue;
 use crate::judge;
+use crate::kept::{self, Kept};
 use crate::need::Need;
 use crate::profile::{Carrier, Class, FirstMessage, HttpEndpoint, Profile, Roles, Shape, TokenProfile};
 use crate::run;
@@ -258,7 +260,13 @@ impl<'a> Scene<'a> {
 
     /// The steps of a session in order.
     pub(super) fn session(&self, steps: &[Step]) -> Vec<Told> {
-        let mut told: Vec<Told> = steps.iter().map(|step| self.tell(step)).collect();
+        let kept: Kept = steps
+            .iter()
+            .flat_map(|step| kept::parts(step).into_iter().flatten())
+            .map(|(name, _)| (name.clone(), format!("<{name}>")))
+            .collect();
+        let filled = steps.iter().map(|step| kept::fill(step, &kept).unwrap_or(Cow::Borrowed(step)));
+        let mut told: Vec<Told> = filled.map(|step| self.tell(&step)).collect();
         for (index, step) in steps.iter().enumerate() {
             let said = steps[..index].iter().any(|earlier| matches!(earlier, Step::Say(_)));
             if let (Step::Hear(hear), false) = (step, said) {
@@ -276,6 +284,11 @@ impl<'a> Scene<'a> {
             Step::Hear(hear) => self::hear(hear),
             Step::Send(send) => self::send(send),
             Step::Await(wait) => self::wait(wait),
+            Step::Receive(receive) => Told {
+                what: format!("listen on `{}`", receive.on),
+                sent: Vec::new(),
+                right: vec![graded(receive.level, format!("{receive} comes"))],
+            },
             Step::Alive(alive) => self::alive(alive),
             Step::Close(close) => self::close(close),
             Step::Cut(cut) => silent(format!("cut the connection `{}` by a reset, without a close frame", cut.on)),

@@ -941,6 +941,7 @@ impl Runner<'_> {
         let step = |step: &Step| match step {
             Step::Wait(wait) => Duration::from_millis(wait.ms),
             Step::Say(say) if say.how == How::WithPause => PAUSE,
+            Step::Receive(receive) if receive.none => self.deadlines.settle,
             Step::Await(wait) => match wait.what {
                 Awaited::AuthTimeout { .. } => judge::auth_timeout(self.target.profile.first_message()),
                 Awaited::Unheeded | Awaited::NotServed | Awaited::Nothing => self.deadlines.settle,

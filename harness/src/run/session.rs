@@ -20,12 +20,13 @@ use super::listener::Listener;
 use super::schedule::mix;
 use crate::carrier::{self, Placed};
 use crate::case::{
-    Abort, Awaited, Bound, Close, Crowd, Expect, FrameText, Given, Hello, How, Http, Label, OfLimit, Open, Request,
-    Say, Send, Sent, Share, Step,
+    Abort, Awaited, Bound, Close, Crowd, Expect, FrameText, Given, Hello, How, Http, Label, OfLimit, Open, Receive,
+    Request, Say, Send, Sent, Share, Step,
 };
 use crate::hex;
 use crate::judge::{self, Learned, WORD_PREFIX};
-use crate::observation::{Assembler, Connection, Mark, Observation, Proofs, Trouble, What, before_our_close};
+use crate::kept::{self, Kept};
+use crate::observation::{Assembler, Awaiting, Connection, Mark, Observation, Proofs, Trouble, What, before_our_close};
 use crate::outcome::{self, Outcome, Service};
 use crate::profile::{Carrier, Echo, HttpEndpoint};
 use crate::target::{Endpoint, Target, Templates};
@@ -82,7 +83,8 @@ pub(super) async fn play(context: &Context<'_>, actor: &Actor, steps: &[Step]) -
     for (index, step) in steps.iter().enumerate() {
         session.step(index, step).await;
         // What follows rests on a thing that is not there.
-        if session.marks.last().is_some_and(|mark| matches!(mark.trouble, Some(Trouble::NotApplicable(_)))) {
+        let rests = |trouble: &Trouble| matches!(trouble, Trouble::NotApplicable(_) | Trouble::NothingKept);
+        if session.marks.last().is_some_and(|mark| mark.trouble.as_ref().is_some_and(rests)) {
             break;
         }
     }
@@ -109,6 +111,10 @@ struct Session<'a> {
     marks: Vec<Mark>,
     said: usize,
     captured: Option<Vec<u8>>,
+    /// What steps have kept for later ones.
+    kept: Kept,
+    /// Behind which event of a connection the next `receive` looks.
+    received: BTreeMap<usize, usize>,
     /// What `${listener}` stands for.
     address: Option<String>,
     /// The token of the last opening.
@@ -130,14 +136,44 @@ impl<'a> Session<'a> {
             said: 0,
             second_half: String::new(),
             captured: None,
+            kept: Kept::new(),
+            received: BTreeMap::new(),
             sent: None,
         }
     }
 
-    async fn step(&mut self, index: usize, step: &Step) {
+    async fn step(&mut self, index: usize, written: &Step) {
+        let step = match kept::fill(written, &self.kept) {
+            Ok(step) => step,
+            Err(why) => {
+                let trouble = Some(Trouble::Fault(why));
+                let mark = Mark {
+                    step: index,
+                    connection: usize::MAX,
+                    from: 0,
+                    to: 0,
+                    said: Vec::new(),
+                    trouble,
+                    filled: None,
+                };
+                self.marks.push(mark);
+                return;
+            }
+        };
+        self.play(index, &step).await;
+        if let (Cow::Owned(step), Some(mark)) = (step, self.marks.last_mut()) {
+            mark.filled = Some(Box::new(step));
+        }
+    }
+
+    async fn play(&mut self, index: usize, step: &Step) {
         let opens = matches!(step, Step::Open(_) | Step::Http(_) | Step::Hello(_) | Step::Abort(_) | Step::Crowd(_));
         let connection = if opens { self.live.len() } else { self.find(step.on()).unwrap_or(usize::MAX) };
-        let from = if opens { 0 } else { self.live.get(connection).map_or(0, |live| live.log.events.len()) };
+        let from = match step {
+            _ if opens => 0,
+            Step::Receive(_) => self.received.get(&connection).copied().unwrap_or_default(),
+            _ => self.live.get(connection).map_or(0, |live| live.log.events.len()),
+        };
         let mut said = Vec::new();
         let done = match step {
             Step::Open(open) => self.open(open, &mut said).await,
@@ -153,12 +189,16 @@ impl<'a> Session<'a> {
             }
             Step::Say(say) => match too_much(say, self.context.target.profile.max_message_bytes) {
                 Some(trouble) => Err(trouble),
-                None => {
-                    said = self.compose(say);
-                    self.say(connection, say, &said).await;
-                    Ok(())
-                }
+                None => match self.compose(say) {
+                    Ok(composed) => {
+                        said = composed;
+                        self.say(connection, say, &said).await;
+                        Ok(())
+                    }
+                    Err(trouble) => Err(trouble),
+                },
             },
+            Step::Receive(receive) => self.receive(connection, from, receive).await,
             Step::Hear(_) | Step::Alive(_) | Step::Await(_) => {
                 self.listen(connection, from, step).await;
                 Ok(())
@@ -180,7 +220,7 @@ impl<'a> Session<'a> {
             Step::Fetches(_) => Ok(()),
         };
         let to = self.live.get(connection).map_or(0, |live| live.log.events.len());
-        self.marks.push(Mark { step: index, connection, from, to, said, trouble: done.err() });
+        self.marks.push(Mark { step: index, connection, from, to, said, trouble: done.err(), filled: None });
     }
 
     fn deadline(&self) -> Instant {
@@ -468,15 +508,21 @@ impl<'a> Session<'a> {
         format!("{WORD_PREFIX}{:08x}-{}", self.actor.seed as u32, self.said)
     }
 
-    fn compose(&mut self, say: &Say) -> Vec<String> {
+    /// A text of a case with the words of the target and of this session put in.
+    fn worded(&self, text: &str) -> Result<String, Trouble> {
+        if text.contains("${") { self.minting(|mint| fill(text, mint)) } else { Ok(text.to_owned()) }
+    }
+
+    fn compose(&mut self, say: &Say) -> Result<Vec<String>, Trouble> {
         let mut said = Vec::new();
         let limit = self.context.target.profile.max_message_bytes.and_then(|limit| usize::try_from(limit).ok());
         // What the target does not take is no message to be answered; whether the limit itself is one, is `longest`'s question.
         let below = say.bytes.iter().copied().filter(|length| limit.is_none_or(|limit| *length < limit));
         let lengths: Vec<usize> = below.chain(limit.filter(|_| say.longest)).collect();
         for text in &say.texts {
+            let text = self.worded(text)?;
             if say.verbatim {
-                said.push(text.clone());
+                said.push(text);
             } else {
                 said.push(format!("{} {text}", self.next_word()));
             }
@@ -490,7 +536,7 @@ impl<'a> Session<'a> {
             let padding = length.saturating_sub(empty + word.len());
             said.push(word + &"x".repeat(padding));
         }
-        said
+        Ok(said)
     }
 
     async fn say(&mut self, connection: usize, say: &Say, said: &[String]) {
@@ -545,8 +591,9 @@ impl<'a> Session<'a> {
         if send.keepalives > 0 && keepalive.is_none() {
             return Err(Trouble::NotApplicable("the profile declares no `keepalive_text`".to_owned()));
         }
-        let keepalives = keepalive.into_iter().cycle().take(send.keepalives.min(MAX_SAID));
-        for text in send.texts.iter().chain(keepalives) {
+        let keepalives = keepalive.into_iter().cycle().take(send.keepalives.min(MAX_SAID)).cloned();
+        let texts = send.texts.iter().map(|text| self.worded(text)).collect::<Result<Vec<_>, _>>()?;
+        for text in texts.into_iter().chain(keepalives) {
             self.live[connection].send(frame::TEXT, text.as_bytes(), deadline).await;
         }
         for frame in &send.frames {
@@ -756,11 +803,39 @@ impl<'a> Session<'a> {
             });
         }
         let asked_to_wait = live.log.head().is_some_and(|head| head.status == 429);
+        let kept =
+            kept::find_all(&http.keep, &String::from_utf8_lossy(live.log.body()), live.log.head()).map_err(|_| ());
         self.live.push(live);
-        if http.capture && asked_to_wait {
+        if (http.capture || !http.keep.is_empty()) && asked_to_wait {
             return Err(Trouble::NotApplicable("the endpoint asks to slow down".to_owned()));
         }
+        self.kept.extend(kept.map_err(|()| Trouble::NothingKept)?);
         Ok(())
+    }
+
+    /// Waits for a message, and keeps what later steps need of it.
+    async fn receive(&mut self, connection: usize, from: usize, receive: &Receive) -> Result<(), Trouble> {
+        let deadlines = self.context.deadlines;
+        let live = &mut self.live[connection];
+        let wait = if receive.none { deadlines.settle } else { deadlines.answer };
+        let mut awaiting = Awaiting::new(from, receive);
+        let mut found = awaiting.look(&live.log.events);
+        if found.is_none() {
+            read_until(live, Instant::now() + wait, |log| {
+                found = awaiting.look(&log.events);
+                found.is_some() || has_close(log)
+            })
+            .await;
+        }
+        match found {
+            Some(received) => {
+                self.received.insert(connection, received.message.event + 1);
+                self.kept.extend(received.kept);
+                Ok(())
+            }
+            None if receive.keep.is_empty() => Ok(()),
+            None => Err(Trouble::NothingKept),
+        }
     }
 }
 
@@ -1300,8 +1375,9 @@ const WITNESS_PING: &[u8] = b"still there";
 pub(super) async fn control(context: &Context<'_>, actor: &Actor) -> Result<Connection, String> {
     let open = Open { name: "control".to_owned(), ..Open::default() };
     let observation = play(context, actor, &[Step::Open(Box::new(open))]).await;
-    let trouble = observation.marks.into_iter().find_map(|mark| mark.trouble).map(|trouble| match trouble {
-        Trouble::NotApplicable(why) | Trouble::Fault(why) => why,
+    let trouble = observation.marks.into_iter().find_map(|mark| mark.trouble).and_then(|trouble| match trouble {
+        Trouble::NotApplicable(why) | Trouble::Fault(why) => Some(why),
+        Trouble::NothingKept => None,
     });
     observation.connections.into_iter().next().ok_or_else(|| trouble.unwrap_or_default())
 }

@@ -411,8 +411,10 @@ impl PrivateKey {
         }
     }
 
-    /// The attacker's key of this kind: random, made when first needed, then the same in the whole process,
-    /// since generating an RSA key takes longer than a whole quick run may.
+    /// The attacker's key of this kind, the same in the whole process.
+    ///
+    /// That of RSA is everybody's: it opens nothing, and making one takes as long as all handshakes of a quick run. The
+    /// others are random and made when they are first needed.
     #[must_use]
     pub fn attacker(kind: KeyKind) -> Option<&'static Self> {
         static KEYS: [OnceLock<Option<PrivateKey>>; 5] = [const { OnceLock::new() }; 5];
@@ -424,7 +426,11 @@ impl PrivateKey {
             KeyKind::P521 => 3,
             KeyKind::Ed25519 => 4,
         };
-        KEYS[place].get_or_init(|| Self::generate(kind)).as_ref()
+        let make = || match kind {
+            KeyKind::Rsa => Self::rsa(include_bytes!("attacker.der")).ok(),
+            _ => Self::generate(kind),
+        };
+        KEYS[place].get_or_init(make).as_ref()
     }
 
     /// The key as PKCS#8 in PEM, for a target that is started by whoever holds the key; none when the library fails.

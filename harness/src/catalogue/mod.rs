@@ -3,17 +3,23 @@
 //! Reading stops at nothing: every mistake of every file is reported, with its place. No sockets, no files: texts are
 //! given by name, the bundled ones by [`crate::bundled`].
 
+mod fragments;
+
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::bundled;
 use crate::carrier;
-use crate::case::{Body, Case, CaseText, Http, Open, Step, Variant};
-use crate::document::{Code, Diagnostics, Document, Path, closest, expand};
+use crate::case::{Body, Case, CaseText, Open, Step, Variant};
+use crate::document::{Code, Diagnostic, Diagnostics, Document, Path, closest, expand};
 use crate::hex;
+use crate::kept::{self, Kept};
 use crate::token::{ForgeError, Recipe, check_text};
+
+use fragments::{FragmentText, Fragments};
 
 /// Cases, the weaknesses they hunt and the sentences they rest on.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -74,12 +80,36 @@ pub struct Source {
     pub says: String,
 }
 
+/// A file of cases.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 struct Family {
-    family: String,
-    title: String,
+    /// The code that every case of the file begins with; a file that only holds fragments has none.
+    #[serde(default)]
+    family: Option<String>,
+    /// What the family is about.
+    #[serde(default)]
+    title: Option<String>,
+    /// Words that stand in the file as `${vars.NAME}`.
+    #[serde(default)]
+    vars: Map<String, Value>,
+    /// Steps that several cases use.
+    #[serde(default)]
+    fragments: BTreeMap<String, FragmentText>,
+    /// Sentences of its own that its cases rest on.
+    #[serde(default)]
+    sources: BTreeMap<String, Source>,
+    /// Weaknesses of its own that its cases hunt.
+    #[serde(default)]
+    weaknesses: BTreeMap<String, Weakness>,
+    #[serde(default)]
     cases: Vec<Value>,
+}
+
+/// What a file gives to all files that are read with it.
+struct Shared<'s> {
+    fragments: Fragments,
+    said: &'s BTreeMap<String, String>,
 }
 
 impl Catalogue {
@@ -119,19 +149,69 @@ impl Catalogue {
     ///
     /// Every mistake in it, with its place. Cases without a mistake are added all the same.
     pub fn add(&mut self, name: &str, text: &str) -> Result<(), Diagnostics> {
-        let document = Document::parse(name, text)?;
-        let family: Family = document.decode(document.value(), &Path::root())?;
+        self.add_files(&[(name, text.as_bytes())], &BTreeMap::new())
+    }
+
+    /// Reads files of cases that belong together: what one calls a fragment, the others may use. `said` holds values for
+    /// variables that they declare.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake in them, with its place. Cases without a mistake are added all the same.
+    pub fn add_files(&mut self, files: &[(&str, &[u8])], said: &BTreeMap<String, String>) -> Result<(), Diagnostics> {
         let mut found = Diagnostics::new();
-        if !self.families.iter().any(|(code, _)| *code == family.family) {
-            self.families.push((family.family.clone(), family.title.clone()));
+        let mut shared = Shared { fragments: Fragments::default(), said };
+        let mut read = Vec::with_capacity(files.len());
+        for (name, bytes) in files {
+            let Some((document, mut family)) = found.keep(family(name, bytes)) else { continue };
+            let vars = fragments::vars(&family.vars, said);
+            shared.fragments.add(&document, std::mem::take(&mut family.fragments), &vars, &mut found);
+            self.add_registers(&document, &mut family, &mut found);
+            read.push((document, family, vars));
         }
-        for (index, item) in family.cases.iter().enumerate() {
-            let at = Path::root().key("cases").index(index);
-            if let Some(case) = found.keep(self.read_case(&document, &family.family, item, &at)) {
-                self.cases.push(case);
+        for (document, family, vars) in &read {
+            let Some(code) = &family.family else { continue };
+            if !self.families.iter().any(|(known, _)| known == code) {
+                self.families.push((code.clone(), family.title.clone().unwrap_or_else(|| code.clone())));
+            }
+            for (index, item) in family.cases.iter().enumerate() {
+                let at = Path::root().key("cases").index(index);
+                if let Some(case) = found.keep(self.read_case(document, code, item, &at, vars, &shared)) {
+                    self.cases.push(case);
+                }
             }
         }
+        let unknown = |name: &&String| !read.iter().any(|(_, family, _)| family.vars.contains_key(name.as_str()));
+        if let (Some(name), Some((document, ..))) = (shared.said.keys().find(unknown), read.first()) {
+            let declared = read.iter().flat_map(|(_, family, _)| family.vars.keys()).map(String::as_str);
+            let help = match closest(name, declared) {
+                Some(close) => format!("did you mean `{close}`?"),
+                None => format!("declare it with what it is otherwise: `vars: {{ {name}: ... }}`"),
+            };
+            let message = format!("a value is given for `{name}`, which no file declares under `vars:`");
+            found.push(document.diagnostic(Code::BadValue, &Path::root(), &message, Some(&help)));
+        }
         found.or(())
+    }
+
+    /// Takes in the sources and weaknesses of a file.
+    fn add_registers(&mut self, document: &Document, family: &mut Family, found: &mut Diagnostics) {
+        let mut taken = |kind: &str, name: &str| {
+            let at = Path::root().key(kind).key(name);
+            found.push(document.key_diagnostic(Code::BadValue, &at, &format!("`{name}` is taken"), None));
+        };
+        for (name, source) in std::mem::take(&mut family.sources) {
+            match self.sources.contains_key(&name) {
+                true => taken("sources", &name),
+                false => drop(self.sources.insert(name, source)),
+            }
+        }
+        for (name, weakness) in std::mem::take(&mut family.weaknesses) {
+            match self.weaknesses.contains_key(&name) {
+                true => taken("weaknesses", &name),
+                false => drop(self.weaknesses.insert(name, weakness)),
+            }
+        }
     }
 
     /// Reads the list of codes that other cases answer for. The cases must have been added before.
@@ -167,29 +247,39 @@ impl Catalogue {
         self.cases.iter().find(|case| case.head.code == code)
     }
 
-    fn read_case(&self, document: &Document, family: &str, item: &Value, at: &Path) -> Result<Case, Diagnostics> {
+    fn read_case(
+        &self,
+        document: &Arc<Document>,
+        family: &str,
+        item: &Value,
+        at: &Path,
+        vars: &Value,
+        shared: &Shared<'_>,
+    ) -> Result<Case, Diagnostics> {
         let mut found = Diagnostics::new();
         let mut variants = Vec::new();
         let mut first: Option<CaseText> = None;
         let mut definition = String::new();
-        for (label, copy) in document.expand(item, at)? {
+        let item = document.fill(item, at, "vars", vars, "`vars`")?;
+        for (label, copy) in document.expand(&item, at)? {
+            let copy = shared.fragments.expand(document, &copy, at)?;
             let text: CaseText = document.decode(&copy, at)?;
             let (head, body) = split(text).map_err(|why| document.diagnostic(Code::BadValue, at, &why, None))?;
-            for recipe in recipes(&body) {
-                if let Err(error) = recipe.check() {
-                    found.push(document.diagnostic(Code::BadValue, at, &error.to_string(), None));
+            // What is kept is not known yet; any text in its place must make sense.
+            let known = kept_by_any(&copy);
+            let looked_at = match known.is_empty() {
+                true => body.clone(),
+                false => {
+                    let mut copy = copy.clone();
+                    kept::put(&mut copy, &known);
+                    split(document.decode(&copy, at)?)
+                        .map_err(|why| document.diagnostic(Code::BadValue, at, &why, None))?
+                        .1
                 }
-            }
-            for text in texts(&body) {
-                // The words of the carriers' room are checked where they are put in.
-                let is_word =
-                    |error: &ForgeError| matches!(error, ForgeError::UnknownName(name) if carrier::is_word(name));
-                if let Err(error) = check_text(text)
-                    && !is_word(&error)
-                {
-                    found.push(document.diagnostic(Code::BadValue, at, &error.to_string(), None));
-                }
-            }
+            };
+            let places = Places { document, at, moved: item.get("steps") != copy.get("steps") };
+            check_texts(&places, &looked_at, &mut found);
+            check_kept(&places, &body, &mut found);
             define(&mut definition, &label, &copy);
             variants.push(Variant { label, body, bound: None });
             first.get_or_insert(head);
@@ -275,7 +365,8 @@ fn decoded() -> Option<Catalogue> {
         ..Catalogue::default()
     };
     for ((file, _), (json, lines)) in bundled::CASES.iter().zip(bundled::DECODED_CASES) {
-        let Family { family, title, cases } = serde_json::from_str(json).ok()?;
+        let Family { family, title, cases, .. } = serde_json::from_str(json).ok()?;
+        let (family, title) = (family?, title?);
         if cases.len() != lines.len() {
             return None;
         }
@@ -298,6 +389,96 @@ fn decoded() -> Option<Catalogue> {
         }
     }
     Some(catalogue)
+}
+
+/// Reads a file, and what every file of cases must have.
+fn family(name: &str, bytes: &[u8]) -> Result<(Arc<Document>, Family), Diagnostics> {
+    let document = Document::parse_bytes(name, bytes)?;
+    let family: Family = document.decode(document.value(), &Path::root())?;
+    let is_code = |code: &String| !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_uppercase());
+    let lacks = |key: &str, message: &str, help: &str| {
+        let at = Path::root().key(key);
+        Err(document.diagnostic(Code::MissingKey, &at, message, Some(help)).into())
+    };
+    match &family.family {
+        None if !family.cases.is_empty() => {
+            lacks("cases", "the cases belong to no family", "write `family: CHAT` for codes such as CHAT-001")
+        }
+        Some(code) if !is_code(code) => {
+            lacks("family", &format!("`{code}` is no code of a family"), "write capital letters only, such as `CHAT`")
+        }
+        _ if family.cases.is_empty() && family.fragments.is_empty() => {
+            lacks("cases", "the file holds neither `cases` nor `fragments`", "write `cases:` and a list")
+        }
+        _ => Ok((Arc::new(document), family)),
+    }
+}
+
+/// A text in the place of everything that a case asks for as kept.
+fn kept_by_any(case: &Value) -> Kept {
+    let mut names = Kept::new();
+    kept::each_name(case, &mut |name| {
+        names.insert(name.to_owned(), "kept".to_owned());
+    });
+    names
+}
+
+/// Where the steps of a case stand.
+struct Places<'a> {
+    document: &'a Document,
+    at: &'a Path,
+    /// Fragments were put in, so that the steps stand elsewhere.
+    moved: bool,
+}
+
+impl Places<'_> {
+    fn wrong(&self, step: usize, message: &str, help: Option<&str>) -> Diagnostic {
+        let at = if self.moved { self.at.clone() } else { self.at.key("steps").index(step) };
+        self.document.diagnostic(Code::BadValue, &at, message, help)
+    }
+}
+
+/// That recipes and texts can be read.
+fn check_texts(places: &Places<'_>, body: &Body, found: &mut Diagnostics) {
+    let Body::Steps(steps) = body else { return };
+    for (index, step) in steps.iter().enumerate() {
+        for recipe in recipes(step) {
+            if let Err(error) = recipe.check() {
+                found.push(places.wrong(index, &error.to_string(), None));
+            }
+        }
+        for text in texts(step) {
+            // The words of the carriers' room are checked where they are put in.
+            let is_word = |error: &ForgeError| matches!(error, ForgeError::UnknownName(name) if carrier::is_word(name));
+            if let Err(error) = check_text(text)
+                && !is_word(&error)
+            {
+                found.push(places.wrong(index, &error.to_string(), None));
+            }
+        }
+    }
+}
+
+/// That a step asks only for what an earlier one keeps, and that what is kept can be found.
+fn check_kept(places: &Places<'_>, body: &Body, found: &mut Diagnostics) {
+    let Body::Steps(steps) = body else { return };
+    let mut known: Vec<&str> = Vec::new();
+    for (index, step) in steps.iter().enumerate() {
+        let value = serde_json::to_value(step).unwrap_or_default();
+        kept::each_name(&value, &mut |name| {
+            if !known.contains(&name) {
+                let help = closest(name, known.iter().copied()).map(|close| format!("did you mean `{close}`?"));
+                let message = format!("`${{kept.{name}}}` is kept by no earlier step");
+                found.push(places.wrong(index, &message, help.as_deref()));
+            }
+        });
+        for (name, part) in kept::parts(step).into_iter().flatten() {
+            if let Err(why) = part.check(matches!(step, Step::Http(_))) {
+                found.push(places.wrong(index, &format!("{name}: {why}"), None));
+            }
+            known.push(name);
+        }
+    }
 }
 
 /// Adds a copy of a case to the text that its fingerprint is of.
@@ -343,39 +524,30 @@ fn split(mut text: CaseText) -> Result<(CaseText, Body), String> {
     Ok((text, body))
 }
 
-/// The texts of the requests in which the `${...}` of tokens may stand.
-fn texts(body: &Body) -> Vec<&str> {
-    let Body::Steps(steps) = body else { return Vec::new() };
-    let opens = steps.iter().filter_map(|step| match step {
-        Step::Open(open) => Some(&open.request),
-        _ => None,
-    });
-    opens
-        .flat_map(|request| {
+/// The texts of a step in which the `${...}` of tokens may stand.
+fn texts(step: &Step) -> Vec<&str> {
+    match step {
+        Step::Open(open) => {
+            let request = &open.request;
             let values = request.set.values().chain(request.add.iter().map(|(_, value)| value));
-            request.query.iter().chain(values).map(String::as_str)
-        })
-        .collect()
+            request.query.iter().chain(values).map(String::as_str).collect()
+        }
+        Step::Send(send) => send.texts.iter().map(String::as_str).collect(),
+        Step::Say(say) => say.texts.iter().map(String::as_str).collect(),
+        _ => Vec::new(),
+    }
 }
 
-fn recipes(body: &Body) -> Vec<&Recipe> {
-    let Body::Steps(steps) = body else { return Vec::new() };
-    let mut recipes = Vec::new();
-    for step in steps {
-        match step {
-            Step::Open(open) => {
-                recipes.push(&open.token);
-                recipes.extend(open.carry.also.iter().map(|also| &also.token));
-            }
-            Step::Http(http) => {
-                let Http { bearer, .. } = http.as_ref();
-                recipes.extend(bearer);
-            }
-            Step::Crowd(crowd) => recipes.extend(crowd.of.iter().map(|open| &open.token)),
-            _ => {}
+/// The recipes of the tokens of a step.
+fn recipes(step: &Step) -> Vec<&Recipe> {
+    match step {
+        Step::Open(open) => {
+            std::iter::once(&open.token).chain(open.carry.also.iter().map(|also| &also.token)).collect()
         }
+        Step::Http(http) => http.bearer.iter().collect(),
+        Step::Crowd(crowd) => crowd.of.iter().map(|open| &open.token).collect(),
+        _ => Vec::new(),
     }
-    recipes
 }
 
 #[cfg(test)]
