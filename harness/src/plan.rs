@@ -10,7 +10,7 @@ use crate::document::printable;
 use crate::profile::{Carrier, Class};
 use crate::target::Target;
 use crate::token::Recipe;
-use crate::verdict::Level;
+use crate::verdict::{Level, Severity};
 
 /// Which cases are wanted. Empty means all of the quick set.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,8 +19,38 @@ pub struct Selection {
     pub words: Vec<String>,
     /// Whether cases of `set: all` are wanted too.
     pub all: bool,
+    /// What a case must be besides.
+    pub filter: Filter,
     /// Which share of what is selected is wanted; unset, all of it.
     pub partition: Option<Partition>,
+}
+
+/// What a case must be: of each kind that names any, one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Tags, of which it has one.
+    pub tags: Vec<String>,
+    /// Levels, of which it is of one.
+    pub levels: Vec<Level>,
+    /// The severity that it has at least.
+    pub severity: Option<Severity>,
+}
+
+impl Filter {
+    /// Whether a case of this head is so. The level is that which binds whoever is asked, and may be above the case's own.
+    pub fn fits(&self, head: &CaseText, level: Level) -> bool {
+        (self.tags.is_empty() || self.tags.iter().any(|tag| head.tags.contains(tag)))
+            && (self.levels.is_empty() || self.levels.contains(&level))
+            && self.severity.is_none_or(|least| head.severity >= least)
+    }
+}
+
+/// Whether a word means the case: its code or family, however they are spelled, its name, or one of its tags.
+pub fn is_called(case: &Case, word: &str) -> bool {
+    word.eq_ignore_ascii_case(&case.head.code)
+        || word.eq_ignore_ascii_case(&case.family)
+        || *word == case.head.name
+        || case.head.tags.iter().any(|tag| tag == word)
 }
 
 /// One of several equal shares of the trials, for runs that share the work. Which share a trial falls into follows from
@@ -155,16 +185,13 @@ fn is_wanted(trial: &Trial<'_>, selection: &Selection) -> bool {
     if selection.partition.is_some_and(|partition| !partition.holds(&trial.id())) {
         return false;
     }
+    if !selection.filter.fits(head, trial.level) {
+        return false;
+    }
     if selection.words.is_empty() {
         return selection.all || head.set == Set::Quick;
     }
-    selection.words.iter().any(|word| {
-        word.eq_ignore_ascii_case(&head.code)
-            || word.eq_ignore_ascii_case(&trial.case.family)
-            || word.eq_ignore_ascii_case(&trial.id())
-            || *word == head.name
-            || head.tags.contains(word)
-    })
+    selection.words.iter().any(|word| is_called(&trial.case, word) || word.eq_ignore_ascii_case(&trial.id()))
 }
 
 /// What the wanted cases that look across the run need to have run.
@@ -379,6 +406,32 @@ mod tests {
         for bad in ["2/3", "hash:0/3", "hash:4/3", "hash:1/0", "hash:x/3", "slice:1/3", ""] {
             assert!(bad.parse::<Partition>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_filter_asks_for_one_of_each_kind() {
+        let catalogue = Catalogue::bundled().expect("the catalogue");
+        let target = Target::new("ws://127.0.0.1/ws?token={token}", &"x".repeat(40)).expect("a target");
+        let wanted = |filter: Filter, words: &[&str]| -> Vec<(Level, Severity, bool)> {
+            let words = words.iter().map(|word| (*word).to_owned()).collect();
+            let selection = Selection { words, filter, ..Selection::default() };
+            let trials = trials(&catalogue, &target, &selection);
+            let trials = trials.iter().filter(|trial| trial.wanted);
+            trials.map(|trial| (trial.level, trial.case.head.severity, trial.case.head.set == Set::Quick)).collect()
+        };
+        let all = wanted(Filter::default(), &[]);
+        let levels = vec![Level::May, Level::Should];
+        let some = wanted(Filter { levels, severity: Some(Severity::Medium), ..Filter::default() }, &[]);
+        let fits = |(level, severity, quick): &&(Level, Severity, bool)| {
+            matches!(level, Level::May | Level::Should) && *severity >= Severity::Medium && *quick
+        };
+        assert_eq!(some, all.iter().filter(fits).copied().collect::<Vec<_>>());
+        assert!(some.len() > 5 && some.iter().any(|(_, severity, _)| *severity > Severity::Medium), "{some:?}");
+        // It narrows what words select, and no kind makes up for another.
+        let high = Filter { severity: Some(Severity::High), ..Filter::default() };
+        let of_family = wanted(high.clone(), &["CLM"]);
+        assert!(!of_family.is_empty() && of_family.len() < wanted(Filter::default(), &["CLM"]).len());
+        assert_eq!(wanted(Filter { tags: vec!["smoke".to_owned()], levels: vec![Level::Info], ..high }, &[]), []);
     }
 
     #[test]

@@ -565,7 +565,7 @@ pub enum Shape {
 pub struct Echo {
     /// The text to send, where `{message}` stands for the message.
     pub send: String,
-    /// What the answer looks like.
+    /// What the answer looks like. `{message}` in it stands for any text: that of the message, where the server is right.
     pub reply: Shape,
     /// Whether every other client hears it too.
     #[serde(default)]

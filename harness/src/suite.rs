@@ -10,7 +10,7 @@ use crate::report::{Report, RunEvent, gaps, retry};
 use crate::run::{self, Interrupt, Options, Stop};
 use crate::target::Target;
 use crate::transcript::Transcript;
-use crate::verdict::Severity;
+use crate::verdict::{Level, Severity};
 
 /// Cases and how to run them.
 ///
@@ -45,6 +45,27 @@ impl Suite {
     #[must_use]
     pub fn select(mut self, word: &str) -> Self {
         self.selection.words.push(word.to_owned());
+        self
+    }
+
+    /// Only cases with this tag. Calls add up, and narrow what is selected otherwise.
+    #[must_use]
+    pub fn tag(mut self, tag: &str) -> Self {
+        self.selection.filter.tags.push(tag.to_owned());
+        self
+    }
+
+    /// Only cases whose rule binds the target so strongly. Calls add up, and narrow what is selected otherwise.
+    #[must_use]
+    pub fn level(mut self, level: Level) -> Self {
+        self.selection.filter.levels.push(level);
+        self
+    }
+
+    /// Only cases of this severity or a higher one.
+    #[must_use]
+    pub fn severity(mut self, least: Severity) -> Self {
+        self.selection.filter.severity = Some(least);
         self
     }
 

@@ -15,8 +15,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hostile_support::{
-    HOSTILE, SECRET, StandIn, answer, close_bytes, frame_bytes, hostile_to_all, is_unsigned, serve, swallow, take_head,
-    upgrade,
+    HOSTILE, SECRET, StandIn, answer, close_bytes, frame_bytes, hostile_to_all, is_unsigned, serve, serve_short,
+    swallow, take_head, upgrade,
 };
 use insta::assert_snapshot;
 use serde_json::Value;
@@ -354,7 +354,7 @@ fn two_secrets_are_one_too_many() {
     --- stderr
     error: the argument '--secret <TEXT>' cannot be used with '--secret-env <NAME>'
 
-    Usage: gatecrash run --secret <TEXT> <URL>
+    Usage: gatecrash run --secret <TEXT> <URL|FILE>...
 
     For more information, try '--help'.
     "###);
@@ -398,7 +398,7 @@ fn a_url_that_cannot_be_used_says_why() {
         lines.push_str(&ended.stderr());
     }
     assert_snapshot!(lines, @r###"
-    gatecrash: `127.0.0.1:8000/ws` is no usable URL: it has no scheme; write ws://HOST:PORT/PATH with {token} where the token goes
+    gatecrash: cannot read `127.0.0.1:8000/ws`: No such file or directory (os error 2); a URL begins with ws:// or wss://, and anything else is a file or a folder of cases
     gatecrash: `ftp://h/ws` is no usable URL: the scheme must be ws, wss, http or https
     gatecrash: `ws://` is no usable URL: the host or the port is not understood
     gatecrash: `ws://h:99999/` is no usable URL: the host or the port is not understood
@@ -531,12 +531,13 @@ fn a_list_is_narrowed_by_each_filter_and_by_all_of_them() {
     let has = |case: &Value, key: &str, word: &str| case[key].as_array().unwrap().contains(&Value::from(word));
     assert!(all.len() > 300);
     type Filter<'a> = (&'a [&'a str], &'a dyn Fn(&Value) -> bool);
-    let filters: [Filter<'_>; 8] = [
+    let filters: [Filter<'_>; 9] = [
         (&["SIG"], &|case| case["family"] == "SIG"),
         (&["sig-008", "AUTH"], &|case| case["code"] == "SIG-008" || case["family"] == "AUTH"),
         (&["--tag", "smoke"], &|case| has(case, "tags", "smoke")),
         (&["--level", "should"], &|case| case["level"] == "should"),
-        (&["--severity", "high", "--severity", "low"], &|case| case["severity"] == "high" || case["severity"] == "low"),
+        (&["--level", "should", "--level", "may"], &|case| case["level"] == "should" || case["level"] == "may"),
+        (&["--severity", "high"], &|case| case["severity"] == "high" || case["severity"] == "critical"),
         (&["--needs", "roles"], &|case| has(case, "needs", "roles")),
         (&["ROLE", "--level", "must", "--needs", "roles"], &|case| {
             case["family"] == "ROLE" && case["level"] == "must" && has(case, "needs", "roles")
@@ -571,7 +572,7 @@ fn a_list_of_nothing_says_which_word_is_to_blame() {
     exit 4
     --- stdout
     --- stderr
-    gatecrash: no case fits: nothing is called `smok`; did you mean `smoke`?
+    gatecrash: no case fits: no case has the tag `smok`; did you mean `smoke`?
     "###);
     assert_command!(Gatecrash::new(&["list", "RES", "--level", "info"]).run(), @r###"
     exit 4
@@ -643,6 +644,130 @@ fn a_selection_of_nothing_has_an_exit_code_and_a_hint() {
     let ended = Gatecrash::against(&server, &["--case", "NOPE", "--report", "json=r.json"]).run();
     assert_eq!((ended.code(), server.connections()), (4, 0), "{}", ended.all());
     assert_eq!(ended.json("r.json")["summary"]["total"], 0);
+}
+
+#[test]
+fn failures_that_do_not_count_are_said_not_to() {
+    let run = |arguments: &[&str]| {
+        let mut all = vec!["run", "--dialect", "omni2", "--fault", "welcome-only-once", "--case", "MSG-002"];
+        all.extend(arguments);
+        Gatecrash::new(&all).run()
+    };
+    let spared = run(&[]);
+    assert_eq!(spared.code(), 0, "{}", spared.all());
+    let last = "1 fail, below medium: the exit code is 0 (--fail-on medium)\n";
+    assert!(spared.stdout().ends_with(last), "{}", spared.all());
+    for counted in
+        [run(&["--fail-on", "low"]), Gatecrash::new(&["run", "--dialect", "omni2", "--case", "MSG-002"]).run()]
+    {
+        assert!(!counted.stdout().contains("the exit code is 0"), "{}", counted.all());
+    }
+}
+
+#[test]
+fn a_must_that_only_warns_says_why() {
+    let server = StandIn::new(|stream, _, head| serve_short(stream, head, 1_000));
+    let ended = Gatecrash::against(&server, &["--case", "MSG-009"]).run();
+    let stdout = ended.stdout();
+    assert!(stdout.contains("WARN  MSG-009 length-boundaries @query  MUST, here a SHOULD · "), "{}", ended.all());
+    let why = "a warning at most, because the profile promises no `echo`, and no `max_message_bytes` (the longest of these has 65536)";
+    assert!(stdout.contains(why), "{}", ended.all());
+    let promised = "extends: express-ws\nmax_message_bytes: 100000\necho: { send: \"{message}\", reply: { text: \"{message}\" } }\n";
+    let ended =
+        Gatecrash::against(&server, &["--case", "MSG-009", "--profile", "p.yaml"]).file("p.yaml", promised).run();
+    assert!(ended.stdout().contains("FAIL  MSG-009 length-boundaries @query  MUST · "), "{}", ended.all());
+    assert!(!ended.stdout().contains("a warning at most"), "{}", ended.all());
+}
+
+#[test]
+fn a_token_in_a_first_message_is_asked_for_by_its_form() {
+    let form = "'first-message:SEND => REPLY' with {token} in SEND";
+    for carrier in ["first-message:{\"token\":\"{token}\"}", "first-message:AUTH {token}=>+OK", "first-message:AUTH"] {
+        let run = Gatecrash::new(&["run", "ws://127.0.0.1:9/ws", "--secret-env", "JWT_SECRET", "--carrier", carrier]);
+        let ended = run.env("JWT_SECRET", SECRET).run();
+        assert_eq!(ended.code(), 2, "{carrier}: {}", ended.all());
+        assert!(ended.stderr().contains(form), "{carrier}: {}", ended.all());
+    }
+}
+
+#[test]
+fn a_wrong_carrier_is_not_told_as_a_wrong_key() {
+    let server = StandIn::new(|stream, _, head| match is_unsigned(head) {
+        true => answer(stream, "401 Unauthorized"),
+        false => serve(stream, head),
+    });
+    let url = format!("ws://{}/ws", server.address);
+    let arguments =
+        ["run", url.as_str(), "--secret-env", "JWT_SECRET", "--carrier", "cookie:mine", "--case", "AUTH-001"];
+    let found = "the server reads the token from the query parameter `token`";
+    let ended =
+        Gatecrash::new(&[&arguments[..], &["--report", "json=r.json"]].concat()).env("JWT_SECRET", SECRET).run();
+    assert_eq!(ended.code(), 3, "{}", ended.all());
+    assert!(ended.stdout().contains("found ") && ended.stdout().contains(found), "{}", ended.all());
+    assert!(!ended.stdout().contains("read the key"), "{}", ended.all());
+    let mend = ended.json("r.json")["runs"][0]["cases"][0]["mend"].as_str().unwrap_or_default().to_owned();
+    assert!(mend.contains(found), "{mend}");
+}
+
+#[test]
+fn a_run_is_narrowed_by_the_flags_of_a_list() {
+    let server = StandIn::new(|stream, _, head| serve(stream, head));
+    let run = |arguments: &[&str]| {
+        let mut all = vec!["--report", "json=r.json"];
+        all.extend(arguments);
+        let ended = Gatecrash::against(&server, &all).run();
+        let run = ended.json("r.json")["runs"][0].clone();
+        assert!(run["controls"].as_u64().unwrap() >= 2, "controls always run: {}", ended.all());
+        run["cases"].as_array().unwrap().clone()
+    };
+    let grave = |trial: &Value| trial["severity"] == "high" || trial["severity"] == "critical";
+    let trials = run(&["--case", "AUTH", "--level", "must", "--level", "should", "--severity", "high"]);
+    assert!(
+        trials.len() > 5
+            && trials.iter().all(|trial| grave(trial) && trial["code"].as_str().unwrap().starts_with("AUTH"))
+    );
+    let whole = run(&["--case", "AUTH"]);
+    assert!(whole.iter().any(|trial| !grave(trial)), "the severity tells them apart");
+    // What a list shows is what a run plays.
+    let (codes, _) = listed(&["--tag", "smoke", "--severity", "critical"]);
+    let mut played: Vec<String> = run(&["--tag", "smoke", "--severity", "critical"])
+        .iter()
+        .map(|trial| trial["code"].as_str().unwrap().to_owned())
+        .collect();
+    played.dedup();
+    assert_eq!(played, codes);
+}
+
+#[test]
+fn a_run_that_is_narrowed_to_nothing_says_why() {
+    assert_command!(Gatecrash::new(&["run", "--tag", "smok"]).run(), @r###"
+    exit 4
+    --- stdout
+    --- stderr
+    gatecrash: no case has the tag `smok`; did you mean `smoke`?
+    "###);
+    assert_command!(Gatecrash::new(&["run", "--severity", "hihg", "--level", "must"]).run(), @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    error: invalid value 'hihg' for '--severity <SEVERITY>': it is one of info, low, medium, high, critical; did you mean `high`?
+
+    For more information, try '--help'.
+    "###);
+    assert_command!(Gatecrash::new(&["run", "--fail-on", "hihg"]).run(), @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    error: invalid value 'hihg' for '--fail-on <SEVERITY>': it is one of info, low, medium, high, critical; did you mean `high`?
+
+    For more information, try '--help'.
+    "###);
+    assert_command!(Gatecrash::new(&["run", "--tag", "smoke", "--level", "info", "--dialect", "strict"]).run(), @r###"
+    exit 4
+    --- stdout
+    --- stderr
+    gatecrash: nothing is selected by --tag smoke and --level info for this target
+    "###);
 }
 
 #[test]
@@ -1728,6 +1853,88 @@ fn a_real_token_is_given_by_its_place_and_never_shown() {
     "###);
 }
 
+// Files laid out in one way.
+
+#[test]
+fn files_are_laid_out_and_the_bad_ones_are_told() {
+    let untidy = "# mine\nname:   my\nleeway: 0   # seconds\n";
+    let tidy = "# mine\nname: my\nleeway: 0 # seconds\n";
+    let with_files = |arguments: &[&str]| {
+        let command = Gatecrash::new(arguments);
+        fs::create_dir(command.folder.join("more")).unwrap();
+        fs::create_dir(command.folder.join("none")).unwrap();
+        command
+            .file("a.yaml", untidy)
+            .file("b.yaml", tidy)
+            .file("bad.yaml", "secret: hush-hush: 1\n")
+            .file("more/c.yml", untidy)
+            .file("more/d.txt", untidy)
+    };
+    let read = |ended: &Ended, name: &str| fs::read_to_string(ended.folder.join(name)).unwrap();
+
+    let checked = with_files(&["fmt", "--check", "a.yaml", "b.yaml", "more"]).run();
+    assert_eq!((checked.code(), checked.stdout().as_str()), (1, "a.yaml\nmore/c.yml\n"), "{}", checked.all());
+    assert_eq!(read(&checked, "a.yaml"), untidy);
+
+    let done = with_files(&["fmt", "a.yaml", "b.yaml", "more"]).run();
+    assert_eq!((done.code(), done.stdout().as_str()), (0, ""), "{}", done.all());
+    assert_eq!((read(&done, "a.yaml"), read(&done, "more/c.yml")), (tidy.to_owned(), tidy.to_owned()));
+    assert_eq!(read(&done, "more/d.txt"), untidy);
+    assert!(!done.stderr().contains("b.yaml"), "{}", done.all());
+
+    // The good one behind the bad ones is laid out all the same.
+    let ended = with_files(&["fmt", "absent.yaml", "bad.yaml", "none", "a.yaml"]).run();
+    assert_eq!(read(&ended, "a.yaml"), tidy);
+    assert_eq!(read(&ended, "bad.yaml"), "secret: hush-hush: 1\n");
+    assert_command!(ended, @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    gatecrash: cannot read `absent.yaml`: No such file or directory (os error 2)
+    gatecrash: 
+    error[GC1001]: a `:` can't stand here
+     --> bad.yaml:1:18
+      |
+    1 | secret: [secret]
+      |                  ^
+      |
+      = help: check the indentation, and quote text that holds a colon followed by a space
+    gatecrash: no file in `none` ends in .yaml
+    gatecrash: `a.yaml` is laid out anew
+    "###);
+    assert_eq!(with_files(&["fmt"]).run().code(), 2);
+}
+
+#[test]
+fn a_file_that_is_laid_out_can_be_read_by_nobody_else() {
+    use std::os::unix::fs::PermissionsExt;
+    let command = Gatecrash::new(&["fmt", "a.yaml"]).file("a.yaml", "secret:   hush-hush\n");
+    let path = command.folder.join("a.yaml");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(command.run().code(), 0);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "secret: hush-hush\n");
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn stdin_is_laid_out_to_stdout() {
+    let piped = |arguments: &[&str], text: &str| {
+        let mut command = Gatecrash::new(arguments);
+        command.command.stdin(Stdio::piped());
+        let mut child = command.command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        Ended { output: wait(child), folder: command.folder }
+    };
+    let ended = piped(&["fmt", "-"], "a:   1\n");
+    assert_eq!((ended.code(), ended.stdout().as_str(), ended.stderr().as_str()), (0, "a: 1\n", ""));
+    let ended = piped(&["fmt", "--check", "-"], "a:   1\n");
+    assert_eq!((ended.code(), ended.stdout().as_str()), (1, "stdin\n"));
+    // Nothing that an editor would put in the place of the text.
+    let ended = piped(&["fmt", "-"], "a: [1\n");
+    assert_eq!((ended.code(), ended.stdout().as_str()), (2, ""));
+    assert!(ended.stderr().contains("stdin:1:"), "{}", ended.all());
+}
+
 #[test]
 fn help_is_as_it_was() {
     for words in [
@@ -1737,6 +1944,7 @@ fn help_is_as_it_was() {
         &["init", "--help"],
         &["serve", "--help"],
         &["list", "--help"],
+        &["fmt", "--help"],
     ] {
         let ended = Gatecrash::new(words).run();
         assert_eq!((ended.code(), ended.stderr().as_str()), (0, ""));

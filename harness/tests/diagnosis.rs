@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use gatecrash::diagnosis::{Cause, Finding};
-use gatecrash::profile::{Echo, Profile, Shape};
+use gatecrash::profile::{Carrier, Echo, FirstMessage, Profile, Shape};
 use gatecrash::report::{Exit, Failure, Report, Standard, json};
 use gatecrash::secret::SecretBytes;
 use gatecrash::wire::frame::TEXT;
@@ -81,7 +81,11 @@ fn profile(url: impl Into<String>, secret: &str) -> Profile {
 
 /// What the diagnosis of a first control says; the report says the same.
 fn first(profile: Profile) -> Finding {
-    let report = run(&cases(1, 0), profile);
+    first_in(&cases(1, 0), profile)
+}
+
+fn first_in(suite: &Suite, profile: Profile) -> Finding {
+    let report = run(suite, profile);
     assert_eq!(report.exit(Standard::default()), Exit::NoControl, "{report}");
     let Some(Failure::FirstControl(finding)) = report.failure.clone() else { panic!("{report}") };
     assert!(report.to_string().contains(&finding.advice), "{report}");
@@ -252,6 +256,63 @@ fn what_cannot_be_guessed_is_named_and_little_is_tried() {
     let config = Config { audience: Some("chat".to_owned()), ..Config::new(Dialect::Shipvox, SECRET) };
     let finding = first(profile(format!("ws://{}/ws?token={{token}}", reference(config)), SECRET));
     assert_eq!(finding.cause, Cause::Unknown, "{finding:?}");
+}
+
+#[test]
+fn a_token_that_the_server_may_not_see_is_thought_of_before_the_key() {
+    let lead = "without any token it answers the same: the token may not be where the server looks";
+    let server = StandIn::new(|stream, _, _| answer(stream, "401 Unauthorized"));
+    assert!(first(profile(server.url(), SECRET)).advice.starts_with(lead));
+    // Who tells a bad token from none has seen it.
+    let server = StandIn::new(|stream, _, head| {
+        answer(stream, if token(head).is_some() { "403 Forbidden" } else { "401 Unauthorized" });
+    });
+    let finding = first(profile(server.url(), SECRET));
+    assert!(finding.advice.starts_with("another secret"), "{finding:?}");
+}
+
+#[test]
+fn socket_io_is_named_as_soon_as_it_is_seen() {
+    let greets = |cuts: bool| {
+        StandIn::new(move |mut stream, _, head| {
+            if cuts {
+                // Neither is a greeting of TLS waited out.
+                if head.starts_with("GET ") {
+                    take_head(&mut stream);
+                }
+                return;
+            }
+            upgrade(&mut stream, head);
+            let _ = stream.write_all(&frame_bytes(TEXT, br#"0{"sid":"a","upgrades":[],"pingInterval":25000}"#));
+            while stream.read(&mut [0; 4096]).is_ok_and(|length| length > 0) {}
+        })
+    };
+    let echo = Echo { send: "hello".to_owned(), reply: Shape::Text("world".to_owned()), broadcast: false };
+    let echoes = Profile { echo: Some(echo), ..Profile::default() };
+    let told = FirstMessage {
+        send: "{token}".to_owned(),
+        reply: Some(Shape::like("ok")),
+        timeout_ms: Some(100),
+        ..FirstMessage::default()
+    };
+    let tells = Profile { carriers: vec![Carrier::FirstMessage(told)], ..Profile::default() };
+    for (cuts, path, known, found) in [
+        (false, "/ws", echoes, "run with `--profile socket-io`"),
+        (false, "/ws", tells, "run with `--profile socket-io`"),
+        (false, "/socket.io/?EIO=4&transport=websocket", Profile::default(), "run with `--profile socket-io`"),
+        (true, "/socket.io/", Profile::default(), "/socket.io/?EIO=4&transport=websocket"),
+    ] {
+        let server = greets(cuts);
+        let (url, secret) = (Some(format!("ws://{}{path}", server.address)), Some(SECRET.to_owned()));
+        // It answers nothing, for which nobody need wait long.
+        let finding = first_in(&cases(1, 0).timeout_scale(0.1), Profile { url, secret, ..known });
+        assert!(finding.advice.contains(found) && finding.advice.contains("socket-io"), "{path}: {finding:?}");
+        assert!(server.connections() <= 4, "{path}: {} connections", server.connections());
+    }
+    // Where all that is seen is that it cuts every opening, it is one of the things it may be.
+    let server = greets(true);
+    let finding = first(profile(server.url(), SECRET));
+    assert!(finding.advice.contains("if it is that, its path is /socket.io/"), "{finding:?}");
 }
 
 #[test]

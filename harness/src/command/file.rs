@@ -20,12 +20,12 @@ pub(super) fn read_text(path: &str) -> io::Result<String> {
 
 /// Reads a file that should be text, whatever it is.
 pub(super) fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_TEXT_BYTES + 1).read_to_end(&mut bytes)?;
-    match bytes.len() as u64 > MAX_TEXT_BYTES {
-        true => Err(io::Error::other(format!("it is larger than {MAX_TEXT_BYTES} bytes"))),
-        false => Ok(bytes),
-    }
+    read_bounded(File::open(path)?, MAX_TEXT_BYTES)
+}
+
+/// Reads what stdin holds.
+pub(super) fn read_stdin() -> io::Result<Vec<u8>> {
+    read_bounded(io::stdin().lock(), MAX_TEXT_BYTES)
 }
 
 /// Reads a result that was written earlier.
@@ -36,12 +36,17 @@ pub(super) fn read_result(path: &Path) -> Result<Earlier, String> {
 }
 
 fn read_up_to(path: &Path, limit: u64) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?.take(limit + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > limit {
+    String::from_utf8(read_bounded(File::open(path)?, limit)?)
+        .map_err(|_| io::Error::new(ErrorKind::InvalidData, "stream did not contain valid UTF-8"))
+}
+
+fn read_bounded(source: impl io::Read, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    source.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
         return Err(io::Error::other(format!("it is larger than {limit} bytes")));
     }
-    Ok(text)
+    Ok(bytes)
 }
 
 /// Whether a file can be written, found out before a long run. Leaves nothing behind.
@@ -64,17 +69,25 @@ pub(super) fn absent(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Writes a file as a whole or not at all.
+/// Writes a file as a whole or not at all. Who may read one that was there before may read the new one, and nobody else.
 pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let is_plain = fs::symlink_metadata(path).map_or(true, |meta| meta.is_file());
-    if !is_plain {
+    let before = fs::symlink_metadata(path).ok();
+    if before.as_ref().is_some_and(|meta| !meta.is_file()) {
         // A device, a pipe or a link has no neighbour to be renamed from.
         return OpenOptions::new().write(true).truncate(true).open(path)?.write_all(bytes);
     }
     let mut name = path.file_name().map(ToOwned::to_owned).unwrap_or_default();
     name.push(format!(".{}.part", std::process::id()));
     let part = path.with_file_name(name);
-    let written = fs::write(&part, bytes).and_then(|()| fs::rename(&part, path));
+    let fill = || {
+        let mut file = File::create(&part)?;
+        if let Some(before) = &before {
+            // Before there is anything in it to be read.
+            file.set_permissions(before.permissions())?;
+        }
+        file.write_all(bytes)
+    };
+    let written = fill().and_then(|()| fs::rename(&part, path));
     if written.is_err() {
         let _ = fs::remove_file(&part);
     }

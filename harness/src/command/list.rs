@@ -5,28 +5,22 @@ use serde_json::{Value, json};
 
 use crate::case::{Case, Set};
 use crate::catalogue::Catalogue;
-use crate::document::closest;
+use crate::document::{closest, printable};
 use crate::need::Need;
 use crate::pages::{needs, word};
+use crate::plan::is_called;
 use crate::report::Exit;
-use crate::verdict::{Level, Severity};
 
-use super::{bundled, complain, did_you_mean, say};
+use super::narrow::{Narrow, one_of};
+use super::{bundled, complain, say};
 
 /// What `gatecrash list` is told. A case must fit each kind of filter, and of each kind one that is given.
 #[derive(Debug, Args)]
 pub(super) struct List {
     /// Only these: a family, a code, a name or a tag; may be given again
     words: Vec<String>,
-    /// Only cases with this tag; may be given again
-    #[arg(long, value_name = "TAG")]
-    tag: Vec<String>,
-    /// Only cases of this level; may be given again
-    #[arg(long, value_parser = one_of::<Level>)]
-    level: Vec<Level>,
-    /// Only cases of this severity; may be given again
-    #[arg(long, value_parser = one_of::<Severity>)]
-    severity: Vec<Severity>,
+    #[command(flatten)]
+    narrow: Narrow,
     /// Only cases that need this of the profile, such as `roles`; may be given again
     #[arg(long, value_name = "NEED", value_parser = one_of::<Need>)]
     needs: Vec<Need>,
@@ -41,15 +35,6 @@ enum Format {
     #[default]
     Text,
     Json,
-}
-
-/// Reads one of the words that a file may say, and names them all when it is none.
-fn one_of<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
-    serde_json::from_value(Value::from(text)).map_err(|error| {
-        let words = error.to_string();
-        let known: Vec<&str> = words.split('`').skip(3).step_by(2).collect();
-        format!("it is one of {}{}", known.join(", "), did_you_mean(text, known.iter().copied()))
-    })
 }
 
 /// Lists cases.
@@ -73,23 +58,19 @@ pub(super) fn list(arguments: &List) -> Exit {
 
 /// Whether the case has one of each kind that was asked for.
 fn fits(arguments: &List, case: &Case) -> bool {
-    let head = &case.head;
-    let named = |word: &String| {
-        word.eq_ignore_ascii_case(&case.family)
-            || word.eq_ignore_ascii_case(&head.code)
-            || *word == head.name
-            || head.tags.contains(word)
-    };
-    let any = |list: &[String], fits: &dyn Fn(&String) -> bool| list.is_empty() || list.iter().any(fits);
-    any(&arguments.words, &named)
-        && any(&arguments.tag, &|tag| head.tags.contains(tag))
-        && (arguments.level.is_empty() || arguments.level.contains(&head.level))
-        && (arguments.severity.is_empty() || arguments.severity.contains(&head.severity))
-        && (arguments.needs.is_empty() || arguments.needs.iter().any(|need| head.needs.contains(need)))
+    let any_word = || arguments.words.iter().any(|word| is_called(case, word));
+    (arguments.words.is_empty() || any_word())
+        && arguments.narrow.filter().fits(&case.head, case.head.level)
+        && (arguments.needs.is_empty() || arguments.needs.iter().any(|need| case.head.needs.contains(need)))
 }
 
 /// The word that nothing is called by, if one is to blame.
 fn unknown(arguments: &List, catalogue: &Catalogue) -> String {
+    let Some(word) = arguments.words.iter().find(|word| !catalogue.cases.iter().any(|case| is_called(case, word)))
+    else {
+        let tags = arguments.narrow.unknown(catalogue);
+        return tags.first().map(|why| format!(": {why}")).unwrap_or_default();
+    };
     let known: Vec<&str> = catalogue
         .cases
         .iter()
@@ -98,13 +79,9 @@ fn unknown(arguments: &List, catalogue: &Catalogue) -> String {
             [case.family.as_str(), &head.code, &head.name].into_iter().chain(head.tags.iter().map(String::as_str))
         })
         .collect();
-    let lost = arguments.words.iter().chain(&arguments.tag).find(|word| {
-        !known.iter().any(|known| known == word || (known.eq_ignore_ascii_case(word) && !arguments.tag.contains(word)))
-    });
-    let Some(word) = lost else { return String::new() };
     let close = closest(word, known.iter().copied()).or_else(|| closest(&word.to_ascii_uppercase(), known));
     let hint = close.map(|close| format!("; did you mean `{close}`?")).unwrap_or_default();
-    format!(": nothing is called `{word}`{hint}")
+    format!(": nothing is called `{}`{hint}", printable(word))
 }
 
 fn lines(cases: &[&Case]) -> String {

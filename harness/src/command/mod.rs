@@ -9,10 +9,12 @@ mod connect;
 mod explain;
 mod file;
 mod flow;
+mod fmt;
 mod init;
 mod lifecycle;
 mod list;
 pub mod matrix;
+mod narrow;
 mod own;
 mod probe;
 mod run;
@@ -56,6 +58,8 @@ enum Command {
     List(list::List),
     /// Say all about one case: the rule, what is sent, what is right, and how to mend it
     Explain(explain::Explain),
+    /// Lay out cases and profiles in one way
+    Fmt(fmt::Fmt),
     /// Say where two results disagree, even if both conform; ends with 1 where verdicts differ
     Compare(compare::Compare),
     /// Prove that every case can fail: seed each fault in the bundled server and see which cases find it
@@ -97,6 +101,7 @@ fn execute(arguments: Arguments) -> Exit {
         Command::Probe(arguments) => runtime.block_on(probe::probe(*arguments)),
         Command::Selftest(arguments) => selftest::selftest(&arguments),
         Command::Compare(arguments) => compare::compare(&arguments),
+        Command::Fmt(arguments) => fmt::fmt(&arguments),
         Command::Check(arguments) => own::check(&arguments),
         Command::List(arguments) => list::list(&arguments),
         Command::Explain(arguments) => explain::explain(&arguments),

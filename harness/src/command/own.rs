@@ -45,7 +45,7 @@ pub(super) fn read(paths: &[String]) -> Result<Vec<Text>, String> {
 }
 
 /// The files that a word names.
-fn files(path: &str) -> Result<Vec<String>, String> {
+pub(super) fn files(path: &str) -> Result<Vec<String>, String> {
     if !Path::new(path).is_dir() {
         return Ok(vec![path.to_owned()]);
     }

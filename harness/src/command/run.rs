@@ -7,8 +7,10 @@ use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use crate::case::Set;
 use crate::catalogue::Catalogue;
 use crate::document::{Diagnostics, printable};
+use crate::plan::is_called;
 use crate::profile::{Carrier, FirstMessage, Profile, Shape, presets};
 use crate::redact::{Redactor, jwts};
 use crate::report::changes::Changes;
@@ -26,6 +28,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use super::bundled_server::{BundledServer, Setting};
 use super::flow::Flow;
 use super::lifecycle::{self, Lifecycle};
+use super::narrow::{Narrow, one_of};
 use super::own::{self, Var};
 use super::signals::Interrupts;
 use super::{complain, conceal, did_you_mean, file, say};
@@ -87,7 +90,7 @@ pub(super) struct Run {
     verbose: bool,
 
     /// Fail from this severity on: info, low, medium, high or critical
-    #[arg(long, default_value = "medium", value_name = "SEVERITY", value_parser = severity, help_heading = "What counts")]
+    #[arg(long, default_value = "medium", value_name = "SEVERITY", value_parser = one_of::<Severity>, help_heading = "What counts")]
     fail_on: Severity,
     /// Warnings fail the run too
     #[arg(long, help_heading = "What counts")]
@@ -105,6 +108,9 @@ pub(super) struct Run {
     /// Multiply every deadline, for a slow target
     #[arg(long, default_value_t = 1.0, value_name = "FACTOR", value_parser = scale)]
     timeout_scale: f64,
+    // A heading holds until the next one, so that this stands behind what has none.
+    #[command(flatten, next_help_heading = "Which cases")]
+    narrow: Narrow,
     #[command(flatten)]
     flow: Flow,
     #[command(flatten)]
@@ -120,6 +126,10 @@ pub(super) struct Run {
     #[arg(long, value_name = "NAME", help_heading = "The bundled server", value_parser = super::fault)]
     fault: Option<Fault>,
 }
+
+/// How a token in the first message is written.
+const FIRST_MESSAGE: &str = "'first-message:SEND => REPLY' with {token} in SEND, such as \
+                             'first-message:{\"type\":\"auth\",\"token\":\"{token}\"} => {\"type\":\"auth_ok\"}'";
 
 impl Run {
     /// The endpoint that is named.
@@ -178,7 +188,11 @@ impl FromStr for CarrierArgument {
             ("subprotocol", offer) if offer.contains("{token") => {
                 Carrier::Subprotocol(offer.split(',').map(|element| element.trim().to_owned()).collect())
             }
-            ("first-message", text) if text.contains("{token}") => {
+            ("first-message", text) if !text.contains("{token}") => return Err(format!("write {FIRST_MESSAGE}")),
+            ("first-message", text) if text.contains("=>") && !text.contains(" => ") => {
+                return Err(format!("put a space on both sides of the =>: {FIRST_MESSAGE}"));
+            }
+            ("first-message", text) => {
                 let (send, reply) = match text.split_once(" => ") {
                     Some((send, reply)) => (send, Some(Shape::like(reply))),
                     None => (text, None),
@@ -218,17 +232,6 @@ impl FromStr for ReportArgument {
                 did_you_mean(name, names)
             )),
         }
-    }
-}
-
-fn severity(text: &str) -> Result<Severity, String> {
-    match text {
-        "info" => Ok(Severity::Info),
-        "low" => Ok(Severity::Low),
-        "medium" => Ok(Severity::Medium),
-        "high" => Ok(Severity::High),
-        "critical" => Ok(Severity::Critical),
-        _ => Err("one of info, low, medium, high, critical".to_owned()),
     }
 }
 
@@ -314,6 +317,9 @@ pub(super) async fn run(arguments: Run) -> Exit {
         allow_inconclusive: arguments.allow_inconclusive,
     };
     let mut exit = verdict(&reports, standard);
+    if let Some(why) = report::spared(&reports, standard).filter(|_| exit == Exit::Good) {
+        say(&format!("{why} (--fail-on {})\n", arguments.fail_on.word()));
+    }
     // A word that names nothing at all has been spoken of before.
     if exit == Exit::NothingSelected && !reports.is_empty() {
         complain(&nothing_selected(&reports, &arguments));
@@ -394,8 +400,10 @@ async fn judged(arguments: &Run) -> Result<Vec<Report>, Problem> {
     for word in &unknown {
         complain(&format!("no case is selected by `{}`{}", printable(word), hint(word, &catalogue)));
     }
+    arguments.narrow.unknown(&catalogue).iter().for_each(|why| complain(why));
+    let nothing = !arguments.cases.is_empty() && unknown.len() == arguments.cases.len()
+        || arguments.narrow.names_nothing(&catalogue);
     let suite = suite(arguments, catalogue);
-    let nothing = !arguments.cases.is_empty() && unknown.len() == arguments.cases.len();
     match targets {
         _ if nothing => Ok(Vec::new()),
         Some(targets) => {
@@ -417,19 +425,14 @@ fn suite(arguments: &Run, catalogue: Catalogue) -> Suite {
     if arguments.all {
         suite = suite.all();
     }
-    suite = arguments.flow.put(suite, arguments.fail_on);
+    suite = arguments.flow.put(arguments.narrow.put(suite), arguments.fail_on);
     arguments.cases.iter().fold(suite, |suite, word| suite.select(word))
 }
 
 /// Whether a word of `--case` names anything in the catalogue, for whatever target.
 fn is_known(word: &str, catalogue: &Catalogue) -> bool {
     let code = word.split_once('@').map_or(word, |(code, _)| code);
-    catalogue.cases.iter().any(|case| {
-        code.eq_ignore_ascii_case(&case.head.code)
-            || word.eq_ignore_ascii_case(&case.family)
-            || *word == case.head.name
-            || case.head.tags.iter().any(|tag| tag == word)
-    })
+    catalogue.cases.iter().any(|case| code.eq_ignore_ascii_case(&case.head.code) || is_called(case, word))
 }
 
 /// The code, family, name or tag that was probably meant.
@@ -515,7 +518,16 @@ fn target(arguments: &Run, mut profile: Profile) -> Result<Target, Problem> {
     if let Some(path) = &arguments.ca {
         profile.ca = Some(path.clone());
     }
-    let target = Target::from_profile(profile).map_err(|error| Problem::Usage(error.to_string()))?;
+    let target = Target::from_profile(profile).map_err(|error| {
+        let unanswered = |CarrierArgument(carrier, _): &CarrierArgument| {
+            matches!(carrier, Carrier::FirstMessage(first) if first.reply.is_none())
+        };
+        let form = match arguments.carrier.iter().any(unanswered) {
+            true => format!(". For --carrier: {FIRST_MESSAGE}"),
+            false => String::new(),
+        };
+        Problem::Usage(format!("{error}{form}"))
+    })?;
     target.secrets.iter().for_each(conceal);
     Ok(target)
 }
@@ -765,8 +777,10 @@ fn nothing_selected(reports: &[Report], arguments: &Run) -> String {
         if arguments.flow.is_shared() {
             return "nothing that is selected falls into this share".to_owned();
         }
-        let words: Vec<String> = arguments.cases.iter().map(|word| printable(word)).collect();
-        return format!("nothing is selected by {} for this target", words.join(", "));
+        let words = arguments.cases.iter().map(|word| printable(word)).collect::<Vec<_>>().join(", ");
+        let parts: Vec<String> =
+            [words].into_iter().filter(|words| !words.is_empty()).chain(arguments.narrow.words()).collect();
+        return format!("nothing is selected by {} for this target{}", parts.join(" and "), held_back(arguments));
     }
     let more = match reasons.len().saturating_sub(5) {
         0 => String::new(),
@@ -774,6 +788,18 @@ fn nothing_selected(reports: &[Report], arguments: &Run) -> String {
     };
     reasons.truncate(5);
     format!("every selected case is not applicable to this target:{}{more}", reasons.concat())
+}
+
+/// That `--all` would bring what was asked for, if it would.
+fn held_back(arguments: &Run) -> String {
+    let Ok(catalogue) = Catalogue::bundled() else { return String::new() };
+    let more = catalogue.cases.iter().filter(|case| case.head.set == Set::All);
+    match arguments.narrow.count(more) {
+        count if count > 0 && !arguments.all && arguments.cases.is_empty() => {
+            format!("; --all adds {count} cases of this kind")
+        }
+        _ => String::new(),
+    }
 }
 
 /// Ends the run at the first interrupt, and the process at the second.
@@ -853,6 +879,9 @@ mod tests {
         }
         for bad in ["", "cookie", "authorization:", "subprotocol:bearer", "first-message:auth", "body:token"] {
             assert!(read(bad).is_err(), "{bad}");
+        }
+        for bad in ["first-message:auth", "first-message:", "first-message:AUTH {token}=>+OK"] {
+            assert!(read(bad).is_err_and(|why| why.contains("first-message:SEND => REPLY")), "{bad}");
         }
     }
 }

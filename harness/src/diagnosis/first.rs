@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Map, Value, json};
 
-use super::{Cause, Finding};
+use super::{Cause, Finding, engine_io};
 use crate::hex;
 use crate::outcome::Outcome;
 use crate::profile::Carrier;
@@ -352,8 +352,11 @@ pub fn answer(target: &Target, outcome: &Outcome, head: Option<&Head>, peeked: &
     })
 }
 
-/// What is left to say when nothing that was tried was admitted.
-pub fn nothing_found(target: &Target, outcome: &Outcome, tried: usize) -> Finding {
+/// What is left to say when nothing that was tried was admitted. `bare` is what came of the same without a token.
+pub fn nothing_found(target: &Target, outcome: &Outcome, tried: usize, bare: Option<&Outcome>) -> Finding {
+    let told = |outcome: &Outcome| matches!(outcome, Outcome::RefusedHttp(_) | Outcome::RefusedClose { .. });
+    // Who is refused in the same way with a token and without may have shown it to nobody.
+    let unseen = bare.is_some_and(|bare| told(bare) && bare == outcome);
     let (cause, mut advice) = match outcome {
         Outcome::RefusedHttp(404) => (
             Cause::Endpoint,
@@ -370,6 +373,12 @@ pub fn nothing_found(target: &Target, outcome: &Outcome, tried: usize) -> Findin
             "it upgrades and leaves the connection open, but neither its word that it has accepted the token nor its welcome or answer came: check `first_message` in the profile, or the secret".to_owned(),
         ),
         _ if !target.makes_tokens() => (Cause::Token, "the token is not admitted".to_owned()),
+        _ if unseen => (
+            Cause::Unknown,
+            "without any token it answers the same: the token may not be where the server looks (its place in the URL, \
+             --carrier, or `carriers`); else another secret, or a claim the server needs"
+                .to_owned(),
+        ),
         _ => (Cause::Unknown, "another secret, or a claim the server needs".to_owned()),
     };
     if !target.makes_tokens() {
@@ -385,6 +394,9 @@ pub fn nothing_found(target: &Target, outcome: &Outcome, tried: usize) -> Findin
              and without a newline; other places of the token; HS256, HS384 and HS512; other claims. What cannot be \
              guessed: another secret or algorithm, `aud` and `iss`, a user that exists (`user:`), a role (`claims:`)"
         );
+    }
+    if *outcome == (Outcome::Dropped { upgraded: false }) {
+        advice.push_str(engine_io::ELSEWHERE);
     }
     Finding { cause, observed: outcome.to_string(), advice }
 }

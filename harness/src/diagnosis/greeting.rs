@@ -1,6 +1,6 @@
 //! A server that speaks first: is its word a proof that the token was accepted, or a greeting for everybody?
 
-use super::{Cause, Finding};
+use super::{Cause, Finding, engine_io};
 use crate::outcome::{Outcome, Proof};
 use crate::profile::Profile;
 
@@ -16,9 +16,8 @@ pub fn greets_anybody(bare: &Outcome, greeting: &str) -> Option<Finding> {
     if *bare != Outcome::Admitted(Proof::Message) {
         return None;
     }
-    let advice = if is_engine_io(greeting) {
-        "this is Socket.IO, which is told the token in its CONNECT packet: write `extends: socket-io` into a profile"
-            .to_owned()
+    let advice = if engine_io::is_greeting(greeting) {
+        engine_io::ADVICE.to_owned()
     } else {
         "either the token is told after the upgrade, in a first message: say so with --carrier, or `carriers`; or \
          the gate is open: declare in `welcome` or `echo` what only an admitted client is sent, and it will be judged"
@@ -26,11 +25,6 @@ pub fn greets_anybody(bare: &Outcome, greeting: &str) -> Option<Finding> {
     };
     let observed = "the same to a client without a token: a message after the 101".to_owned();
     Some(Finding { cause: Cause::Greeting, observed, advice })
-}
-
-/// Whether a text is the packet by which Engine.IO opens a session, with or without a token.
-fn is_engine_io(text: &str) -> bool {
-    text.starts_with("0{") && text.contains("\"sid\"") && text.contains("\"pingInterval\"")
 }
 
 #[cfg(test)]

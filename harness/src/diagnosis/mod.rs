@@ -2,10 +2,12 @@
 //!
 //! `run/diagnose.rs` makes the connections. Nothing here is a verdict: a diagnosis tells how to get one.
 
+mod engine_io;
 mod first;
 mod greeting;
 mod lost;
 
+pub use engine_io::{at_path as socket_io_at, greeted as socket_io_greeted};
 pub use first::{Attempt, Spelling, answer, attempts, confirmed, nothing_found};
 pub use greeting::{greets_anybody, tells_by_greeting};
 pub use lost::{Lost, lost};

@@ -154,7 +154,7 @@ fn loaded(catalogue: &Catalogue) {
 }
 
 fn planned<'a>(catalogue: &'a Catalogue, target: &Target) -> Vec<Trial<'a>> {
-    let trials = plan::trials(catalogue, target, &Selection { words: Vec::new(), all: true, partition: None });
+    let trials = plan::trials(catalogue, target, &Selection { all: true, ..Selection::default() });
     assert!(trials.len() >= catalogue.cases.len(), "a case without a trial");
     trials
 }

@@ -62,7 +62,7 @@ subprotocol: app
 
 /// Every trial of the bundled cases against each of these targets that applies.
 pub(super) static TRIALS: LazyLock<Vec<(&'static Target, Vec<Trial<'static>>)>> = LazyLock::new(|| {
-    let all = Selection { words: Vec::new(), all: true, partition: None };
+    let all = Selection { all: true, ..Selection::default() };
     let trials = |target| plan::trials(&CATALOGUE, target, &all).into_iter().filter(|trial| trial.skip.is_none());
     TARGETS.iter().map(|target| (target, trials(target).collect())).collect()
 });

@@ -511,6 +511,7 @@ fn heard(
     profile: &Profile,
     learned: &Learned,
 ) -> Vec<Check> {
+    let rule = weight;
     let weight = weight.at(hear.level.or_else(|| unpromised(learned)));
     if hear.if_served {
         let connection = &observation.connections[mark.connection];
@@ -553,7 +554,14 @@ fn heard(
         // Where everybody hears everybody, what others say is no answer to this speaker.
         given.retain(|message| said.contains(message) || !(shared || probes.contains(message)));
         let observed = compare(&said, &given).unwrap_or_else(|| ended(connection, given.len()));
-        let mut checks = vec![weight.holds(given == said, expected, observed)];
+        let why = if hear.level.is_none() { softened(rule, learned) } else { "" };
+        let limit = match said.iter().map(String::len).max() {
+            Some(longest) if !why.is_empty() && longest > SHORT && profile.max_message_bytes.is_none() => {
+                format!(", and no `max_message_bytes` (the longest of these has {longest})")
+            }
+            _ => String::new(),
+        };
+        let mut checks = vec![weight.holds(given == said, format!("{expected}{why}{limit}"), observed)];
         let messages: Vec<Value> = connection
             .messages()
             .iter()
@@ -569,7 +577,8 @@ fn heard(
         return checks;
     }
     let count = given.len().saturating_sub(probes.len());
-    vec![weight.holds(count == said.len(), expected, ended(connection, count))]
+    let why = if hear.level.is_none() { softened(rule, learned) } else { "" };
+    vec![weight.holds(count == said.len(), format!("{expected}{why}"), ended(connection, count))]
 }
 
 /// The server wrote what it must into each message that it passed on.
@@ -673,6 +682,17 @@ fn unpromised(learned: &Learned) -> Option<Level> {
     (learned.echo.is_some() && !learned.echo_is_promised).then_some(Level::Should)
 }
 
+/// Why a MUST is no more than a SHOULD for this target, where it is so because nothing was promised.
+fn softened(rule: Weight, learned: &Learned) -> &'static str {
+    match (rule.level, unpromised(learned)) {
+        (Level::Must, Some(_)) => "; a warning at most, because the profile promises no `echo`",
+        _ => "",
+    }
+}
+
+/// No server limits messages to as little as this.
+const SHORT: usize = 4_096;
+
 /// How every word begins that the harness makes to tell its messages from all others.
 pub const WORD_PREFIX: &str = "gc";
 
@@ -761,6 +781,7 @@ fn received(weight: Weight, receive: &Receive, mark: &Mark, connection: &Connect
 }
 
 fn lives(weight: Weight, alive: &Alive, mark: &Mark, connection: &Connection, learned: &Learned) -> Check {
+    let why = if alive.level.is_none() { softened(weight, learned) } else { "" };
     let weight = weight.at(alive.level.or_else(|| unpromised(learned)));
     let answered = if let Some(echo) = &learned.echo {
         // The probe's own word: where everybody hears everybody, others are answered too.
@@ -775,7 +796,7 @@ fn lives(weight: Weight, alive: &Alive, mark: &Mark, connection: &Connection, le
             .iter()
             .any(|event| matches!(&event.what, What::Frame(frame) if frame.opcode == frame::PONG))
     };
-    weight.holds(answered, "the session is still served", since(connection, mark))
+    weight.holds(answered, format!("the session is still served{why}"), since(connection, mark))
 }
 
 /// Whether something shows that nobody spoke: an event of the step, or an end before it. Nothing seen is no silence,

@@ -212,6 +212,8 @@ impl TrialReport {
     pub fn binding(&self) -> &'static str {
         match (self.basis, self.level) {
             (Basis::Contract, _) => "the target's own promise",
+            // The rule of the case binds, and the part of it that was not met is asked for only.
+            (Basis::Should, Level::Must) => "MUST, here a SHOULD",
             (_, Level::Must) => "MUST",
             (_, Level::Should) => "SHOULD",
             (_, Level::May) => "MAY",
@@ -423,6 +425,17 @@ impl Report {
 /// The counts of several runs together.
 pub fn total(reports: &[Report]) -> Summary {
     reports.iter().map(Report::summary).fold(Summary::default(), Summary::and)
+}
+
+/// That failures do not decide the exit code, where they are all of too low a severity to.
+pub fn spared(reports: &[Report], standard: Standard) -> Option<String> {
+    let failures: Vec<&TrialReport> = reports.iter().flat_map(Report::failures).collect();
+    let counts = |trial: &&TrialReport| trial.severity >= standard.fail_on || trial.is_stale_gap();
+    if failures.is_empty() || failures.iter().any(counts) {
+        return None;
+    }
+    let all = if failures.len() == 1 { "" } else { "all " };
+    Some(format!("{} fail, {all}below {}: the exit code is 0", failures.len(), standard.fail_on.word()))
 }
 
 /// A form in which reports are written. Each is a pure function of the reports.

@@ -100,6 +100,8 @@ fn block(text: &mut String, report: &Report, trial: &TrialReport, style: Style, 
     let _ = writeln!(text, "      expected  {}", trial.expected);
     let _ = writeln!(text, "      observed  {}", trial.observed);
     if let (Some(mend), Verdict::Fail | Verdict::Warn | Verdict::Flaky) = (&trial.mend, trial.verdict) {
+        let is_told = matches!(&report.failure, Some(Failure::FirstControl(finding)) if finding.advice == *mend);
+        let mend = if is_told { "see above, where it is told what was tried" } else { mend };
         let _ = writeln!(text, "      mend      {mend}");
     }
     wire(text, trial);

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::schedule::{Runner, Tried};
 use super::session::{Context, control, play};
 use crate::case::{Expect, Open, Step};
-use crate::diagnosis::{self, Attempt, Finding, Lost};
+use crate::diagnosis::{self, Attempt, Cause, Finding, Lost};
 use crate::observation::Message;
 use crate::outcome::{self, Outcome};
 use crate::redact::Redactor;
@@ -30,7 +30,15 @@ impl Runner<'_> {
         let target = self.target.clone();
         let outcome = &tried.outcome;
         let mut cleaner = redactor.clone().and_request(&tried.connection.sent);
-        let finding = match diagnosis::answer(&target, outcome, tried.connection.head(), &self.peek(outcome).await) {
+        let greeting = tried.connection.messages().first().map(Message::text);
+        let known = match greeting.and_then(|greeting| diagnosis::socket_io_greeted(&target, &greeting)) {
+            Some(advice) => Some((Cause::Profile, advice)),
+            None => {
+                let answer = diagnosis::answer(&target, outcome, tried.connection.head(), &self.peek(outcome).await);
+                answer.or_else(|| diagnosis::socket_io_at(&target).map(|advice| (Cause::Profile, advice)))
+            }
+        };
+        let finding = match known {
             Some((cause, advice)) => Finding { cause, observed: outcome.to_string(), advice },
             None => self.try_others(&target, outcome, &mut cleaner).await,
         };
@@ -41,12 +49,15 @@ impl Runner<'_> {
     /// Finds out whether the message that the first control was admitted by is sent to a client without a token as well.
     pub(super) async fn look_behind_greeting(&mut self, tried: &Tried, redactor: &Redactor) -> Option<Finding> {
         let target = self.target.clone();
-        if !diagnosis::tells_by_greeting(&tried.outcome, &target.profile, self.learned.echo.is_some()) {
+        let greeting = tried.connection.messages().first().map(Message::text).unwrap_or_default();
+        // A packet of Engine.IO shows nothing, whatever else was promised.
+        if !diagnosis::tells_by_greeting(&tried.outcome, &target.profile, self.learned.echo.is_some())
+            && diagnosis::socket_io_greeted(&target, &greeting).is_none()
+        {
             return None;
         }
         let open = Open { token: Recipe::Absent, expect: Expect::Refused, ..Open::default() };
         let bare = self.probe(&target, open).await?;
-        let greeting = tried.connection.messages().first().map(Message::text).unwrap_or_default();
         let finding = diagnosis::greets_anybody(&bare, &greeting)?;
         Some(Finding { advice: redactor.clean(&finding.advice), ..finding })
     }
@@ -73,7 +84,10 @@ impl Runner<'_> {
                 _ => {}
             }
         }
-        diagnosis::nothing_found(target, outcome, tried)
+        let open = Open { token: Recipe::Absent, expect: Expect::Refused, ..Open::default() };
+        let patience = self.deadlines.refusal;
+        let bare = timeout(patience, self.probe(target, open)).await.ok().flatten();
+        diagnosis::nothing_found(target, outcome, tried, bare.as_ref())
     }
 
     /// Opens a connection in this way; none if no such token can be made.

@@ -269,6 +269,13 @@ pub async fn run(
                     Some(reason) if checks.is_empty() => entry.not_applicable(&redactor.clean(&reason)),
                     _ => entry.checks(checks, &cleaner),
                 }
+                // What was found out about this very failure tells more than what mends most of its kind.
+                if let (Some(Failure::FirstControl(finding)), None) = (&report.failure, played)
+                    && entry.verdict == Verdict::Fail
+                    && is_control(&trial.case)
+                {
+                    entry.mend = Some(finding.advice.clone());
+                }
                 entry.took = played.map_or(Duration::ZERO, |played| played.took);
                 let is_good = matches!(entry.verdict, Verdict::Pass | Verdict::Info | Verdict::NotApplicable);
                 let is_kept = match options.transcript {
@@ -315,6 +322,11 @@ impl Witness {
     }
 }
 
+/// Whether the case is the control, and is played as such.
+fn is_control(case: &case::Case) -> bool {
+    case.head.tags.iter().any(|tag| tag == CONTROL_TAG)
+}
+
 /// The checks of one trial.
 fn grade(
     trial: &Trial<'_>,
@@ -343,7 +355,7 @@ fn grade(
             }
             Body::Steps(steps) => match played {
                 // This case is the control, and was played as such.
-                None if head.tags.iter().any(|tag| tag == CONTROL_TAG) && !view.controls.is_empty() => view
+                None if is_control(&trial.case) && !view.controls.is_empty() => view
                     .controls
                     .iter()
                     .take(1)

@@ -171,7 +171,12 @@ pub(crate) fn close_bytes(code: u16, reason: &[u8]) -> Vec<u8> {
 }
 
 /// Serves a session: echoes texts, answers pings, and closes in order.
-pub(crate) fn serve(mut stream: TcpStream, head: &str) {
+pub(crate) fn serve(stream: TcpStream, head: &str) {
+    serve_short(stream, head, usize::MAX);
+}
+
+/// The same, but closes at a text of more than so many bytes.
+pub(crate) fn serve_short(mut stream: TcpStream, head: &str, longest: usize) {
     upgrade(&mut stream, head);
     let mut unread = Vec::new();
     let mut bytes = [0; 4096];
@@ -179,6 +184,10 @@ pub(crate) fn serve(mut stream: TcpStream, head: &str) {
         while let frame::Read::Frame(frame, used) = frame::read(&unread, 1 << 20) {
             unread.drain(..used);
             let answer = match frame.opcode {
+                TEXT if frame.payload.len() > longest => {
+                    let _ = stream.write_all(&close_bytes(1009, b""));
+                    return;
+                }
                 TEXT => frame_bytes(TEXT, &frame.payload),
                 PING => frame_bytes(PONG, &frame.payload),
                 CLOSE => {
