@@ -142,6 +142,9 @@ impl Redactor {
             let mut value = value.to_owned();
             for _ in 0..3 {
                 self = self.and_token(value.as_bytes());
+                if !value.contains('%') {
+                    break;
+                }
                 value = percent_decode(&value);
             }
         }
@@ -268,6 +271,11 @@ fn token_step(text: &str) -> Option<usize> {
 const PERIODS: [&str; 2] = ["%252e", "%2e"];
 
 fn push_word(clean: &mut String, word: &str) {
+    // Without a period in any spelling it is no token, and most words have none.
+    if !word.contains(['.', '%']) {
+        clean.push_str(word);
+        return;
+    }
     let plain = PERIODS.iter().fold(word.to_ascii_lowercase(), |word, period| word.replace(period, "."));
     let lengths: Vec<usize> = plain.split('.').map(str::len).collect();
     let long = lengths.windows(3).any(|of| of[0] >= 10 && of[1] >= 8 && of[2] >= 20);

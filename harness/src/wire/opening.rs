@@ -99,11 +99,17 @@ pub fn accept_for(key: &[u8]) -> String {
 
 /// Percent-encodes every byte that is not unreserved (RFC 3986 §2.3).
 pub fn percent_encode(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| encode_unless(*byte, |byte| matches!(byte, b'-' | b'.' | b'_' | b'~'))).collect()
-}
-
-fn encode_unless(byte: u8, keep: impl Fn(u8) -> bool) -> String {
-    if byte.is_ascii_alphanumeric() || keep(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let mut encoded = String::with_capacity(bytes.len());
+    for byte in bytes {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            encoded.push(char::from(*byte));
+        } else {
+            let (high, low) = (DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]);
+            encoded.extend(['%', char::from(high), char::from(low)]);
+        }
+    }
+    encoded
 }
 
 #[cfg(test)]
