@@ -69,7 +69,7 @@ fn observation(token: &Token, served: bool) -> Observation {
             events,
         }],
         marks: vec![Mark { step: 0, connection: 0, from: 0, to, said: Vec::new(), ..Mark::default() }],
-        fetches: None,
+        ..Observation::default()
     }
 }
 

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::case::Step;
+use crate::profile;
 use crate::wire::answer::Head;
 
 /// Kept texts by their names.
@@ -24,7 +25,8 @@ pub type Kept = BTreeMap<String, String>;
 pub enum Part {
     /// The member at this JSON Pointer (RFC 6901): a text as it is, anything else as it is written in JSON.
     Json(String),
-    /// What the first group of this regular expression matches, or all of the match where it has no group.
+    /// What the first group of this regular expression matches in the first 16 KiB, or all of the match where it has no
+    /// group.
     Regex(String),
     /// The first header of this name; only an HTTP answer has headers.
     Header(String),
@@ -32,6 +34,10 @@ pub enum Part {
 
 /// The longest text that is kept.
 const LONGEST: usize = 64 << 10;
+/// So much of a text is searched by a regular expression: a search may take long, and nothing else goes on meanwhile.
+const SEARCHED: usize = 16 << 10;
+/// The longest that a step may become by what is put into it.
+const LONGEST_STEP: usize = 4 << 20;
 
 impl Part {
     /// What stands there; nothing where the answer has no such part, or one too long to keep.
@@ -45,7 +51,8 @@ impl Part {
                 }
             }
             Self::Regex(pattern) => {
-                let found = Regex::new(pattern).ok()?.captures(text)?;
+                let end = (0..=text.len().min(SEARCHED)).rfind(|end| text.is_char_boundary(*end))?;
+                let found = Regex::new(pattern).ok()?.captures(&text[..end])?;
                 found.get(1).or_else(|| found.get(0))?.as_str().to_owned()
             }
             Self::Header(name) => head?.header(name)?.clone(),
@@ -127,15 +134,39 @@ pub fn fill<'s>(step: &'s Step, kept: &Kept) -> Result<Cow<'s, Step>, String> {
     if let Some(missing) = names.iter().find(|name| !kept.contains_key(*name)) {
         return Err(format!("`{missing}` was not kept by an earlier step"));
     }
-    put(&mut value, kept);
-    serde_json::from_value(value).map(Cow::Owned).map_err(|error| format!("with what was kept: {error}"))
+    let longest: usize = names.iter().filter_map(|name| kept.get(name)).map(String::len).sum();
+    if longest > LONGEST_STEP {
+        return Err(format!("what was kept would make the step longer than {LONGEST_STEP} bytes"));
+    }
+    put(&mut value, kept)?;
+    // What serde says would quote what was kept.
+    serde_json::from_value(value).map(Cow::Owned).map_err(|_| "the step makes no sense with what was kept".to_owned())
 }
 
 const OPENS: &str = "${kept.";
 
+/// What stands before the next `${kept.NAME}` of a text, the name, and what stands behind it. `$${` is no such place.
+fn next(text: &str) -> Option<(&str, &str, &str)> {
+    let mut from = 0;
+    loop {
+        let at = from + text.get(from..)?.find(OPENS)?;
+        let behind = &text[at + OPENS.len()..];
+        match behind.split_once('}') {
+            Some((name, rest)) if !text[..at].ends_with('$') => return Some((&text[..at], name, rest)),
+            Some(_) => from = at + OPENS.len(),
+            None => return None,
+        }
+    }
+}
+
 /// The names in the `${kept.NAME}` of a text.
 fn names(text: &str) -> impl Iterator<Item = &str> {
-    text.split(OPENS).skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name)
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let (_, name, behind) = next(rest)?;
+        rest = behind;
+        Some(name)
+    })
 }
 
 /// Calls `each` with every name that a value asks for.
@@ -151,32 +182,73 @@ pub fn each_name(value: &Value, each: &mut impl FnMut(&str)) {
     }
 }
 
-/// Puts what was kept into every text of a value. What was kept is not searched again.
-pub fn put(value: &mut Value, kept: &Kept) {
+/// Puts what was kept into every text of a value. What was kept is not searched again, by whomever.
+///
+/// # Errors
+///
+/// When two keys of a mapping become the same.
+pub fn put(value: &mut Value, kept: &Kept) -> Result<(), String> {
+    put_at(value, kept, &mut Vec::new())
+}
+
+fn put_at(value: &mut Value, kept: &Kept, path: &mut Vec<String>) -> Result<(), String> {
     match value {
-        Value::String(text) if text.contains(OPENS) => *text = written(text, kept),
-        Value::Array(items) => items.iter_mut().for_each(|item| put(item, kept)),
+        Value::String(text) if text.contains(OPENS) => *text = written(text, kept, path),
+        Value::Array(items) => return items.iter_mut().try_for_each(|item| put_at(item, kept, path)),
         Value::Object(members) => {
             let keys: Vec<String> = members.keys().filter(|key| key.contains(OPENS)).cloned().collect();
             for key in keys {
-                if let Some(member) = members.remove(&key) {
-                    members.insert(written(&key, kept), member);
+                let filled = written(&key, kept, path);
+                if let Some(member) = members.remove(&key)
+                    && members.insert(filled, member).is_some()
+                {
+                    return Err("two keys of a mapping are the same with what was kept".to_owned());
                 }
             }
-            members.values_mut().for_each(|member| put(member, kept));
+            for (key, member) in members.iter_mut() {
+                path.push(key.clone());
+                put_at(member, kept, path)?;
+                path.pop();
+            }
         }
         _ => {}
     }
+    Ok(())
 }
 
-fn written(text: &str, kept: &Kept) -> String {
+/// Whether the words of a run, `${user}` and the like, are put into the texts at this place of a step.
+fn has_words(path: &[String]) -> bool {
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    matches!(
+        path.as_slice(),
+        ["open", "token", ..]
+            | ["open", "carry", "also", ..]
+            | ["open", "request", "query" | "set" | "add", ..]
+            | ["send" | "say", "texts", ..]
+            | ["receive", "like", ..]
+            | ["http", "bearer", ..]
+            | ["crowd", "of", ..]
+    )
+}
+
+fn written(text: &str, kept: &Kept, path: &[String]) -> String {
+    // A message in JSON stays one, whatever stands in what was kept.
+    let is_message = matches!(path.first().map(String::as_str), Some("send" | "say"));
+    let is_json = is_message && text.trim_start().starts_with(['{', '[']);
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some((before, after)) = rest.split_once(OPENS) {
-        let Some((name, behind)) = after.split_once('}') else { break };
+    while let Some((before, name, behind)) = next(rest) {
         let Some(value) = kept.get(name) else { break };
         out.push_str(before);
-        out.push_str(value);
+        let mut value = Cow::Borrowed(value.as_str());
+        if is_json && profile::ends_quoted(&text[..text.len() - rest.len() + before.len()]) {
+            let quoted = Value::from(&*value).to_string();
+            value = Cow::Owned(quoted[1..quoted.len() - 1].to_owned());
+        }
+        if has_words(path) {
+            value = Cow::Owned(value.replace("${", "$${"));
+        }
+        out.push_str(&value);
         rest = behind;
     }
     out.push_str(rest);
@@ -221,9 +293,36 @@ mod tests {
         let filled = fill(&step, &kept).expect("filled");
         let Step::Send(send) = filled.as_ref() else { panic!("another step") };
         assert_eq!(send.on, "bob");
-        assert_eq!(send.texts, ["{\"room\":\"${kept.who}\"}", "${kept.who}${kept.who}", "${user}"]);
+        // As it will be when the words of the run are put in: `$${` is a `${` that is none.
+        assert_eq!(send.texts, ["{\"room\":\"$${kept.who}\"}", "$${kept.who}$${kept.who}", "${user}"]);
         let nobody = Kept::from([("who".to_owned(), "bob".to_owned())]);
         assert_eq!(fill(&step, &nobody).expect_err("missing"), "`room` was not kept by an earlier step");
         assert!(matches!(fill(&step, &Kept::new()), Ok(Cow::Borrowed(_))));
+    }
+
+    #[test]
+    fn a_message_in_json_stays_json_and_an_escaped_place_is_none() {
+        let step: Step = serde_json::from_value(json!({
+            "send": { "texts": ["{\"re\":\"${kept.m}\"}", "re ${kept.m}", "$${kept.m}"] }
+        }))
+        .expect("a step");
+        let kept = Kept::from([("m".to_owned(), "say \"hi\"".to_owned())]);
+        let filled = fill(&step, &kept).expect("filled");
+        let Step::Send(send) = filled.as_ref() else { panic!("another step") };
+        assert_eq!(send.texts, ["{\"re\":\"say \\\"hi\\\"\"}", "re say \"hi\"", "$${kept.m}"]);
+    }
+
+    #[test]
+    fn two_keys_that_become_one_are_an_error_and_so_is_too_much() {
+        let step: Step = serde_json::from_value(json!({
+            "receive": { "like": { "json": { "/a": 1, "/${kept.k}": 2 } } }
+        }))
+        .expect("a step");
+        let kept = Kept::from([("k".to_owned(), "a".to_owned())]);
+        assert!(fill(&step, &kept).expect_err("one key").contains("two keys"));
+        let step: Step =
+            serde_json::from_value(json!({ "send": { "texts": [ "${kept.k}".repeat(100) ] } })).expect("a step");
+        let kept = Kept::from([("k".to_owned(), "x".repeat(LONGEST))]);
+        assert!(fill(&step, &kept).expect_err("too long").contains("longer than"));
     }
 }

@@ -22,6 +22,8 @@ pub struct Observation {
     pub connections: Vec<Connection>,
     /// For every step that ran, which part of which connection belongs to it.
     pub marks: Vec<Mark>,
+    /// What was kept of answers for later steps. It may be a secret.
+    pub kept: Vec<String>,
     /// What was asked of the harness's own listener below the address of this session; none where it had no address.
     pub fetches: Option<Vec<Fetch>>,
 }
@@ -245,8 +247,10 @@ impl<'r> Awaiting<'r> {
                 continue;
             }
             let text = message.text();
-            let fits = self.receive.like.as_ref().is_none_or(|shape| shape.fits(&text));
-            if let Some(kept) = kept::find_all(&self.receive.keep, &text, None).ok().filter(|_| fits) {
+            if self.receive.like.as_ref().is_some_and(|shape| !shape.fits(&text)) {
+                continue;
+            }
+            if let Ok(kept) = kept::find_all(&self.receive.keep, &text, None) {
                 return Some(Received { message, kept });
             }
         }

@@ -413,7 +413,7 @@ fn fill(template: &str, word: &str, value: &[u8]) -> Vec<u8> {
 }
 
 /// Whether a text that begins outside of a string of JSON ends inside of one.
-fn ends_quoted(text: &str) -> bool {
+pub(crate) fn ends_quoted(text: &str) -> bool {
     let (mut quoted, mut escaped) = (false, false);
     for byte in text.bytes() {
         quoted ^= byte == b'"' && !escaped;
@@ -590,6 +590,26 @@ impl Echo {
 }
 
 impl Shape {
+    /// The texts in it that may hold words.
+    pub(crate) fn texts(&self) -> Vec<&str> {
+        match self {
+            Self::Text(text) => vec![text],
+            Self::Json(members) => members.values().filter_map(Value::as_str).collect(),
+        }
+    }
+
+    /// The same with each of these texts as `change` makes it.
+    pub(crate) fn with_texts<E>(&self, change: impl Fn(&str) -> Result<String, E>) -> Result<Self, E> {
+        let member = |(pointer, value): (&String, &Value)| match value {
+            Value::String(text) => change(text).map(|text| (pointer.clone(), Value::String(text))),
+            other => Ok((pointer.clone(), other.clone())),
+        };
+        Ok(match self {
+            Self::Text(text) => Self::Text(change(text)?),
+            Self::Json(members) => Self::Json(members.iter().map(member).collect::<Result<_, _>>()?),
+        })
+    }
+
     /// The message that `text` answers, if `text` has this shape; empty where the shape does not repeat the message.
     ///
     /// Where one text holds several messages, each ended by U+001E or U+0000, the first of this shape counts.

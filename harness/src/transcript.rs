@@ -82,7 +82,13 @@ fn milliseconds(at: Duration) -> String {
 fn answer(head: &Head, at: &str, lines: &mut Vec<String>) {
     lines.push(format!("< {at}  HTTP/1.{} {} {}", head.minor_version, head.status, head.reason));
     for (name, value) in &head.headers {
-        lines.push(format!("<            {name}: {}", String::from_utf8_lossy(value)));
+        let value = String::from_utf8_lossy(value);
+        // What a cookie holds is for its bearer alone.
+        let value = match value.split_once('=') {
+            Some((cookie, _)) if name.eq_ignore_ascii_case("set-cookie") => format!("{cookie}=[...]"),
+            _ => value.into_owned(),
+        };
+        lines.push(format!("<            {name}: {value}"));
     }
 }
 

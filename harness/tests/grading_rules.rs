@@ -644,7 +644,7 @@ fn waited(wait: Await, rule: &CaseText, after: &[What]) -> Verdict {
         tls: None,
         events: events(all),
     };
-    let observation = Observation { began: 0.0, connections: vec![connection], marks, fetches: None };
+    let observation = Observation { began: 0.0, connections: vec![connection], marks, ..Observation::default() };
     let steps = [Step::Open(Box::default()), Step::Await(wait)];
     Verdict::of(&judge::session(rule, &steps, &observation, &Profile::default(), &Learned::default()))
 }
@@ -881,7 +881,7 @@ fn an_extension_is_judged_by_the_offer_that_was_sent() {
             tls: None,
             events: events(all),
         };
-        let observation = Observation { began: 0.0, connections: vec![connection], marks, fetches: None };
+        let observation = Observation { began: 0.0, connections: vec![connection], marks, ..Observation::default() };
         let wanted = gatecrash::case::Answer { extensions: true, ..Default::default() };
         let steps = [Step::Open(Box::new(Open { answer: Some(wanted), ..Open::default() }))];
         Verdict::of(&judge::session(&must, &steps, &observation, &Profile::default(), &Learned::default()))

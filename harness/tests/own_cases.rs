@@ -153,6 +153,89 @@ fn a_message_that_does_not_come_fails_and_one_that_must_not_come_too() {
 }
 
 #[test]
+fn what_is_not_played_is_not_passed() {
+    let nothing_kept = "{receive: {level: may, keep: {x: {json: /none}}}}";
+    let (grade, observed) = verdict(&play(
+        &case(&format!("[{{open: {{}}}}, {nothing_kept}, {{receive: {{like: {{text: never}}}}}}]")),
+        &[],
+    ));
+    assert_eq!(grade, Verdict::Inconclusive, "{observed}");
+    let none = complaint(&case("[{open: {}}, {receive: {none: true, keep: {x: {json: /x}}}}]"));
+    assert!(none.contains("nothing can be kept of a message that must not come"), "{none}");
+}
+
+#[test]
+fn the_words_of_a_run_stand_in_what_is_waited_for_and_not_in_what_was_kept() {
+    let receive = |rest: &str| format!("{{receive: {{like: {{json: {{/payload/message: {rest}}}}}}}}}");
+    let steps = format!("[{{open: {{}}}}, {}, {}]", say("main", "I am ${user}"), receive("'I am ${user}'"));
+    assert_eq!(verdict(&play(&case(&steps), &[])).0, Verdict::Pass);
+    assert!(complaint(&case("[{open: {}}, {receive: {like: {text: '${usr}'}}}]")).contains("unknown name `usr`"));
+    // What a server says is no language, and no end of a text in JSON.
+    for said in ["$${user}", "$${ x", r#"a \"quoted\" word"#] {
+        let keep = "{receive: {keep: {m: {regex: '\"message\": ?\"says (.*?)\"[,}]'}, all: {json: /payload/message}}}}";
+        let steps = format!(
+            "[{{open: {{as: main}}}}, {}, {}, {}, {}]",
+            say("main", &format!("says {said}")),
+            keep.replace("keep:", "like: {json: {/payload/message: 'says {message}'}}, keep:")
+                .replace("m: {regex: '\"message\": ?\"says (.*?)\"[,}]'}, ", ""),
+            say("main", "again ${kept.all}"),
+            receive("'again ${kept.all}'"),
+        );
+        let report = play(&case(&steps), &[]);
+        assert_eq!(verdict(&report).0, Verdict::Pass, "{said}: {report}");
+    }
+}
+
+#[test]
+fn fragments_that_use_each_other_a_lot_have_an_end() {
+    let mut text = String::from("fragments:\n");
+    for level in 0..7 {
+        let uses: Vec<String> = vec![format!("{{use: f{}}}", level + 1); 30];
+        text.push_str(&format!("  f{level}: {{ steps: [{}] }}\n", uses.join(", ")));
+    }
+    text.push_str("  f7: { steps: [] }\n");
+    assert!(complaint(&format!("{text}{}", case("[{use: f0}]"))).contains("at most 1000 steps"));
+    let unused = complaint(&format!("fragments:\n  f: {{ steps: [{{ sned: {{}} }}] }}\n{}", case("[{open: {}}]")));
+    assert!(unused.contains("did you mean `send`?"), "{unused}");
+}
+
+#[test]
+fn variables_keep_their_kind_and_are_not_the_case() {
+    let body = format!("vars: {{ n: 3 }}\n{}", case("[{open: {}}, {say: {count: '${vars.n}'}}, {hear: {}}]"));
+    let text = format!("{HEAD}{body}");
+    let one = read(&[("chat.yaml", &text)], &[]).unwrap_or_else(|found| panic!("{found}"));
+    let other = read(&[("chat.yaml", &text)], &[("n", "5")]).unwrap_or_else(|found| panic!("{found}"));
+    let count = |catalogue: &Catalogue| match &catalogue.cases[0].variants[0].body {
+        Body::Steps(steps) => steps.iter().find_map(|step| match step {
+            Step::Say(say) => Some(say.count),
+            _ => None,
+        }),
+        _ => None,
+    };
+    assert_eq!((count(&one), count(&other)), (Some(3), Some(5)));
+    assert_eq!(one.cases[0].definition, other.cases[0].definition);
+    // The default of a parameter may be a variable.
+    let fragment = "vars: { room: lobby }\nfragments:\n  f: { with: { r: 'to ${vars.room}' }, steps: [{ send: { texts: ['${with.r}'] } }] }\n";
+    let text = format!("{HEAD}{fragment}{}", case("[{open: {}}, {use: f}]"));
+    let read = read(&[("chat.yaml", &text)], &[]).unwrap_or_else(|found| panic!("{found}"));
+    assert!(format!("{:?}", read.cases[0].variants).contains("to lobby"));
+}
+
+#[test]
+fn what_is_kept_stands_in_no_report() {
+    let steps = format!(
+        "[{{open: {{}}}}, {}, {{receive: {{like: {{json: {{/payload/message: hello}}}}, keep: {{id: {{json: /requestId}}}}}}}}, {}, {}]",
+        say("main", "hello"),
+        say("main", "${kept.id}"),
+        "{receive: {like: {json: {/payload/message: 'never ${kept.id}'}}}}",
+    );
+    let report = play(&case(&steps), &[]);
+    assert_eq!(verdict(&report).0, Verdict::Fail);
+    let text = report.to_string();
+    assert!(text.contains("never [token]"), "{text}");
+}
+
+#[test]
 fn parts_of_an_http_answer_are_kept() {
     let login = |part: &str| {
         format!(
@@ -229,6 +312,10 @@ fn words_that_are_neither_a_url_nor_a_file_are_told() {
 
 #[test]
 fn check_reads_cases_and_profiles_and_says_all_that_is_wrong() {
+    let literal = format!("{HEAD}{}", case("[{open: {token: {literal: opaque-session-123456}, as: [1]}}]"));
+    let (code, _, err) = texts(&command("literal", &[("l.yaml", &literal)], &["check", "l.yaml"]));
+    assert_eq!(code, 2);
+    assert!(err.contains("l.yaml:9") && !err.contains("opaque-session"), "{err}");
     let good = format!("{HEAD}{}", case("[{open: {}}]"));
     let wrong = format!("{HEAD}{}", case("[{opne: {}}]")).replace("-001", "-002").replace("name: one", "name: two");
     let profile = "url: ws://localhost:1/ws\nsecret: do-not-show-this-secret\nlevay: 3\n";

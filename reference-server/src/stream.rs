@@ -18,6 +18,8 @@ use crate::wire_faults::{Bent, Flow};
 
 /// Bytes between this layer and the library.
 const PIPE_BYTES: usize = 64 * 1024;
+/// How much is read at once.
+const READ_BYTES: usize = 8 * 1024;
 
 /// A length that the library refuses before it has read any of it: so it says 1009 (RFC 6455 §7.4.1).
 const ABSURD_LENGTH: u64 = 1 << 40;
@@ -37,11 +39,13 @@ pub(crate) struct Layering {
 }
 
 /// Puts the layer upon `stream`, of which `early` was already read.
-pub(crate) fn layered<S>(Layering { bent, codec, max_frame }: Layering, stream: S, early: Vec<u8>) -> DuplexStream
+pub(crate) fn layered<S>(Layering { bent, codec, max_frame }: Layering, stream: S, mut early: Vec<u8>) -> DuplexStream
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
+    // What is read at once is what a fault about reads is about: a whole segment, and not what fits by chance.
+    early.reserve(READ_BYTES);
     tokio::spawn(async move {
         let (mut from_client, mut to_client) = tokio::io::split(stream);
         let (from_server, mut to_server) = tokio::io::split(ours);

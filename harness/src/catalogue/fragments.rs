@@ -4,7 +4,8 @@
 //! `${with.NAME}`. A fragment may use another, a few deep. What is put in is looked at where it is written, so that a
 //! mistake in a fragment is shown in the fragment.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -16,8 +17,10 @@ use crate::document::{Code, Diagnostics, Document, Path, closest};
 
 /// How deep fragments may use fragments.
 const DEEPEST: usize = 8;
-/// The most steps of a case.
+/// The most steps of a case, those that only use a fragment included.
 const MOST_STEPS: usize = 1_000;
+/// The most that all steps of a case may be, in bytes.
+const LARGEST_CASE: usize = 16 << 20;
 
 /// A fragment as it stands in a file.
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
@@ -55,13 +58,25 @@ struct Fragment {
 
 /// Fragments by their names, those of all files together.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Fragments(BTreeMap<String, Fragment>);
+pub(super) struct Fragments {
+    by_name: BTreeMap<String, Fragment>,
+    /// Those that a case has used.
+    used: RefCell<BTreeSet<String>>,
+}
 
 /// A step, and where it is written.
 struct Placed {
     step: Value,
     document: Arc<Document>,
     at: Path,
+}
+
+/// What has become of the steps of a case so far.
+#[derive(Default)]
+struct Put {
+    steps: Vec<Placed>,
+    entries: usize,
+    bytes: usize,
 }
 
 impl Fragments {
@@ -75,48 +90,76 @@ impl Fragments {
     ) {
         for (name, text) in fragments {
             let at = Path::root().key("fragments").key(&name);
-            if let Some(other) = self.0.get(&name) {
+            if let Some(other) = self.by_name.get(&name) {
                 let message = format!("a fragment called `{name}` is in {} already", other.document.name());
                 found.push(document.key_diagnostic(Code::BadValue, &at, &message, None));
                 continue;
             }
-            self.0.insert(name, Fragment { text, document: Arc::clone(document), at, vars: vars.clone() });
+            self.by_name.insert(name, Fragment { text, document: Arc::clone(document), at, vars: vars.clone() });
+        }
+    }
+
+    /// Looks at what no case has used, as far as it can be read without its parameters.
+    pub(super) fn check_unused(&self, found: &mut Diagnostics) {
+        let used = self.used.borrow();
+        for (_, Fragment { text, document, at, .. }) in self.by_name.iter().filter(|(name, _)| !used.contains(*name)) {
+            for (index, step) in text.steps.iter().enumerate() {
+                let words = step.to_string();
+                if !is_use(step) && !words.contains("${with.") && !words.contains("${vars.") {
+                    let _ = found.keep(document.decode::<Step>(step, &at.key("steps").index(index)));
+                }
+            }
         }
     }
 
     /// The case with the steps of fragments in the place of every `use`.
     pub(super) fn expand(&self, document: &Arc<Document>, case: &Value, at: &Path) -> Result<Value, Diagnostics> {
-        let is_use = |step: &Value| step.get("use").is_some();
         let steps = match case.get("steps").and_then(Value::as_array) {
             Some(steps) if steps.iter().any(is_use) => steps,
             _ => return Ok(case.clone()),
         };
-        let mut placed = Vec::new();
+        let mut placed = Put::default();
         let at = at.key("steps");
         for (index, step) in steps.iter().enumerate() {
             let step = Placed { step: step.clone(), document: Arc::clone(document), at: at.index(index) };
             self.put(step, 0, &mut placed)?;
         }
         let mut found = Diagnostics::new();
-        for Placed { step, document, at } in &placed {
+        for Placed { step, document, at } in &placed.steps {
             let _ = found.keep(document.decode::<Step>(step, at));
         }
-        let steps: Vec<Value> = placed.into_iter().map(|placed| placed.step).collect();
+        let steps: Vec<Value> = placed.steps.into_iter().map(|placed| placed.step).collect();
         let mut case = case.clone();
         case["steps"] = Value::Array(steps);
         found.or(case)
     }
 
-    fn put(&self, placed: Placed, depth: usize, out: &mut Vec<Placed>) -> Result<(), Diagnostics> {
+    /// What the fragments are that a case may use, as they are written; nothing where it uses none.
+    pub(super) fn definition(&self, case: &Value) -> String {
+        let uses = case.get("steps").and_then(Value::as_array).is_some_and(|steps| steps.iter().any(is_use));
+        let texts = self
+            .by_name
+            .iter()
+            .filter(|_| uses)
+            .map(|(name, one)| format!("{name}\n{}\n", Value::from(one.text.steps.clone())));
+        texts.collect()
+    }
+
+    fn put(&self, placed: Placed, depth: usize, out: &mut Put) -> Result<(), Diagnostics> {
         let Placed { step, document, at } = &placed;
         let wrong = |at: &Path, message: &str, help: Option<String>| -> Diagnostics {
             document.diagnostic(Code::BadValue, at, message, help.as_deref()).into()
         };
-        if out.len() >= MOST_STEPS {
+        out.entries += 1;
+        if out.entries > MOST_STEPS {
             return Err(wrong(at, &format!("a case has at most {MOST_STEPS} steps"), None));
         }
         let Some(used) = step.get("use") else {
-            out.push(placed);
+            out.bytes += step.to_string().len();
+            if out.bytes > LARGEST_CASE {
+                return Err(wrong(at, "the steps of the case become too large", None));
+            }
+            out.steps.push(placed);
             return Ok(());
         };
         let at_use = at.key("use");
@@ -127,18 +170,22 @@ impl Fragments {
             Value::String(name) => Use { fragment: name.clone(), with: Map::new() },
             other => document.decode(other, &at_use)?,
         };
-        let Some(fragment) = self.0.get(&used.fragment) else {
-            let help = closest(&used.fragment, self.0.keys().map(String::as_str));
+        let Some(fragment) = self.by_name.get(&used.fragment) else {
+            let help = closest(&used.fragment, self.by_name.keys().map(String::as_str));
             let help = help.map_or_else(
                 || "write it under `fragments:`, in this file or in one that is given beside it".to_owned(),
                 |close| format!("did you mean `{close}`?"),
             );
             return Err(wrong(&at_use, &format!("no fragment is called `{}`", used.fragment), Some(help)));
         };
+        self.used.borrow_mut().insert(used.fragment.clone());
         if depth >= DEEPEST {
             return Err(wrong(&at_use, &format!("fragments use each other more than {DEEPEST} deep"), None));
         }
-        let mut with = fragment.text.with.clone();
+        let declared = Value::Object(fragment.text.with.clone());
+        let at_with = fragment.at.key("with");
+        let declared = fragment.document.fill(&declared, &at_with, "vars", &fragment.vars, "`vars`")?;
+        let mut with = declared.as_object().cloned().unwrap_or_default();
         for (name, value) in used.with {
             if !with.contains_key(&name) {
                 let help =
@@ -163,10 +210,18 @@ impl Fragments {
     }
 }
 
-/// The variables of a file, as they are said on the command line or else in it.
+/// Whether a step stands for those of a fragment.
+pub(super) fn is_use(step: &Value) -> bool {
+    step.get("use").is_some()
+}
+
+/// The variables of a file, as they are said on the command line or else in it. Where the file has a number, what is said is
+/// one too, if it can be.
 pub(super) fn vars(declared: &Map<String, Value>, said: &BTreeMap<String, String>) -> Value {
-    let said = |name: &String| said.get(name).map(|text| json!(text));
-    Value::Object(
-        declared.iter().map(|(name, value)| (name.clone(), said(name).unwrap_or_else(|| value.clone()))).collect(),
-    )
+    let read = |value: &Value, text: &String| match serde_json::from_str::<Value>(text) {
+        Ok(read) if !value.is_string() && !read.is_string() => read,
+        _ => json!(text),
+    };
+    let one = |name: &String, value: &Value| said.get(name).map_or_else(|| value.clone(), |text| read(value, text));
+    Value::Object(declared.iter().map(|(name, value)| (name.clone(), one(name, value))).collect())
 }

@@ -18,6 +18,7 @@ use crate::case::{Body, Case, CaseText, Open, Step, Variant};
 use crate::document::{Code, Diagnostic, Diagnostics, Document, Path, closest, expand};
 use crate::hex;
 use crate::kept::{self, Kept};
+use crate::profile::Shape;
 use crate::token::{ForgeError, Recipe, check_text};
 
 pub(crate) use fragments::Use;
@@ -187,6 +188,7 @@ impl Catalogue {
                 }
             }
         }
+        shared.fragments.check_unused(&mut found);
         let unknown = |name: &&String| !read.iter().any(|(_, family, _)| family.vars.contains_key(name.as_str()));
         if let (Some(name), Some((document, ..))) = (shared.said.keys().find(unknown), read.first()) {
             let declared = read.iter().flat_map(|(_, family, _)| family.vars.keys()).map(String::as_str);
@@ -266,6 +268,8 @@ impl Catalogue {
         let mut variants = Vec::new();
         let mut first: Option<CaseText> = None;
         let mut definition = String::new();
+        let uses = item.get("steps").and_then(Value::as_array).is_some_and(|steps| steps.iter().any(fragments::is_use));
+        let written = item;
         let item = document.fill(item, at, "vars", vars, "`vars`")?;
         for (label, copy) in document.expand(&item, at)? {
             let copy = shared.fragments.expand(document, &copy, at)?;
@@ -277,13 +281,13 @@ impl Catalogue {
                 true => body.clone(),
                 false => {
                     let mut copy = copy.clone();
-                    kept::put(&mut copy, &known);
+                    kept::put(&mut copy, &known).map_err(|why| document.diagnostic(Code::BadValue, at, &why, None))?;
                     split(document.decode(&copy, at)?)
                         .map_err(|why| document.diagnostic(Code::BadValue, at, &why, None))?
                         .1
                 }
             };
-            let places = Places { document, at, moved: item.get("steps") != copy.get("steps") };
+            let places = Places { document, at, moved: uses };
             check_texts(&places, &looked_at, &mut found);
             check_kept(&places, &body, &mut found);
             define(&mut definition, &label, &copy);
@@ -294,6 +298,11 @@ impl Catalogue {
             return Err(document.diagnostic(Code::BadTable, at, "the table has no entry", None).into());
         };
         self.check(document, family, &head, at, &mut found);
+        if uses || vars.as_object().is_some_and(|vars| !vars.is_empty()) {
+            // What is said on a command line changes what is played, and not the case.
+            definition = written.to_string();
+            definition.push_str(&shared.fragments.definition(written));
+        }
         let line = document.place(&at.key("code")).map_or(1, |place| place.line);
         let (family, file) = (family.to_owned(), document.name().to_owned());
         found.or(Case { head, family, variants, file, line, definition: hex::fingerprint(&definition) })
@@ -478,6 +487,12 @@ fn check_kept(places: &Places<'_>, body: &Body, found: &mut Diagnostics) {
                 found.push(places.wrong(index, &message, help.as_deref()));
             }
         });
+        if let Step::Receive(receive) = step
+            && receive.none
+            && !receive.keep.is_empty()
+        {
+            found.push(places.wrong(index, "nothing can be kept of a message that must not come", None));
+        }
         for (name, part) in kept::parts(step).into_iter().flatten() {
             if let Err(why) = part.check(matches!(step, Step::Http(_))) {
                 found.push(places.wrong(index, &format!("{name}: {why}"), None));
@@ -540,6 +555,7 @@ fn texts(step: &Step) -> Vec<&str> {
         }
         Step::Send(send) => send.texts.iter().map(String::as_str).collect(),
         Step::Say(say) => say.texts.iter().map(String::as_str).collect(),
+        Step::Receive(receive) => receive.like.iter().flat_map(Shape::texts).collect(),
         _ => Vec::new(),
     }
 }

@@ -1,8 +1,8 @@
 //! Cases of the user's own: files beside the bundled ones, and `gatecrash check`, which reads them and sends nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{IsTerminal as _, Read as _};
+use std::io::IsTerminal as _;
 use std::path::Path;
 
 use clap::Args;
@@ -10,7 +10,9 @@ use clap::Args;
 use crate::catalogue::Catalogue;
 use crate::document::{Diagnostics, Document, printable};
 use crate::profile::Profile;
+use crate::redact::Redactor;
 use crate::report::Exit;
+use crate::secret::SecretBytes;
 
 use super::run::secrets_in;
 use super::{bundled, complain, file, say};
@@ -28,9 +30,12 @@ const MOST_FILES: usize = 1_000;
 /// In words: which one cannot be read, and why.
 pub(super) fn read(paths: &[String]) -> Result<Vec<Text>, String> {
     let mut texts = Vec::new();
+    let mut seen = BTreeSet::new();
     for path in paths {
         for path in files(path)? {
-            if texts.iter().any(|(known, _)| *known == path) {
+            // However it is spelled.
+            let one = fs::canonicalize(&path).unwrap_or_else(|_| Path::new(&path).to_owned());
+            if !seen.insert(one) {
                 continue;
             }
             if texts.len() >= MOST_FILES {
@@ -75,6 +80,12 @@ pub(super) fn add(catalogue: &mut Catalogue, texts: &[Text], vars: &[Var]) -> Re
     catalogue.add_files(&files, &said)
 }
 
+/// Finds what files of cases give as a secret, so that a message about them does not quote it.
+pub(super) fn secrets_of(texts: &[Text]) -> Redactor {
+    let all: Vec<_> = texts.iter().map(|(_, bytes)| String::from_utf8_lossy(bytes)).collect();
+    secrets_in(&all.join("\n"))
+}
+
 /// A value for a variable of a file of cases.
 #[derive(Debug, Clone)]
 pub(super) struct Var(String, String);
@@ -90,9 +101,19 @@ impl std::str::FromStr for Var {
     }
 }
 
+impl Var {
+    /// The value, where the name says that it is a secret.
+    pub(super) fn secret(&self) -> Option<SecretBytes> {
+        let name = self.0.to_ascii_lowercase();
+        let is_secret = ["sec", "key", "pass", "pw", "token"].iter().any(|word| name.contains(word));
+        is_secret.then(|| SecretBytes::new(self.1.as_str()))
+    }
+}
+
 impl std::fmt::Display for Var {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}={}", self.0, self.1)
+        let value = if self.secret().is_some() { "..." } else { &self.1 };
+        write!(f, "{}={value}", self.0)
     }
 }
 
@@ -119,11 +140,13 @@ pub(super) fn check(arguments: &Check) -> Exit {
         }
     };
     if !stdin.is_empty() {
-        let mut bytes = Vec::new();
-        if let Err(error) = std::io::stdin().take(file::MAX_TEXT_BYTES).read_to_end(&mut bytes) {
-            complain(&format!("cannot read stdin: {error}"));
-            return Exit::Usage;
-        }
+        let bytes = match file::read_stdin() {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                complain(&format!("cannot read stdin: {error}"));
+                return Exit::Usage;
+            }
+        };
         texts.push(("stdin".to_owned(), bytes));
     }
     let mut found = Vec::new();
@@ -143,7 +166,7 @@ pub(super) fn check(arguments: &Check) -> Exit {
     }
     let before = catalogue.cases.len();
     if let Err(wrong) = add(&mut catalogue, &cases, &[]) {
-        found.push(wrong.render(std::io::stderr().is_terminal()));
+        found.push(secrets_of(&cases).redact(&wrong.render(std::io::stderr().is_terminal())));
     }
     if found.is_empty() {
         let added = catalogue.cases.len() - before;

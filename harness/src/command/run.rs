@@ -249,7 +249,7 @@ pub(super) enum Problem {
     /// The profile.
     Profile(Diagnostics, Redactor),
     /// The user's own cases.
-    Cases(Diagnostics),
+    Cases(Diagnostics, Redactor),
     /// The cases that were built in.
     Bundled(Diagnostics),
 }
@@ -269,7 +269,7 @@ impl Problem {
         match self {
             Self::Usage(message) => complain(&message),
             Self::Profile(found, redactor) => complain(&format!("\n{}", redactor.redact(&found.render(color)))),
-            Self::Cases(found) => complain(&format!("\n{}", found.render(color))),
+            Self::Cases(found, redactor) => complain(&format!("\n{}", redactor.redact(&found.render(color)))),
             Self::Bundled(found) => {
                 complain(&format!("the bundled cases are wrong, which is a bug:\n{}", found.render(color)));
                 return Exit::OurFault;
@@ -394,7 +394,9 @@ async fn judged(arguments: &Run) -> Result<Vec<Report>, Problem> {
     }
     let mut catalogue = Catalogue::bundled().map_err(Problem::Bundled)?;
     if !files.is_empty() || !arguments.var.is_empty() {
-        own::add(&mut catalogue, &files, &arguments.var).map_err(Problem::Cases)?;
+        arguments.var.iter().filter_map(Var::secret).for_each(|secret| conceal(&secret));
+        own::add(&mut catalogue, &files, &arguments.var)
+            .map_err(|found| Problem::Cases(found, own::secrets_of(&files)))?;
     }
     let unknown: Vec<&String> = arguments.cases.iter().filter(|word| !is_known(word, &catalogue)).collect();
     for word in &unknown {
@@ -555,6 +557,12 @@ pub(super) fn read_profile(name: &str) -> Result<Profile, Problem> {
 pub(super) fn secrets_in(text: &str) -> Redactor {
     let mut redactor = Redactor::default();
     for line in text.lines() {
+        // A token of a case may stand anywhere in a line.
+        for literal in line.split("literal:").skip(1) {
+            let value = literal.trim_start().trim_start_matches(['"', '\'']);
+            let end = value.find(['"', '\'', ',', '}', ' ']).unwrap_or(value.len());
+            redactor = redactor.and(&SecretBytes::new(&value[..end]));
+        }
         let Some((key, value)) = line.split_once(':') else { continue };
         let key = key.to_ascii_lowercase();
         let value = value.trim().trim_matches(['"', '\'']);

@@ -145,6 +145,15 @@ pub fn session(
             // These look at more connections than one, or at none.
             Step::Wait(_) | Step::Crowd(_) | Step::Fetches(_) => {}
         }
+        // What follows rests on it; where its own check does not fail, that must not pass for the rest.
+        let left = steps.len().saturating_sub(mark.step + 1);
+        if mark.trouble == Some(Trouble::NothingKept)
+            && left > 0
+            && !checks.iter().any(|check| check.grade == Grade::Fail)
+        {
+            let observed = format!("{left} step(s) were not played: what they need did not come");
+            checks.push(weight.check(Grade::Inconclusive, "the steps are played", observed));
+        }
     }
     checks
 }

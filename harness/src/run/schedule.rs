@@ -250,7 +250,9 @@ pub async fn run(
     };
     let connections =
         played.iter().flat_map(|played| &played.observations).flat_map(|observation| &observation.connections);
-    let cleaner = connections.fold(redactor.clone(), |cleaner, connection| {
+    let kept = played.iter().flat_map(|played| &played.observations).flat_map(|observation| &observation.kept);
+    let cleaner = kept.fold(redactor.clone(), |cleaner, text| cleaner.and_token(text.as_bytes()));
+    let cleaner = connections.fold(cleaner, |cleaner, connection| {
         let token = connection.token.as_ref().and_then(Token::bytes).unwrap_or_default();
         cleaner.and_request(&connection.sent).and_token(token)
     });

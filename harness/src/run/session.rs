@@ -89,13 +89,14 @@ pub(super) async fn play(context: &Context<'_>, actor: &Actor, steps: &[Step]) -
         }
     }
     let finish = context.deadlines.finish;
+    let kept = session.kept.into_values().collect();
     let mut connections = Vec::with_capacity(session.live.len());
     for mut live in session.live {
         live.finish(finish).await;
         connections.push(live.log);
     }
     // What comes to the listener may come late; it is written down when the run has ended.
-    Observation { began: session.now, connections, marks: session.marks, fetches: None }
+    Observation { began: session.now, connections, marks: session.marks, kept, fetches: None }
 }
 
 /// Seconds since 1970.
@@ -143,20 +144,16 @@ impl<'a> Session<'a> {
     }
 
     async fn step(&mut self, index: usize, written: &Step) {
-        let step = match kept::fill(written, &self.kept) {
+        let filled = kept::fill(written, &self.kept).map_err(Trouble::Fault);
+        let step = match filled.and_then(|step| self.shaped(step)) {
             Ok(step) => step,
-            Err(why) => {
-                let trouble = Some(Trouble::Fault(why));
-                let mark = Mark {
+            Err(trouble) => {
+                self.marks.push(Mark {
                     step: index,
                     connection: usize::MAX,
-                    from: 0,
-                    to: 0,
-                    said: Vec::new(),
-                    trouble,
-                    filled: None,
-                };
-                self.marks.push(mark);
+                    trouble: Some(trouble),
+                    ..Mark::default()
+                });
                 return;
             }
         };
@@ -164,6 +161,17 @@ impl<'a> Session<'a> {
         if let (Cow::Owned(step), Some(mark)) = (step, self.marks.last_mut()) {
             mark.filled = Some(Box::new(step));
         }
+    }
+
+    /// A step that waits for a message, with the words of this session in what that looks like.
+    fn shaped<'s>(&self, step: Cow<'s, Step>) -> Result<Cow<'s, Step>, Trouble> {
+        let Step::Receive(receive) = step.as_ref() else { return Ok(step) };
+        let like = match &receive.like {
+            Some(shape) if shape.texts().iter().any(|text| text.contains("${")) => shape,
+            _ => return Ok(step),
+        };
+        let like = Some(like.with_texts(|text| self.worded(text))?);
+        Ok(Cow::Owned(Step::Receive(Receive { like, ..receive.clone() })))
     }
 
     async fn play(&mut self, index: usize, step: &Step) {
@@ -833,7 +841,7 @@ impl<'a> Session<'a> {
                 self.kept.extend(received.kept);
                 Ok(())
             }
-            None if receive.keep.is_empty() => Ok(()),
+            None if receive.keep.is_empty() || receive.none => Ok(()),
             None => Err(Trouble::NothingKept),
         }
     }
