@@ -103,6 +103,10 @@ fn mistakes_are_shown_where_they_are_made() {
     assert_snapshot!("no_pointer", complaint(&case("[{open: {}}, {receive: {keep: {room: {json: room}}}}]")));
     assert_snapshot!("no_regex", complaint(&case("[{open: {}}, {receive: {keep: {room: {regex: '('}}}}]")));
     assert_snapshot!("unknown_word_in_a_text", complaint(&case("[{open: {}}, {send: {texts: ['${usr}']}}]")));
+    let nobody = complaint(&case("[{open: {as: alice}}, {send: {on: alcie, texts: [a]}}]"));
+    assert!(nobody.contains("no connection is called `alcie`") && nobody.contains("did you mean `alice`?"), "{nobody}");
+    let pointer = complaint(&case("[{open: {}}, {receive: {like: {json: {type: joined}}}}]"));
+    assert!(pointer.contains("`type` is no JSON Pointer") && pointer.contains("write `/type`"), "{pointer}");
     let endless = "fragments:\n  a: { steps: [{ use: b }] }\n  b: { steps: [{ use: a }] }\n";
     assert!(complaint(&format!("{endless}{}", case("[{use: a}]"))).contains("more than 8 deep"));
     assert_snapshot!("no_family", read(&[("chat.yaml", &case("[{open: {}}]"))], &[]).expect_err("a mistake"));

@@ -14,12 +14,13 @@ use serde_json::{Map, Value};
 
 use crate::bundled;
 use crate::carrier;
-use crate::case::{Body, Case, CaseText, Open, Step, Variant};
+use crate::case::{Body, Case, CaseText, Open, Receive, Step, Variant};
 use crate::document::{Code, Diagnostic, Diagnostics, Document, Path, closest, expand};
 use crate::hex;
 use crate::kept::{self, Kept};
 use crate::profile::Shape;
 use crate::token::{ForgeError, Recipe, check_text};
+use crate::transcript;
 
 pub(crate) use fragments::Use;
 use fragments::{FragmentText, Fragments};
@@ -290,6 +291,7 @@ impl Catalogue {
             let places = Places { document, at, moved: uses };
             check_texts(&places, &looked_at, &mut found);
             check_kept(&places, &body, &mut found);
+            check_connections(&places, &body, &mut found);
             define(&mut definition, &label, &copy);
             variants.push(Variant { label, body, bound: None });
             first.get_or_insert(head);
@@ -487,6 +489,12 @@ fn check_kept(places: &Places<'_>, body: &Body, found: &mut Diagnostics) {
                 found.push(places.wrong(index, &message, help.as_deref()));
             }
         });
+        if let Step::Receive(Receive { like: Some(Shape::Json(members)), .. }) = step
+            && let Some(pointer) = members.keys().find(|pointer| !pointer.is_empty() && !pointer.starts_with('/'))
+        {
+            let message = format!("`{pointer}` is no JSON Pointer");
+            found.push(places.wrong(index, &message, Some(&format!("write `/{pointer}`"))));
+        }
         if let Step::Receive(receive) = step
             && receive.none
             && !receive.keep.is_empty()
@@ -498,6 +506,29 @@ fn check_kept(places: &Places<'_>, body: &Body, found: &mut Diagnostics) {
                 found.push(places.wrong(index, &format!("{name}: {why}"), None));
             }
             known.push(name);
+        }
+    }
+}
+
+/// That every step works on a connection that an earlier one has opened.
+fn check_connections(places: &Places<'_>, body: &Body, found: &mut Diagnostics) {
+    let Body::Steps(steps) = body else { return };
+    let mut open: Vec<&str> = Vec::new();
+    for (index, step) in steps.iter().enumerate() {
+        match step {
+            Step::Open(opened) => open.push(&opened.name),
+            Step::Crowd(crowd) => open.extend(crowd.of.iter().map(|opened| opened.name.as_str())),
+            Step::Http(_) => open.push(transcript::HTTP),
+            Step::Abort(_) | Step::Hello(_) | Step::Wait(_) | Step::Fetches(_) => {}
+            _ if open.contains(&step.on()) || step.on().contains("${kept.") => {}
+            _ => {
+                let help = match closest(step.on(), open.iter().copied()) {
+                    Some(close) => format!("did you mean `{close}`?"),
+                    None => format!("open it before: `open: {{ as: {} }}`", step.on()),
+                };
+                let message = format!("no connection is called `{}` here", step.on());
+                found.push(places.wrong(index, &message, Some(&help)));
+            }
         }
     }
 }
