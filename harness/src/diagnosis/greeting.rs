@@ -4,26 +4,31 @@ use super::{Cause, Finding, engine_io};
 use crate::outcome::{Outcome, Proof};
 use crate::profile::Profile;
 
-/// Whether a message of the server is all that can show that a client is served: its profile says nothing of what an
-/// admitted client is sent, and it was not seen to answer either. `control` is what came of the valid token.
+/// Whether a message of the server, or its answer to a ping, is all that can show that a client is served: its profile says
+/// nothing of what an admitted client is sent, and it was not seen to answer either. `control` is what came of the valid
+/// token.
 pub fn tells_by_greeting(control: &Outcome, profile: &Profile, answers: bool) -> bool {
-    *control == Outcome::Admitted(Proof::Message) && !answers && !profile.speaks() && profile.first_message().is_none()
+    matches!(control, Outcome::Admitted(_)) && !answers && !profile.speaks() && profile.first_message().is_none()
 }
 
-/// What it means that a client without a token came to `bare` at such a target, whose message to the valid token was
-/// `greeting`. `None` where the message told the two apart.
-pub fn greets_anybody(bare: &Outcome, greeting: &str) -> Option<Finding> {
-    if *bare != Outcome::Admitted(Proof::Message) {
-        return None;
-    }
+/// What it means that a client without a token came to `bare` at such a target, where the valid token came to `control` and
+/// was sent `greeting`. `None` where the two were told apart.
+pub fn greets_anybody(control: &Outcome, bare: &Outcome, greeting: &str) -> Option<Finding> {
+    let what = match (control, bare) {
+        (Outcome::Admitted(_), Outcome::Admitted(Proof::Message)) => "a message",
+        // Any WebSocket library answers a ping, whoever is asked.
+        (Outcome::Admitted(Proof::Pong), Outcome::Admitted(Proof::Pong)) => "a pong",
+        _ => return None,
+    };
     let advice = if engine_io::is_greeting(greeting) {
         engine_io::ADVICE.to_owned()
     } else {
-        "either the token is told after the upgrade, in a first message: say so with --carrier, or `carriers`; or \
-         the gate is open: declare in `welcome` or `echo` what only an admitted client is sent, and it will be judged"
+        "either the token is told after the upgrade, in a first message: say so with --carrier, or `carriers`, and \
+         `gatecrash probe` finds the usual ones; or the gate is open: declare in `welcome` or `echo` what only an \
+         admitted client is sent, and it will be judged"
             .to_owned()
     };
-    let observed = "the same to a client without a token: a message after the 101".to_owned();
+    let observed = format!("the same to a client without a token: {what} after the 101");
     Some(Finding { cause: Cause::Greeting, observed, advice })
 }
 
@@ -37,10 +42,12 @@ mod tests {
     #[test]
     fn a_message_proves_nothing_where_everybody_is_sent_one() {
         assert!(tells_by_greeting(&GREETED, &Profile::default(), false));
-        let found = greets_anybody(&GREETED, "hello").expect("a finding");
+        let found = greets_anybody(&GREETED, &GREETED, "hello").expect("a finding");
         assert!(found.advice.contains("first message") && found.advice.contains("`welcome`"), "{}", found.advice);
         let engine_io = r#"0{"sid":"a","upgrades":[],"pingInterval":25000,"pingTimeout":20000}"#;
-        assert!(greets_anybody(&GREETED, engine_io).expect("a finding").advice.contains("extends: socket-io"));
+        assert!(
+            greets_anybody(&GREETED, &GREETED, engine_io).expect("a finding").advice.contains("extends: socket-io")
+        );
     }
 
     #[test]
@@ -48,9 +55,17 @@ mod tests {
         let welcomes = Profile { welcome: Some(Shape::Text("hello".to_owned())), ..Profile::default() };
         assert!(!tells_by_greeting(&GREETED, &welcomes, false));
         assert!(!tells_by_greeting(&GREETED, &Profile::default(), true));
-        assert!(!tells_by_greeting(&Outcome::Admitted(Proof::Pong), &Profile::default(), false));
         for bare in [Outcome::RefusedHttp(401), Outcome::Admitted(Proof::Pong), Outcome::Limbo] {
-            assert_eq!(greets_anybody(&bare, "hello"), None, "{bare}");
+            assert_eq!(greets_anybody(&GREETED, &bare, "hello"), None, "{bare}");
         }
+    }
+
+    #[test]
+    fn a_pong_proves_nothing_where_everybody_gets_one() {
+        let pong = Outcome::Admitted(Proof::Pong);
+        assert!(tells_by_greeting(&pong, &Profile::default(), false));
+        let found = greets_anybody(&pong, &pong, "").expect("a finding");
+        assert!(found.observed.contains("a pong") && found.advice.contains("gatecrash probe"), "{found:?}");
+        assert_eq!(greets_anybody(&pong, &Outcome::RefusedHttp(401), ""), None);
     }
 }

@@ -46,7 +46,7 @@ impl Runner<'_> {
         Finding { observed: clean(&finding.observed), advice: clean(&finding.advice), ..finding }
     }
 
-    /// Finds out whether the message that the first control was admitted by is sent to a client without a token as well.
+    /// Finds out whether what the first control was admitted by is sent to a client without a token as well.
     pub(super) async fn look_behind_greeting(&mut self, tried: &Tried, redactor: &Redactor) -> Option<Finding> {
         let target = self.target.clone();
         let greeting = tried.connection.messages().first().map(Message::text).unwrap_or_default();
@@ -58,7 +58,7 @@ impl Runner<'_> {
         }
         let open = Open { token: Recipe::Absent, expect: Expect::Refused, ..Open::default() };
         let bare = self.probe(&target, open).await?;
-        let finding = diagnosis::greets_anybody(&bare, &greeting)?;
+        let finding = diagnosis::greets_anybody(&tried.outcome, &bare, &greeting)?;
         Some(Finding { advice: redactor.clean(&finding.advice), ..finding })
     }
 
