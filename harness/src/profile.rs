@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::document::{Code, Diagnostics, Document, Path, closest};
+use crate::document::{Code, Diagnostics, Document, Path, did_you_mean};
 use crate::flaw::{self, Flaw};
 use crate::schema;
 use crate::token::Algorithm;
@@ -812,7 +812,7 @@ impl Profile {
         };
         let Some((base_name, base)) = presets().iter().find(|(known, _)| *known == preset) else {
             let known = presets().iter().map(|(known, _)| *known);
-            let help = closest(preset, known.clone()).map(|close| format!("did you mean `{close}`?"));
+            let help = did_you_mean(preset, known.clone());
             let message = format!("no preset is called `{preset}`");
             let all: Vec<&str> = known.collect();
             let found = document.diagnostic(Code::UnknownWord, &Path::root().key("extends"), &message, help.as_deref());

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::case::Step;
-use crate::document::{Code, Diagnostics, Document, Path, closest};
+use crate::document::{Code, Diagnostics, Document, Path, did_you_mean};
 
 /// How deep fragments may use fragments.
 const DEEPEST: usize = 8;
@@ -114,10 +114,7 @@ impl Fragments {
 
     /// The case with the steps of fragments in the place of every `use`.
     pub(super) fn expand(&self, document: &Arc<Document>, case: &Value, at: &Path) -> Result<Value, Diagnostics> {
-        let steps = match case.get("steps").and_then(Value::as_array) {
-            Some(steps) if steps.iter().any(is_use) => steps,
-            _ => return Ok(case.clone()),
-        };
+        let Some(steps) = steps_to_expand(case) else { return Ok(case.clone()) };
         let mut placed = Put::default();
         let at = at.key("steps");
         for (index, step) in steps.iter().enumerate() {
@@ -134,15 +131,10 @@ impl Fragments {
         found.or(case)
     }
 
-    /// What the fragments are that a case may use, as they are written; nothing where it uses none.
-    pub(super) fn definition(&self, case: &Value) -> String {
-        let uses = case.get("steps").and_then(Value::as_array).is_some_and(|steps| steps.iter().any(is_use));
-        let texts = self
-            .by_name
-            .iter()
-            .filter(|_| uses)
-            .map(|(name, one)| format!("{name}\n{}\n", Value::from(one.text.steps.clone())));
-        texts.collect()
+    /// What the fragments are that a case may use, as they are written.
+    pub(super) fn definition(&self) -> String {
+        let text = |(name, one): (&String, &Fragment)| format!("{name}\n{}\n", Value::from(one.text.steps.clone()));
+        self.by_name.iter().map(text).collect()
     }
 
     fn put(&self, placed: Placed, depth: usize, out: &mut Put) -> Result<(), Diagnostics> {
@@ -171,11 +163,9 @@ impl Fragments {
             other => document.decode(other, &at_use)?,
         };
         let Some(fragment) = self.by_name.get(&used.fragment) else {
-            let help = closest(&used.fragment, self.by_name.keys().map(String::as_str));
-            let help = help.map_or_else(
-                || "write it under `fragments:`, in this file or in one that is given beside it".to_owned(),
-                |close| format!("did you mean `{close}`?"),
-            );
+            let help = did_you_mean(&used.fragment, self.by_name.keys().map(String::as_str)).unwrap_or_else(|| {
+                "write it under `fragments:`, in this file or in one that is given beside it".to_owned()
+            });
             return Err(wrong(&at_use, &format!("no fragment is called `{}`", used.fragment), Some(help)));
         };
         self.used.borrow_mut().insert(used.fragment.clone());
@@ -188,8 +178,7 @@ impl Fragments {
         let mut with = declared.as_object().cloned().unwrap_or_default();
         for (name, value) in used.with {
             if !with.contains_key(&name) {
-                let help =
-                    closest(&name, with.keys().map(String::as_str)).map(|close| format!("did you mean `{close}`?"));
+                let help = did_you_mean(&name, with.keys().map(String::as_str));
                 let message = format!("`{}` has no parameter `{name}`", used.fragment);
                 return Err(wrong(&at_use.key("with").key(&name), &message, help));
             }
@@ -210,8 +199,13 @@ impl Fragments {
     }
 }
 
+/// The steps of a case, if one of them stands for those of a fragment.
+pub(super) fn steps_to_expand(case: &Value) -> Option<&Vec<Value>> {
+    case.get("steps").and_then(Value::as_array).filter(|steps| steps.iter().any(is_use))
+}
+
 /// Whether a step stands for those of a fragment.
-pub(super) fn is_use(step: &Value) -> bool {
+fn is_use(step: &Value) -> bool {
     step.get("use").is_some()
 }
 

@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 use crate::bundled;
 use crate::carrier;
 use crate::case::{Body, Case, CaseText, Open, Receive, Step, Variant};
-use crate::document::{Code, Diagnostic, Diagnostics, Document, Path, closest, expand};
+use crate::document::{Code, Diagnostic, Diagnostics, Document, Path, did_you_mean, expand};
 use crate::hex;
 use crate::kept::{self, Kept};
 use crate::profile::Shape;
@@ -193,10 +193,8 @@ impl Catalogue {
         let unknown = |name: &&String| !read.iter().any(|(_, family, _)| family.vars.contains_key(name.as_str()));
         if let (Some(name), Some((document, ..))) = (shared.said.keys().find(unknown), read.first()) {
             let declared = read.iter().flat_map(|(_, family, _)| family.vars.keys()).map(String::as_str);
-            let help = match closest(name, declared) {
-                Some(close) => format!("did you mean `{close}`?"),
-                None => format!("declare it with what it is otherwise: `vars: {{ {name}: ... }}`"),
-            };
+            let help = did_you_mean(name, declared)
+                .unwrap_or_else(|| format!("declare it with what it is otherwise: `vars: {{ {name}: ... }}`"));
             let message = format!("a value is given for `{name}`, which no file declares under `vars:`");
             found.push(document.diagnostic(Code::BadValue, &Path::root(), &message, Some(&help)));
         }
@@ -269,27 +267,27 @@ impl Catalogue {
         let mut variants = Vec::new();
         let mut first: Option<CaseText> = None;
         let mut definition = String::new();
-        let uses = item.get("steps").and_then(Value::as_array).is_some_and(|steps| steps.iter().any(fragments::is_use));
+        let uses = fragments::steps_to_expand(item).is_some();
+        let taken_apart = |copy: &Value| -> Result<(CaseText, Body), Diagnostics> {
+            split(document.decode(copy, at)?).map_err(|why| document.diagnostic(Code::BadValue, at, &why, None).into())
+        };
         let written = item;
         let item = document.fill(item, at, "vars", vars, "`vars`")?;
         for (label, copy) in document.expand(&item, at)? {
             let copy = shared.fragments.expand(document, &copy, at)?;
-            let text: CaseText = document.decode(&copy, at)?;
-            let (head, body) = split(text).map_err(|why| document.diagnostic(Code::BadValue, at, &why, None))?;
+            let (head, body) = taken_apart(&copy)?;
             // What is kept is not known yet; any text in its place must make sense.
             let known = kept_by_any(&copy);
-            let looked_at = match known.is_empty() {
-                true => body.clone(),
+            let with_any = match known.is_empty() {
+                true => None,
                 false => {
                     let mut copy = copy.clone();
                     kept::put(&mut copy, &known).map_err(|why| document.diagnostic(Code::BadValue, at, &why, None))?;
-                    split(document.decode(&copy, at)?)
-                        .map_err(|why| document.diagnostic(Code::BadValue, at, &why, None))?
-                        .1
+                    Some(taken_apart(&copy)?.1)
                 }
             };
             let places = Places { document, at, moved: uses };
-            check_texts(&places, &looked_at, &mut found);
+            check_texts(&places, with_any.as_ref().unwrap_or(&body), &mut found);
             check_kept(&places, &body, &mut found);
             check_connections(&places, &body, &mut found);
             define(&mut definition, &label, &copy);
@@ -303,7 +301,9 @@ impl Catalogue {
         if uses || vars.as_object().is_some_and(|vars| !vars.is_empty()) {
             // What is said on a command line changes what is played, and not the case.
             definition = written.to_string();
-            definition.push_str(&shared.fragments.definition(written));
+            if uses {
+                definition.push_str(&shared.fragments.definition());
+            }
         }
         let line = document.place(&at.key("code")).map_or(1, |place| place.line);
         let (family, file) = (family.to_owned(), document.name().to_owned());
@@ -340,8 +340,7 @@ impl Catalogue {
             && !self.weaknesses.is_empty()
             && !self.weaknesses.contains_key(weakness)
         {
-            let close = closest(weakness, self.weaknesses.keys().map(String::as_str));
-            let help = close.map(|close| format!("did you mean `{close}`?"));
+            let help = did_you_mean(weakness, self.weaknesses.keys().map(String::as_str));
             wrong("weakness", format!("no weakness is called `{weakness}` in weaknesses.yaml"), help);
         }
         for source in &head.source {
@@ -366,11 +365,13 @@ impl Catalogue {
 /// Whether a text is a family and three digits, such as `SIG-008`.
 fn is_code(text: &str) -> bool {
     text.split_once('-').is_some_and(|(family, number)| {
-        !family.is_empty()
-            && family.bytes().all(|byte| byte.is_ascii_uppercase())
-            && number.len() == 3
-            && number.bytes().all(|byte| byte.is_ascii_digit())
+        is_family(family) && number.len() == 3 && number.bytes().all(|byte| byte.is_ascii_digit())
     })
+}
+
+/// Whether a text may be the code of a family, such as `SIG`.
+fn is_family(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_uppercase())
 }
 
 /// The bundled catalogue, without a look at anything but the types. `None` is a mistake somewhere.
@@ -412,7 +413,6 @@ fn decoded() -> Option<Catalogue> {
 fn family(name: &str, bytes: &[u8]) -> Result<(Arc<Document>, Family), Diagnostics> {
     let document = Document::parse_bytes(name, bytes)?;
     let family: Family = document.decode(document.value(), &Path::root())?;
-    let is_code = |code: &String| !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_uppercase());
     let lacks = |key: &str, message: &str, help: &str| {
         let at = Path::root().key(key);
         Err(document.diagnostic(Code::MissingKey, &at, message, Some(help)).into())
@@ -421,7 +421,7 @@ fn family(name: &str, bytes: &[u8]) -> Result<(Arc<Document>, Family), Diagnosti
         None if !family.cases.is_empty() => {
             lacks("cases", "the cases belong to no family", "write `family: CHAT` for codes such as CHAT-001")
         }
-        Some(code) if !is_code(code) => {
+        Some(code) if !is_family(code) => {
             lacks("family", &format!("`{code}` is no code of a family"), "write capital letters only, such as `CHAT`")
         }
         _ if family.cases.is_empty() && family.fragments.is_empty() => {
@@ -484,7 +484,7 @@ fn check_kept(places: &Places<'_>, body: &Body, found: &mut Diagnostics) {
         let value = serde_json::to_value(step).unwrap_or_default();
         kept::each_name(&value, &mut |name| {
             if !known.contains(&name) {
-                let help = closest(name, known.iter().copied()).map(|close| format!("did you mean `{close}`?"));
+                let help = did_you_mean(name, known.iter().copied());
                 let message = format!("`${{kept.{name}}}` is kept by no earlier step");
                 found.push(places.wrong(index, &message, help.as_deref()));
             }
@@ -522,10 +522,8 @@ fn check_connections(places: &Places<'_>, body: &Body, found: &mut Diagnostics) 
             Step::Abort(_) | Step::Hello(_) | Step::Wait(_) | Step::Fetches(_) => {}
             _ if open.contains(&step.on()) || step.on().contains("${kept.") => {}
             _ => {
-                let help = match closest(step.on(), open.iter().copied()) {
-                    Some(close) => format!("did you mean `{close}`?"),
-                    None => format!("open it before: `open: {{ as: {} }}`", step.on()),
-                };
+                let help = did_you_mean(step.on(), open.iter().copied())
+                    .unwrap_or_else(|| format!("open it before: `open: {{ as: {} }}`", step.on()));
                 let message = format!("no connection is called `{}` here", step.on());
                 found.push(places.wrong(index, &message, Some(&help)));
             }

@@ -8,7 +8,7 @@ use crate::document::printable;
 use crate::report::earlier::Earlier;
 
 /// The largest profile; a device may never end.
-pub(super) const MAX_TEXT_BYTES: u64 = 4 << 20;
+const MAX_TEXT_BYTES: u64 = 4 << 20;
 
 /// The largest result that is read again.
 const MAX_RESULT_BYTES: u64 = 256 << 20;

@@ -29,7 +29,7 @@ use std::process::ExitCode;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use crate::catalogue::Catalogue;
-use crate::document::closest;
+use crate::document;
 use crate::redact::Redactor;
 use crate::report::Exit;
 use crate::secret::SecretBytes;
@@ -165,5 +165,5 @@ fn fault(name: &str) -> Result<Fault, String> {
 
 /// A hint at the word that was probably meant, to be put behind a message.
 fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    closest(word, known).map(|close| format!("; did you mean `{close}`?")).unwrap_or_default()
+    document::did_you_mean(word, known).map(|hint| format!("; {hint}")).unwrap_or_default()
 }

@@ -219,3 +219,9 @@ pub fn printable(text: &str) -> String {
 pub fn closest<'a>(word: &str, allowed: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     decode::closest(word, allowed)
 }
+
+/// The question whether that word was meant, if there is one.
+#[must_use]
+pub fn did_you_mean<'a>(word: &str, allowed: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    closest(word, allowed).map(|close| format!("did you mean `{close}`?"))
+}

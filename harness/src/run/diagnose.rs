@@ -56,8 +56,7 @@ impl Runner<'_> {
         {
             return None;
         }
-        let open = Open { token: Recipe::Absent, expect: Expect::Refused, ..Open::default() };
-        let bare = self.probe(&target, open).await?;
+        let bare = self.bare(&target).await?;
         let finding = diagnosis::greets_anybody(&tried.outcome, &bare, &greeting)?;
         Some(Finding { advice: redactor.clean(&finding.advice), ..finding })
     }
@@ -84,10 +83,15 @@ impl Runner<'_> {
                 _ => {}
             }
         }
-        let open = Open { token: Recipe::Absent, expect: Expect::Refused, ..Open::default() };
         let patience = self.deadlines.refusal;
-        let bare = timeout(patience, self.probe(target, open)).await.ok().flatten();
+        let bare = timeout(patience, self.bare(target)).await.ok().flatten();
         diagnosis::nothing_found(target, outcome, tried, bare.as_ref())
+    }
+
+    /// What comes of a client without a token.
+    async fn bare(&mut self, target: &Target) -> Option<Outcome> {
+        let open = Open { token: Recipe::Absent, expect: Expect::Refused, ..Open::default() };
+        self.probe(target, open).await
     }
 
     /// Opens a connection in this way; none if no such token can be made.

@@ -827,14 +827,12 @@ impl<'a> Session<'a> {
         let live = &mut self.live[connection];
         let wait = if receive.none { deadlines.settle } else { deadlines.answer };
         let mut awaiting = Awaiting::new(from, receive);
-        let mut found = awaiting.look(&live.log.events);
-        if found.is_none() {
-            read_until(live, Instant::now() + wait, |log| {
-                found = awaiting.look(&log.events);
-                found.is_some() || has_close(log)
-            })
-            .await;
-        }
+        let mut found = None;
+        read_until(live, Instant::now() + wait, |log| {
+            found = awaiting.look(&log.events);
+            found.is_some() || has_close(log)
+        })
+        .await;
         match found {
             Some(received) => {
                 self.received.insert(connection, received.message.event + 1);
