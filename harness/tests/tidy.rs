@@ -174,3 +174,16 @@ fn every_dependency_comes_from_the_public_index() {
         assert_eq!(source, "\"registry+https://github.com/rust-lang/crates.io-index\"");
     }
 }
+
+/// `cargo run` at the top, as the README has it, has several binaries to choose from.
+#[test]
+fn cargo_run_means_the_command() {
+    let mut cargo = std::process::Command::new(env!("CARGO"));
+    cargo.args(["metadata", "--no-deps", "--offline", "--format-version", "1"]).current_dir(root());
+    let told = cargo.output().expect("cargo runs");
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    let told: serde_json::Value = serde_json::from_slice(&told.stdout).expect("JSON");
+    let packages = told["packages"].as_array().expect("the packages");
+    let meant: Vec<_> = packages.iter().filter_map(|package| package["default_run"].as_str()).collect();
+    assert_eq!(meant, ["gatecrash"], "one package says which binary is meant");
+}
