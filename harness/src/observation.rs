@@ -314,6 +314,12 @@ impl Connection {
         head(&self.events)
     }
 
+    /// Whether the server ended it without a word: no answer that refuses, no close frame.
+    pub fn is_broken_off(&self) -> bool {
+        let upgraded = self.head().is_none_or(|head| head.status == 101);
+        upgraded && self.close().is_none() && matches!(self.end(), Some(End::Fin | End::Reset(_)))
+    }
+
     /// The body of an answer other than 101.
     pub fn body(&self) -> &[u8] {
         self.events

@@ -216,6 +216,112 @@ fn nothing_is_believed_when_the_server_dies_half_way() {
     assert!(report.to_string().contains("the valid token is no longer admitted"), "{report}");
 }
 
+/// A server that is ended, with all its sessions, by one request of a certain query; and back after that time, if at all.
+struct Mortal {
+    address: std::net::SocketAddr,
+    deaths: std::sync::Arc<std::sync::atomic::AtomicUsize>,
+}
+
+impl Mortal {
+    fn new(back: Option<Duration>) -> Self {
+        use std::net::{Shutdown, TcpListener, TcpStream};
+        use std::sync::{Arc, atomic::AtomicUsize, atomic::Ordering};
+
+        let mut listener = Some(TcpListener::bind("127.0.0.1:0").unwrap());
+        let address = listener.as_ref().unwrap().local_addr().unwrap();
+        let deaths = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&deaths);
+        std::thread::spawn(move || {
+            while let Some(listening) = listener.take() {
+                let mut sessions: Vec<TcpStream> = Vec::new();
+                let died = counted.load(Ordering::SeqCst);
+                for stream in listening.incoming() {
+                    let stream = stream.unwrap();
+                    if counted.load(Ordering::SeqCst) > died {
+                        break;
+                    }
+                    sessions.push(stream.try_clone().unwrap());
+                    let counted = Arc::clone(&counted);
+                    std::thread::spawn(move || {
+                        let head = hostile_support::peek_head(&stream);
+                        if !head.contains("end=1") {
+                            return serve(stream, &head);
+                        }
+                        counted.fetch_add(1, Ordering::SeqCst);
+                        // Wakes the listener, which looks at what has happened.
+                        let _ = TcpStream::connect(address);
+                    });
+                }
+                // Nobody must be able to come in once somebody knows.
+                drop(listening);
+                for session in sessions {
+                    let _ = session.shutdown(Shutdown::Both);
+                }
+                if let Some(pause) = back {
+                    std::thread::sleep(pause);
+                    listener = Some(TcpListener::bind(address).unwrap());
+                }
+            }
+        });
+        Self { address, deaths }
+    }
+
+    fn run(&self, cases: &str) -> Report {
+        let url = format!("ws://{}/ws?token={{token}}", self.address);
+        run_against(&suite(cases), Target::new(&url, SECRET).unwrap())
+    }
+}
+
+/// The case at which a [`Mortal`] ends.
+const ENDS: &str = "  - { code: TST-900, name: ends, title: a query changes nothing, level: should, severity: low, source: [x], \
+                    request: { query: end=1 }, expect: admitted }\n";
+
+#[test]
+fn a_case_that_ends_the_server_fails() {
+    let report = Mortal::new(None).run(&format!("family: TST\ntitle: one\ncases:\n{ENDS}"));
+    let (verdict, observed) = verdict(&report, "TST-900");
+    assert_eq!(verdict, Verdict::Fail, "{report}");
+    assert!(observed.contains("gone: the next control saw no connection ("), "{observed}");
+    assert!(matches!(report.failure, Some(Failure::ControlLost(_))), "{report}");
+    assert_eq!(exit(&report), Exit::Failed, "{report}");
+}
+
+#[test]
+fn of_many_that_may_have_ended_the_server_none_is_accused_and_the_likely_one_is_named() {
+    let report = Mortal::new(None).run(&(many(8) + ENDS));
+    assert_eq!(report.summary().fail, 0, "{report}");
+    assert_eq!(verdict(&report, "TST-900").0, Verdict::Inconclusive, "{report}");
+    let Some(Failure::ControlLost(found)) = &report.failure else { panic!("{report}") };
+    let broken = found.observed.split("the server broke off ").nth(1).and_then(|rest| rest.split(';').next());
+    assert!(broken.is_some_and(|broken| broken.contains("TST-900@query")), "{}", found.observed);
+}
+
+#[test]
+fn a_server_that_comes_back_shows_which_case_ended_it() {
+    let server = Mortal::new(Some(Duration::from_millis(20)));
+    let mut report = server.run(&(many(40) + ENDS));
+    assert_eq!(report.failure, None, "{report}");
+    assert_eq!(verdict(&report, "TST-900").0, Verdict::Fail, "{report}");
+    // Whoever was there when it happened is played again, and accused of nothing.
+    report.trials.retain(|trial| trial.code != "TST-900");
+    assert_eq!(report.summary().pass, 40, "{report}");
+    assert_eq!(server.deaths.load(std::sync::atomic::Ordering::SeqCst), 3);
+}
+
+#[test]
+fn a_server_that_is_back_before_anybody_looks_is_noticed_by_the_witness() {
+    const WITNESS: &str = "  - { code: TST-901, name: same, title: it is the same server, level: should, severity: low, \
+                           source: [x], across: witness }\n";
+    let server = Mortal::new(Some(Duration::ZERO));
+    let cases =
+        format!("family: TST\ntitle: some\ncases:\n{ENDS}{}{WITNESS}", many(40).split_once("cases:\n").unwrap().1);
+    let mut report = server.run(&cases);
+    assert_eq!(report.failure, None, "{report}");
+    assert_ne!(verdict(&report, "TST-900").0, Verdict::Pass, "{report}");
+    report.trials.retain(|trial| trial.code.as_str() < "TST-900");
+    assert_eq!(report.summary().pass, 40, "{report}");
+}
+
 #[test]
 fn nothing_is_believed_when_a_control_fails_half_way() {
     for (name, refuse, cause) in [

@@ -423,6 +423,13 @@ pub fn not_run(head: &CaseText, why: Option<&Failure>) -> Vec<Check> {
     vec![Weight::of(head).check(Grade::Inconclusive, "the case is played", why)]
 }
 
+/// The check of a case that ended the server: played by itself between a good control and one that found nobody.
+pub fn killed(head: &CaseText, seen: &str) -> Check {
+    let weight = Weight { severity: head.severity.max(Severity::High), ..Weight::of(head) }.at(Some(Level::Must));
+    let observed = format!("it broke the connection off and was gone: the next control saw {seen}");
+    weight.holds(false, "the server lives on after the case", observed)
+}
+
 /// The check of a case on which the harness itself failed.
 pub fn panicked(head: &CaseText, why: &str) -> Vec<Check> {
     let observed = format!("gatecrash panicked, which is a bug in gatecrash: {why}");

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep};
 
 use super::listener::Listener;
@@ -48,6 +48,8 @@ const ECHOES: &[(&str, &str)] =
     &[("{message}", "gatecrash-echo"), ("{\"type\":\"message\",\"message\":\"{message}\"}", "gatecrash-json-echo")];
 /// Why nothing that a trial saw is believed.
 const NOT_ADMITTED: &str = "the control after it was not admitted";
+/// What is seen of a server that ended and was back before the next control.
+const WITNESS_ENDED: &str = "the session that was held beside it was ended";
 
 /// How a run is made.
 #[derive(Debug, Clone)]
@@ -141,9 +143,20 @@ struct Played<'a> {
     doubt: Option<String>,
     /// What the harness panicked with while it played this, if it did.
     panicked: Option<String>,
+    /// What came of the control after it where this trial, played by itself, ended the server.
+    killed: Option<String>,
 }
 
 impl Played<'_> {
+    /// Whether the server broke off a connection of it, and none was ended as by a server that is told to stop.
+    fn is_broken_off(&self) -> bool {
+        let connections = || self.observations.iter().flat_map(|observation| &observation.connections);
+        connections().any(Connection::is_broken_off)
+            && !connections().any(|connection| {
+                connection.close().is_some_and(|close| matches!(close.close_code(), Some(1001 | 1012)))
+            })
+    }
+
     /// Why this target gives no way to play it, if it does not.
     fn not_applicable(&self) -> Option<String> {
         self.observations.iter().flat_map(|observation| &observation.marks).find_map(|mark| match &mark.trouble {
@@ -343,7 +356,7 @@ fn grade(
     let mut checks = Vec::new();
     let several = trial.case.variants.len() > 1;
     for (index, variant) in trial.case.variants.iter().enumerate() {
-        let graded = match &variant.body {
+        let mut graded = match &variant.body {
             Body::Lint(lint) => judge::lint(head, *lint, target),
             Body::Across(_) if failure.is_some() => judge::not_run(head, failure),
             Body::Across(question) => {
@@ -378,6 +391,11 @@ fn grade(
                 }
             },
         };
+        if index == 0
+            && let Some(seen) = played.and_then(|played| played.killed.as_deref())
+        {
+            graded.push(judge::killed(head, seen));
+        }
         for check in graded {
             let label = match (several, check.label.is_empty()) {
                 (true, true) => variant.label.clone(),
@@ -465,6 +483,8 @@ pub(super) struct Runner<'a> {
     pace: Option<Arc<Pace>>,
     /// How many trials have failed for sure, as far as that ends the run.
     failed: usize,
+    /// The session of the witness, until it is known to be over.
+    watched: Option<AbortHandle>,
 }
 
 /// What came of a control.
@@ -485,8 +505,13 @@ impl Tried {
 enum Vouched {
     /// The first was admitted: it speaks for the trials before it.
     For,
-    /// The first was not, and this came instead; a later one was.
-    Again(Outcome),
+    /// The first was not, or the server was another one since; this is what was seen. A later one was admitted.
+    Again {
+        /// What came in the place of the first.
+        seen: String,
+        /// Whether the server was away, as one that ended and was started again.
+        away: bool,
+    },
     /// None was.
     Never(Finding),
 }
@@ -521,6 +546,7 @@ impl<'a> Runner<'a> {
             wallet: Arc::default(),
             pace: options.rate.map(|rate| Arc::new(Pace::new(rate))),
             failed: 0,
+            watched: None,
         }
     }
 }
@@ -662,12 +688,19 @@ impl Runner<'_> {
         let controls = self.controls.len();
         if is_open.await == Ok(true) && matches!(self.control().await, Ok(Tried { outcome: Outcome::Admitted(_), .. }))
         {
+            self.watched = Some(witness.task.abort_handle());
             return Some(witness);
         }
         // This control speaks of the witness, not of the cases.
         self.controls.truncate(controls);
         witness.end().await;
         None
+    }
+
+    /// Whether the witness has lost its session since this was asked last.
+    fn has_lost_witness(&mut self) -> bool {
+        let over = self.watched.as_ref().is_some_and(AbortHandle::is_finished);
+        over && self.watched.take().is_some()
     }
 
     async fn play_all<'t>(
@@ -681,10 +714,15 @@ impl Runner<'_> {
         let mut played = Vec::new();
         // With one real token everybody is one user, whose sessions the target may have limited to a few.
         let jobs = if self.target.makes_tokens() { self.options.jobs.max(1) } else { 1 };
-        let mut lost = self.play_group(&together, jobs, &mut played, ended).await;
-        for trial in alone {
+        let mut suspects = Vec::new();
+        let mut lost = self.play_group(&together, jobs, &mut played, &mut suspects, ended).await;
+        // Told to have ended already.
+        let mut silent = |_: &Trial<'_>| ();
+        let suspects = suspects.into_iter().map(|trial| (trial, true));
+        for (trial, again) in suspects.chain(alone.into_iter().map(|trial| (trial, false))) {
             if lost.is_none() && !self.options.interrupt.is_requested() && !self.is_to_stop(0) {
-                lost = self.play_group(&[trial], 1, &mut played, ended).await;
+                let ended = if again { &mut silent as &mut (dyn FnMut(&Trial<'_>) + Send) } else { &mut *ended };
+                lost = self.play_group(&[trial], 1, &mut played, &mut Vec::new(), ended).await;
             }
         }
         (played, lost)
@@ -692,8 +730,9 @@ impl Runner<'_> {
 
     /// Controls after some trials. One that fails is tried again, because a limiter or a restart may be over soon.
     ///
-    /// `forged` tells how forged tokens were refused in these trials.
-    async fn vouch(&mut self, forged: impl FnOnce() -> Vec<Outcome>) -> Result<Vouched, String> {
+    /// `forged` tells how forged tokens were refused in these trials, `broken_off` whether the server left one of them: a
+    /// witness that has lost its session as well shows a server that ended and came back meanwhile.
+    async fn vouch(&mut self, broken_off: bool, forged: impl FnOnce() -> Vec<Outcome>) -> Result<Vouched, String> {
         let mut seen = Lost::default();
         // A login that fails shows in the control, unless the token holds for a while yet.
         let mut renewal = self.fill_wallet(false).await;
@@ -703,7 +742,10 @@ impl Runner<'_> {
             }
             let tried = self.control().await?;
             if matches!(tried.outcome, Outcome::Admitted(_)) {
-                return Ok(seen.tries.into_iter().next().map_or(Vouched::For, Vouched::Again));
+                let again = |outcome: Outcome| Vouched::Again { away: is_away(&outcome), seen: outcome.to_string() };
+                let ended = || Vouched::Again { away: true, seen: WITNESS_ENDED.to_owned() };
+                let vouched = if broken_off && self.has_lost_witness() { ended() } else { Vouched::For };
+                return Ok(seen.tries.into_iter().next().map_or(vouched, again));
             }
             seen.retry_after = tried.retry_after();
             seen.tries.push(tried.outcome);
@@ -722,7 +764,7 @@ impl Runner<'_> {
             sleep(wait).await;
             let tried = self.control().await?;
             if matches!(tried.outcome, Outcome::Admitted(_)) {
-                return Ok(Vouched::Again(Outcome::Throttled(first)));
+                return Ok(Vouched::Again { away: false, seen: Outcome::Throttled(first).to_string() });
             }
             seen.tries.push(tried.outcome);
         }
@@ -737,11 +779,15 @@ impl Runner<'_> {
     /// proved nothing. The trials before it are then played once more, because most limits and restarts are over by
     /// then; if it happens to them again they stay inconclusive, and the run goes on. When none is admitted nothing
     /// more is begun, and the likely cause is given back.
+    ///
+    /// Where the server was away, one of the trials may have ended it. They become `suspects`, to be played one by one. A
+    /// trial that is played by itself, whose connection is broken off, and after which the server is away, has ended it.
     async fn play_group<'t>(
         &mut self,
         group: &[&'t Trial<'t>],
         jobs: usize,
         played: &mut Vec<Played<'t>>,
+        suspects: &mut Vec<&'t Trial<'t>>,
         ended: &mut (dyn FnMut(&Trial<'_>) + Send),
     ) -> Option<Finding> {
         let mut waiting: Vec<(usize, Session)> = Vec::new();
@@ -755,6 +801,9 @@ impl Runner<'_> {
         let mut tasks = HashMap::new();
         let mut fresh: Vec<Played<'t>> = Vec::new();
         let mut replayed = HashSet::new();
+        let mut in_flight = HashSet::new();
+        // Those that were in flight while the target refused everybody, or was away.
+        let (mut spoilt, mut forgotten) = (HashSet::<usize>::new(), HashSet::<usize>::new());
         let mut lost = None;
         loop {
             if self.options.interrupt.is_requested() {
@@ -764,6 +813,7 @@ impl Runner<'_> {
                 && !self.options.interrupt.is_requested()
                 && let Some((index, session)) = waiting.pop()
             {
+                in_flight.insert(index);
                 tasks.insert(flying.spawn(session).id(), index);
             }
             let next = tokio::select! {
@@ -778,15 +828,34 @@ impl Runner<'_> {
                 None if fresh.is_empty() || lost.is_some() => break,
                 None => {}
                 Some(Ok((index, seeds, observations, took))) => {
+                    in_flight.remove(&index);
                     if !replayed.contains(&index) {
                         ended(group[index]);
                     }
-                    fresh.push(Played { trial: group[index], seeds, observations, took, doubt: None, panicked: None });
+                    if forgotten.remove(&index) {
+                        continue;
+                    }
+                    if spoilt.remove(&index) {
+                        replayed.insert(index);
+                        let actor = self.actor(&group[index].carrier);
+                        waiting.push((index, self.session(index, group[index], actor)));
+                        continue;
+                    }
+                    fresh.push(Played {
+                        trial: group[index],
+                        seeds,
+                        observations,
+                        took,
+                        doubt: None,
+                        panicked: None,
+                        killed: None,
+                    });
                 }
                 // A panic is ours: it is reported where it happened, and the other cases keep their verdicts.
                 Some(Err(error)) => {
                     let index = tasks.get(&error.id()).copied();
                     if let (Ok(payload), Some(index)) = (error.try_into_panic(), index) {
+                        in_flight.remove(&index);
                         let panicked = Some(panic_text(payload.as_ref()));
                         let (trial, took) = (group[index], Duration::ZERO);
                         fresh.push(Played {
@@ -796,6 +865,7 @@ impl Runner<'_> {
                             took,
                             doubt: None,
                             panicked,
+                            killed: None,
                         });
                     }
                 }
@@ -808,26 +878,45 @@ impl Runner<'_> {
                 continue;
             }
             let speaks = self.learned.speaks;
-            let vouched = self.options.interrupt.clone().unless(self.vouch(|| forged(&fresh, speaks))).await;
+            let broken_off = fresh.iter().any(Played::is_broken_off);
+            let interrupt = self.options.interrupt.clone();
+            let vouched = interrupt.unless(self.vouch(broken_off, || forged(&fresh, speaks))).await;
             let doubt = match vouched {
                 Some(Ok(Vouched::For)) => None,
-                Some(Ok(Vouched::Again(outcome))) => {
+                Some(Ok(Vouched::Again { seen, away })) => {
                     let place = |played: &Played<'_>| group.iter().position(|trial| std::ptr::eq(*trial, played.trial));
                     let (known, new): (Vec<_>, Vec<_>) = std::mem::take(&mut fresh)
                         .into_iter()
                         .partition(|played| place(played).is_none_or(|index| replayed.contains(&index)));
+                    if away && group.len() > 1 {
+                        suspects.extend(new.iter().chain(&known).map(|played| played.trial));
+                        suspects.extend(in_flight.iter().map(|index| group[*index]));
+                        // What is still in flight is heard to its end, and forgotten.
+                        forgotten.extend(in_flight.iter().copied());
+                        continue;
+                    }
                     fresh = known;
+                    spoilt.extend(in_flight.iter().filter(|index| !replayed.contains(*index)));
+                    if away && let [only] = fresh.as_mut_slice() {
+                        only.killed = only.is_broken_off().then(|| seen.clone());
+                    }
                     for index in new.iter().filter_map(place) {
                         replayed.insert(index);
                         let actor = self.actor(&group[index].carrier);
                         waiting.push((index, self.session(index, group[index], actor)));
                     }
-                    Some(format!("the control after it was not admitted at once ({outcome}), twice"))
+                    Some(format!("the control after it was not admitted at once ({seen}), twice"))
                 }
                 Some(Ok(Vouched::Never(finding))) => {
-                    let since: Vec<String> = fresh.iter().map(|played| played.trial.id()).collect();
-                    let observed =
-                        format!("{}; played since the last good control: {}", finding.observed, since.join(", "));
+                    // Off this machine, whoever answers for the port may have shut us out.
+                    let nobody = finding.cause == Cause::Dead && self.target.endpoint.is_local();
+                    if nobody
+                        && in_flight.is_empty()
+                        && let [only] = fresh.as_mut_slice()
+                    {
+                        only.killed = only.is_broken_off().then(|| finding.observed.clone());
+                    }
+                    let observed = format!("{}; {}", finding.observed, played_since(&fresh));
                     lost = Some(Finding { observed, ..finding });
                     Some(NOT_ADMITTED.to_owned())
                 }
@@ -1002,6 +1091,28 @@ fn only_pauses(variant: &Variant) -> bool {
         Body::Steps(steps) => steps.iter().all(harmless) && steps.iter().any(|step| matches!(step, Step::Wait(_))),
         Body::Across(_) | Body::Lint(_) => false,
     }
+}
+
+/// What was played since the last good control; first that whose connection the server broke off.
+fn played_since(fresh: &[Played<'_>]) -> String {
+    let ids = |broken: bool| {
+        let those = fresh.iter().filter(|played| played.is_broken_off() == broken);
+        those.map(|played| played.trial.id()).collect::<Vec<_>>().join(", ")
+    };
+    match (ids(true), ids(false)) {
+        (broken, others) if broken.is_empty() => format!("played since the last good control: {others}"),
+        (broken, others) if others.is_empty() => {
+            format!("played since the last good control, and broken off by the server: {broken}")
+        }
+        (broken, others) => {
+            format!("since the last good control the server broke off {broken}; played as well: {others}")
+        }
+    }
+}
+
+/// Whether nobody listens, as when the server has ended or is started again.
+fn is_away(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Unreachable(why) if why.contains("refused"))
 }
 
 /// How the forged tokens of these trials were refused.

@@ -99,7 +99,7 @@ impl StandIn {
 }
 
 /// Looks at the request head without taking it, so that dropping the stream still resets the connection.
-fn peek_head(stream: &TcpStream) -> String {
+pub(crate) fn peek_head(stream: &TcpStream) -> String {
     let _ = stream.set_read_timeout(Some(Duration::from_secs(2)));
     let mut bytes = vec![0; 64 << 10];
     let mut length = 0;
