@@ -8,33 +8,14 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::thread;
 
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime};
-use gatecrash::wire::{answer, frame};
-use gatecrash_reference_server::{Config, Dialect, RefusalStyle, Server, jsonwebtoken};
+use gatecrash::wire::frame;
+use gatecrash_benches::pipe::{Asked, PEER, PIPE_BYTES, config, runtime};
+use gatecrash_reference_server::{RefusalStyle, Server};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, duplex};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::{Builder, Runtime};
 
-const SECRET: &str = "a secret that only the benches have, of 32 bytes and more";
-const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 /// Messages of a burst, and bytes of each.
 const BURST: (usize, usize) = (100, 64);
-/// Bytes a pipe holds in each direction.
-const PIPE_BYTES: usize = 64 * 1024;
-/// 2096.
-const FAR: u64 = 4_000_000_000;
-
-fn runtime() -> Runtime {
-    Builder::new_current_thread().enable_all().build().expect("a runtime")
-}
-
-fn config(refusal: RefusalStyle) -> Config {
-    let mut config = Config { refusal, ..Config::new(Dialect::PersonalAssistant, SECRET) };
-    // The limits are for strangers: here the next client comes before the last one's end was seen.
-    config.limits.connections = 10_000;
-    config.limits.per_user = 10_000;
-    config
-}
-
 /// A server in a thread of its own, which ends with the process.
 fn listening(refusal: RefusalStyle) -> SocketAddr {
     let (tell, told) = std::sync::mpsc::channel();
@@ -67,67 +48,6 @@ fn bare(asked: usize, answered: usize) -> SocketAddr {
         });
     });
     told.recv().expect("the server listens")
-}
-
-fn opening(secret: &str) -> Vec<u8> {
-    let claims = serde_json::json!({"user_id": "alice", "username": "Alice", "exp": FAR});
-    let key = jsonwebtoken::EncodingKey::from_secret(secret.as_bytes());
-    let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).expect("HMAC signs anything");
-    format!(
-        "GET /ws/{token} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    )
-    .into_bytes()
-}
-
-/// What is asked, and what must come of it.
-#[derive(Debug, Clone)]
-struct Asked {
-    opening: Vec<u8>,
-    status: u16,
-    /// The first frame after a 101.
-    first: Option<u8>,
-}
-
-impl Asked {
-    fn all() -> [(&'static str, RefusalStyle, Self); 3] {
-        let good = Self { opening: opening(SECRET), status: 101, first: Some(frame::TEXT) };
-        let bad = opening("another secret, of nobody who may open anything");
-        [
-            ("admitted", RefusalStyle::Close, good),
-            ("refused-http", RefusalStyle::Http, Self { opening: bad.clone(), status: 401, first: None }),
-            ("refused-close", RefusalStyle::Close, Self { opening: bad, status: 101, first: Some(frame::CLOSE) }),
-        ]
-    }
-
-    /// Until the last byte that is waited for.
-    async fn of(&self, stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<()> {
-        stream.write_all(&self.opening).await?;
-        let mut bytes = Vec::with_capacity(1024);
-        let used = loop {
-            match answer::read(&bytes) {
-                answer::Read::Head(head, used) if head.status == self.status => break used,
-                answer::Read::More => more(stream, &mut bytes).await?,
-                _ => return Err(io::Error::other("another answer")),
-            }
-        };
-        bytes.drain(..used);
-        let Some(first) = self.first else { return Ok(()) };
-        loop {
-            match frame::read(&bytes, 1 << 20) {
-                frame::Read::Frame(frame, _) if frame.opcode == first => return Ok(()),
-                frame::Read::More => more(stream, &mut bytes).await?,
-                _ => return Err(io::Error::other("another frame")),
-            }
-        }
-    }
-}
-
-async fn more(stream: &mut (impl AsyncRead + Unpin), bytes: &mut Vec<u8>) -> io::Result<()> {
-    match stream.read_buf(bytes).await? {
-        0 => Err(io::ErrorKind::UnexpectedEof.into()),
-        _ => Ok(()),
-    }
 }
 
 /// Sends everything at once and reads all echoes.

@@ -4,6 +4,7 @@
 //! what it is held against.
 
 pub mod interleaved;
+pub mod pipe;
 pub mod rooms;
 pub mod tokens;
 

@@ -16,15 +16,10 @@ pub(crate) struct Flaw {
     pub(crate) what: String,
 }
 
-/// The first mistake of a profile.
-pub(crate) fn find(profile: &Profile) -> Option<Flaw> {
-    url(profile)
-        .or_else(|| carriers(profile))
-        .or_else(|| answers(profile))
-        .or_else(|| handshake(profile))
-        .or_else(|| tokens(profile))
-        .or_else(|| endpoints(profile))
-        .or_else(|| known_gaps(profile))
+/// The mistakes of a profile: of each kind the first.
+pub(crate) fn find(profile: &Profile) -> Vec<Flaw> {
+    let kinds = [url, carriers, answers, handshake, tokens, endpoints, known_gaps];
+    kinds.into_iter().filter_map(|kind| kind(profile)).collect()
 }
 
 fn flaw(at: Path, what: impl Into<String>) -> Option<Flaw> {

@@ -349,19 +349,19 @@ pub enum Carrier {
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct FirstMessage {
     /// What the target says before it can be told a token; waited for, where it is declared.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Shape>,
     /// The text to send, with `{token}` in the place of the token. Where that stands between double quotes the token is
     /// escaped as JSON. What ends a message of this protocol, such as U+001E or CR LF, stands at its end.
     pub send: String,
     /// What the target says when it has accepted the token; `{message}` stands for any text.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply: Option<Shape>,
     /// What the target says when it has not. Such a target need not end the connection.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<Shape>,
     /// Milliseconds after which the target ends a connection that has not shown a token.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
 }
 
@@ -800,10 +800,11 @@ impl Profile {
     pub fn from_yaml(name: &str, text: &str) -> Result<Self, Diagnostics> {
         let document = Document::parse(name, text)?;
         let profile = Self::decoded(&document)?;
-        match flaw::find(&profile) {
-            None => Ok(profile),
-            Some(Flaw { at, what }) => Err(document.diagnostic(Code::BadValue, &at, &what, None).into()),
+        let mut found = Diagnostics::new();
+        for Flaw { at, what } in flaw::find(&profile) {
+            found.push(document.diagnostic(Code::BadValue, &at, &what, None));
         }
+        found.or(profile)
     }
 
     fn decoded(document: &Document) -> Result<Self, Diagnostics> {

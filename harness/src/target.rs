@@ -145,7 +145,7 @@ impl Target {
                 "a token is to ride in the path, but {{token}} does not stand in the path of `{endpoint}`"
             )));
         }
-        if let Some(Flaw { what, .. }) = flaw::find(&profile) {
+        if let Some(Flaw { what, .. }) = flaw::find(&profile).into_iter().next() {
             return Err(TargetError::Url(what));
         }
         if profile.name.is_empty() {

@@ -81,7 +81,7 @@ pub struct Config {
     pub limits: Limits,
     /// Who can log in; `None` is the documented sample accounts in development and nobody in production.
     pub users: Option<Vec<User>>,
-    /// Cost of the bcrypt hashes made at start. 6 keeps tests quick; a real service wants 12 or more.
+    /// Cost of the bcrypt hashes made at start. 4, the least there is, keeps tests quick; a real service wants 12 or more.
     pub bcrypt_cost: u32,
     /// Lifetime of issued tokens.
     pub token_lifetime: Duration,
@@ -158,7 +158,7 @@ impl Config {
                     json!({"sub": "alice", "groups_role": "owner"}),
                 )]
             }),
-            bcrypt_cost: 6,
+            bcrypt_cost: 4,
             token_lifetime: match dialect {
                 Dialect::Shipvox => Duration::from_secs(1800),
                 _ => Duration::from_secs(3600),

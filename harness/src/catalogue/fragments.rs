@@ -170,7 +170,8 @@ impl Fragments {
         };
         self.used.borrow_mut().insert(used.fragment.clone());
         if depth >= DEEPEST {
-            return Err(wrong(&at_use, &format!("fragments use each other more than {DEEPEST} deep"), None));
+            let help = "one that uses itself, by way of others too, would never end".to_owned();
+            return Err(wrong(&at_use, &format!("fragments use each other more than {DEEPEST} deep"), Some(help)));
         }
         let declared = Value::Object(fragment.text.with.clone());
         let at_with = fragment.at.key("with");

@@ -252,6 +252,8 @@ fn profile_text(answers: &Answers) -> String {
             "# leeway: 0                               # seconds a token may be past its exp",
             "# require_exp: true                       # a token without exp is refused",
             "# identity_claims: [sub]                  # the claims that name the bearer",
+            "# roles: { claim: role, allowed: [admin], denied: [viewer] }       # who is let in, and who is not",
+            "# echo: { send: \"{message}\", reply: { text: \"{message}\" } }    # what is said comes back",
             "# refuses_by: close                       # after the upgrade; or http, before it",
             "# signals: { expired: { close: 4003 } }   # what a refused client is told, by cause",
             "# allowed_origins: [https://app.example]  # the pages that may connect",
