@@ -464,3 +464,26 @@ fn a_case_that_asks_for_too_much_is_a_fault_of_the_case() {
         assert_eq!(exit(&report), Exit::OurFault);
     }
 }
+
+#[test]
+fn a_token_that_is_not_issued_is_no_fault_of_ours() {
+    const ISSUED: &str = "family: TST\ntitle: issued\ncases:\n  - { code: TST-001, name: issued, title: an issued token opens, \
+                          level: must, severity: high, source: [x], needs: [login], steps: [ { http: { endpoint: login, \
+                          answer: { status: [200] }, capture: true FROM } }, { open: { captured: true } } ] }\n";
+    for (answers, from, verdict_is) in [
+        ("404 Not Found", "", Verdict::Fail),
+        ("200 OK", "", Verdict::Inconclusive),
+        ("200 OK", ", capture_from: /refresh_token", Verdict::NotApplicable),
+    ] {
+        let server = StandIn::new(
+            move |stream, _, head| {
+                if head.contains("/login") { answer(stream, answers) } else { serve(stream, head) }
+            },
+        );
+        let text = format!("url: {}\nhttp: {{ login: {{ path: /login, token: /access_token }} }}\n", server.url());
+        let mut target = Target::new(&server.url(), SECRET).unwrap();
+        target.profile.http = Profile::from_yaml("p", &text).unwrap().http;
+        let report = run_against(&suite(&ISSUED.replace(" FROM", from)), target);
+        assert_eq!(verdict(&report, "TST-001").0, verdict_is, "{answers}{from}: {report}");
+    }
+}

@@ -153,10 +153,15 @@ pub(crate) async fn runs(plan: &Plan) -> io::Result<()> {
         "quick run, FastAPI",
         "all cases, bundled server",
         "quick run, five dialects",
+        "token cases, bundled server",
+        "token cases, FastAPI",
         "pytest and uvicorn",
     ]
     .map(|name| (name, Vec::new()))
     .to_vec();
+    const PYTEST: usize = 6;
+    // What is asked of a token, which needs no silence to be waited for.
+    const TOKENS: [&str; 10] = ["--case", "AUTH", "--case", "ENC", "--case", "SIG", "--case", "CLM", "--case", "KEY"];
     let fastapi = match &plan.python {
         Some(python) => {
             let script = concat!(env!("CARGO_MANIFEST_DIR"), "/uvicorn_server.py");
@@ -170,19 +175,21 @@ pub(crate) async fn runs(plan: &Plan) -> io::Result<()> {
         if let Some(fastapi) = &fastapi {
             // It may have failures of its own; here its time counts.
             costs[1].1.push(cost(&mut plan.run(fastapi.port, &[]), &[0, 1])?);
+            costs[5].1.push(cost(&mut plan.run(fastapi.port, &TOKENS), &[0, 1, 5])?);
         }
         costs[2].1.push(gatecrash(&["--all", "--dialect", "personal-assistant"])?);
         costs[3].1.push(gatecrash(&[])?);
+        costs[4].1.push(gatecrash(&[&["--dialect", "personal-assistant"], &TOKENS[..]].concat())?);
         if let Some(python) = &plan.python {
             let cases = concat!(env!("CARGO_MANIFEST_DIR"), "/test_twenty_cases.py");
             let mut command = Command::new(python);
             command.args(["-m", "pytest", "-q", "-p", "no:cacheprovider", cases]).env("SECRET", secret());
-            costs[4].1.push(cost(&mut command, &[0])?);
+            costs[PYTEST].1.push(cost(&mut command, &[0])?);
         }
     }
     println!("\nWhole runs (median of {} rounds), and their ratio to pytest and uvicorn:", plan.rounds);
     println!("| run | wall s | CPU s | wall ratio | CPU ratio |\n|---|---|---|---|---|");
-    let base = costs[4].1.clone();
+    let base = costs[PYTEST].1.clone();
     for (name, costs) in costs.iter().filter(|(_, costs)| !costs.is_empty()) {
         let of = |pick: fn(&Cost) -> f64| median(costs.iter().map(pick).collect());
         let ratio = |pick: fn(&Cost) -> f64| {

@@ -381,7 +381,7 @@ async fn judged(arguments: &Run) -> Result<Vec<Report>, Problem> {
         return Err(Problem::Usage(why));
     }
     let files = own::read(&arguments.files()).map_err(|why| {
-        let hint = "; a URL begins with ws:// or wss://, and anything else is a file or a folder of cases";
+        let hint = "; a URL begins with ws:// or wss://, and anything else is a file or a folder of cases (--case chooses among the bundled ones)";
         Problem::Usage(format!("{why}{hint}"))
     })?;
     let targets = external(arguments)?;

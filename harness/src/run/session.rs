@@ -811,6 +811,7 @@ impl<'a> Session<'a> {
             });
         }
         let asked_to_wait = live.log.head().is_some_and(|head| head.status == 429);
+        let answered = live.log.head().is_some_and(|head| head.status == 200);
         let kept =
             kept::find_all(&http.keep, &String::from_utf8_lossy(live.log.body()), live.log.head()).map_err(|_| ());
         self.live.push(live);
@@ -818,7 +819,15 @@ impl<'a> Session<'a> {
             return Err(Trouble::NotApplicable("the endpoint asks to slow down".to_owned()));
         }
         self.kept.extend(kept.map_err(|()| Trouble::NothingKept)?);
-        Ok(())
+        // An answer without the token is graded by itself; no later step can be played.
+        match (&http.capture_from, http.capture && self.captured.is_none()) {
+            (_, false) => Ok(()),
+            // The profile does not promise it.
+            (Some(pointer), true) if answered => {
+                Err(Trouble::NotApplicable(format!("the answer of the endpoint has no `{pointer}`")))
+            }
+            _ => Err(Trouble::NothingKept),
+        }
     }
 
     /// Waits for a message, and keeps what later steps need of it.
