@@ -24,7 +24,7 @@ pub(super) fn head(weight: Weight, wanted: &Answer, connection: &Connection) -> 
         });
         return vec![match why {
             Some(why) => weight.check(Grade::Inconclusive, "an HTTP answer", format!("no connection ({why})")),
-            None => weight.holds(false, "an HTTP answer", "none"),
+            None => weight.holds(false, "an HTTP answer", "no answer"),
         }];
     };
     let mut checks = Vec::new();
