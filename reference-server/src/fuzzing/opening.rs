@@ -47,6 +47,10 @@ pub fn opening_over_tcp(input: &[u8]) {
             let address = listener.local_addr().expect("an address");
             let (here, there) = tokio::join!(TcpStream::connect(address), listener.accept());
             let (here, there) = (here.expect("a connection"), there.expect("a connection").0);
+            // Reset at its end: thousands of ports that wait for stragglers would make the search for the next one the cost.
+            for stream in [&here, &there] {
+                stream.set_zero_linger().expect("an open socket");
+            }
             pipe::meet(&site, here, there, &[Act::Send(request.clone(), usize::MAX)], End::Settled).await
         })
     });
