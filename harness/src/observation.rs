@@ -314,10 +314,13 @@ impl Connection {
         head(&self.events)
     }
 
-    /// Whether the server ended it without a word: no answer that refuses, no close frame.
+    /// Whether the server ended it without a word, and before we did: no answer that refuses, no close frame.
     pub fn is_broken_off(&self) -> bool {
-        let upgraded = self.head().is_none_or(|head| head.status == 101);
-        upgraded && self.close().is_none() && matches!(self.end(), Some(End::Fin | End::Reset(_)))
+        let events = before_our_close(&self.events);
+        let closes =
+            |event: &Event| matches!(&event.what, What::Frame(frame) if frame.opcode == crate::wire::frame::CLOSE);
+        let ends = |event: &Event| matches!(event.what, What::End(End::Fin | End::Reset(_)));
+        head(events).is_none_or(|head| head.status == 101) && !events.iter().any(closes) && events.iter().any(ends)
     }
 
     /// The body of an answer other than 101.

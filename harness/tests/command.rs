@@ -398,7 +398,7 @@ fn a_url_that_cannot_be_used_says_why() {
         lines.push_str(&ended.stderr());
     }
     assert_snapshot!(lines, @r###"
-    gatecrash: cannot read `127.0.0.1:8000/ws`: No such file or directory (os error 2); a URL begins with ws:// or wss://, and anything else is a file or a folder of cases
+    gatecrash: cannot read `127.0.0.1:8000/ws`: No such file or directory (os error 2); a URL begins with ws:// or wss://, and anything else is a file or a folder of cases (--case chooses among the bundled ones)
     gatecrash: `ftp://h/ws` is no usable URL: the scheme must be ws, wss, http or https
     gatecrash: `ws://` is no usable URL: the host or the port is not understood
     gatecrash: `ws://h:99999/` is no usable URL: the host or the port is not understood

@@ -277,13 +277,13 @@ const ENDS: &str = "  - { code: TST-900, name: ends, title: a query changes noth
                     request: { query: end=1 }, expect: admitted }\n";
 
 #[test]
-fn a_case_that_ends_the_server_fails() {
+fn a_server_that_has_ended_once_proves_nothing() {
+    // What stands before a server on this machine may have ended, and somebody may have stopped it.
     let report = Mortal::new(None).run(&format!("family: TST\ntitle: one\ncases:\n{ENDS}"));
-    let (verdict, observed) = verdict(&report, "TST-900");
-    assert_eq!(verdict, Verdict::Fail, "{report}");
-    assert!(observed.contains("gone: the next control saw no connection ("), "{observed}");
-    assert!(matches!(report.failure, Some(Failure::ControlLost(_))), "{report}");
-    assert_eq!(exit(&report), Exit::Failed, "{report}");
+    assert_eq!(verdict(&report, "TST-900").0, Verdict::Inconclusive, "{report}");
+    let Some(Failure::ControlLost(found)) = &report.failure else { panic!("{report}") };
+    assert!(found.observed.ends_with("and broken off by the server: TST-900@query"), "{}", found.observed);
+    assert_eq!(exit(&report), Exit::Inconclusive, "{report}");
 }
 
 #[test]
@@ -293,7 +293,9 @@ fn of_many_that_may_have_ended_the_server_none_is_accused_and_the_likely_one_is_
     assert_eq!(verdict(&report, "TST-900").0, Verdict::Inconclusive, "{report}");
     let Some(Failure::ControlLost(found)) = &report.failure else { panic!("{report}") };
     let broken = found.observed.split("the server broke off ").nth(1).and_then(|rest| rest.split(';').next());
+    // Whoever was in the midst of it was broken off as well; who was through, and said good-bye, was not.
     assert!(broken.is_some_and(|broken| broken.contains("TST-900@query")), "{}", found.observed);
+    assert!(broken.is_some_and(|broken| broken.split(", ").count() <= 4), "{}", found.observed);
 }
 
 #[test]
@@ -473,7 +475,7 @@ fn a_token_that_is_not_issued_is_no_fault_of_ours() {
     for (answers, from, verdict_is) in [
         ("404 Not Found", "", Verdict::Fail),
         ("200 OK", "", Verdict::Inconclusive),
-        ("200 OK", ", capture_from: /refresh_token", Verdict::NotApplicable),
+        ("200 OK", ", capture_from: /refresh_token", Verdict::Inconclusive),
     ] {
         let server = StandIn::new(
             move |stream, _, head| {

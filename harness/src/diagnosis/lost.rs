@@ -55,7 +55,8 @@ fn cause(seen: &Lost) -> (Cause, String) {
         };
         return (Cause::Token, why);
     }
-    if let Some(why) = &seen.renewal {
+    // Who logs in at a server that has ended is refused there as well.
+    if let (Some(why), Some(true) | None) = (&seen.renewal, seen.listens) {
         return (Cause::Token, format!("the token could not be renewed: {why}"));
     }
     let admitted = |probe: &Option<Outcome>| matches!(probe, Some(Outcome::Admitted(_)));

@@ -423,10 +423,17 @@ pub fn not_run(head: &CaseText, why: Option<&Failure>) -> Vec<Check> {
     vec![Weight::of(head).check(Grade::Inconclusive, "the case is played", why)]
 }
 
-/// The check of a case that ended the server: played by itself between a good control and one that found nobody.
+/// How bad it is to be ended by a client, whatever the case asks.
+pub fn severity_of_death(head: &CaseText) -> Severity {
+    head.severity.max(Severity::High)
+}
+
+/// The check of a case that ended the server each time it was played by itself; `seen` is what the control after it saw.
 pub fn killed(head: &CaseText, seen: &str) -> Check {
-    let weight = Weight { severity: head.severity.max(Severity::High), ..Weight::of(head) }.at(Some(Level::Must));
-    let observed = format!("it broke the connection off and was gone: the next control saw {seen}");
+    let weight = Weight { severity: severity_of_death(head), ..Weight::of(head) }.at(Some(Level::Must));
+    let observed = format!(
+        "played by itself, twice, the server broke the connection off each time and was gone until it was started again ({seen})"
+    );
     weight.holds(false, "the server lives on after the case", observed)
 }
 

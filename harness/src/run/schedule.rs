@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
-use tokio::task::{AbortHandle, JoinHandle, JoinSet};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep};
 
 use super::listener::Listener;
@@ -35,6 +35,7 @@ use crate::target::{Target, algorithm_of};
 use crate::token::Token;
 use crate::transcript::{self, Transcript};
 use crate::verdict::{Check, Grade, Severity, Verdict};
+use crate::wire::frame::Frame;
 
 /// Marks the case that asks no more than a control does.
 const CONTROL_TAG: &str = "control";
@@ -49,7 +50,7 @@ const ECHOES: &[(&str, &str)] =
 /// Why nothing that a trial saw is believed.
 const NOT_ADMITTED: &str = "the control after it was not admitted";
 /// What is seen of a server that ended and was back before the next control.
-const WITNESS_ENDED: &str = "the session that was held beside it was ended";
+const WITNESS_ENDED: &str = "the session that was held beside it was broken off";
 
 /// How a run is made.
 #[derive(Debug, Clone)]
@@ -143,18 +144,17 @@ struct Played<'a> {
     doubt: Option<String>,
     /// What the harness panicked with while it played this, if it did.
     panicked: Option<String>,
-    /// What came of the control after it where this trial, played by itself, ended the server.
+    /// What came of the control after it where this trial, played by itself, has ended the server twice.
     killed: Option<String>,
 }
 
 impl Played<'_> {
     /// Whether the server broke off a connection of it, and none was ended as by a server that is told to stop.
     fn is_broken_off(&self) -> bool {
+        let going = |close: &Frame| matches!(close.close_code(), Some(1001 | 1012));
         let connections = || self.observations.iter().flat_map(|observation| &observation.connections);
         connections().any(Connection::is_broken_off)
-            && !connections().any(|connection| {
-                connection.close().is_some_and(|close| matches!(close.close_code(), Some(1001 | 1012)))
-            })
+            && !connections().any(|connection| connection.close().is_some_and(going))
     }
 
     /// Why this target gives no way to play it, if it does not.
@@ -356,7 +356,7 @@ fn grade(
     let mut checks = Vec::new();
     let several = trial.case.variants.len() > 1;
     for (index, variant) in trial.case.variants.iter().enumerate() {
-        let mut graded = match &variant.body {
+        let graded = match &variant.body {
             Body::Lint(lint) => judge::lint(head, *lint, target),
             Body::Across(_) if failure.is_some() => judge::not_run(head, failure),
             Body::Across(question) => {
@@ -391,11 +391,6 @@ fn grade(
                 }
             },
         };
-        if index == 0
-            && let Some(seen) = played.and_then(|played| played.killed.as_deref())
-        {
-            graded.push(judge::killed(head, seen));
-        }
         for check in graded {
             let label = match (several, check.label.is_empty()) {
                 (true, true) => variant.label.clone(),
@@ -404,6 +399,9 @@ fn grade(
             };
             checks.push(Check { label, ..check });
         }
+    }
+    if let Some(seen) = played.and_then(|played| played.killed.as_deref()) {
+        checks.push(judge::killed(head, seen));
     }
     checks
 }
@@ -483,8 +481,8 @@ pub(super) struct Runner<'a> {
     pace: Option<Arc<Pace>>,
     /// How many trials have failed for sure, as far as that ends the run.
     failed: usize,
-    /// The session of the witness, until it is known to be over.
-    watched: Option<AbortHandle>,
+    /// Whether the server has broken off the session of the witness since the last control.
+    witness_is_lost: Arc<AtomicBool>,
 }
 
 /// What came of a control.
@@ -507,7 +505,7 @@ enum Vouched {
     For,
     /// The first was not, or the server was another one since; this is what was seen. A later one was admitted.
     Again {
-        /// What came in the place of the first.
+        /// Why it speaks for nothing.
         seen: String,
         /// Whether the server was away, as one that ended and was started again.
         away: bool,
@@ -546,7 +544,7 @@ impl<'a> Runner<'a> {
             wallet: Arc::default(),
             pace: options.rate.map(|rate| Arc::new(Pace::new(rate))),
             failed: 0,
-            watched: None,
+            witness_is_lost: Arc::default(),
         }
     }
 }
@@ -680,27 +678,21 @@ impl Runner<'_> {
         let (target, learned, deadlines) = (Arc::clone(&self.target), Arc::clone(&self.learned), self.deadlines);
         let (opened, is_open) = oneshot::channel();
         let (stop, stopped) = oneshot::channel();
+        let lost = Arc::clone(&self.witness_is_lost);
         let task = tokio::spawn(async move {
             let context = Context { target: &target, learned: &learned, deadlines, listener: Ok(None), given: None };
-            witness(&context, &actor, opened, stopped).await
+            witness(&context, &actor, opened, &lost, stopped).await
         });
         let witness = Witness { stop, task };
         let controls = self.controls.len();
         if is_open.await == Ok(true) && matches!(self.control().await, Ok(Tried { outcome: Outcome::Admitted(_), .. }))
         {
-            self.watched = Some(witness.task.abort_handle());
             return Some(witness);
         }
         // This control speaks of the witness, not of the cases.
         self.controls.truncate(controls);
         witness.end().await;
         None
-    }
-
-    /// Whether the witness has lost its session since this was asked last.
-    fn has_lost_witness(&mut self) -> bool {
-        let over = self.watched.as_ref().is_some_and(AbortHandle::is_finished);
-        over && self.watched.take().is_some()
     }
 
     async fn play_all<'t>(
@@ -725,15 +717,21 @@ impl Runner<'_> {
                 lost = self.play_group(&[trial], 1, &mut played, &mut Vec::new(), ended).await;
             }
         }
+        // What a suspect saw by itself stands in the place of what it saw among others.
+        let mut last = HashSet::new();
+        played.reverse();
+        played.retain(|played| last.insert(std::ptr::from_ref(played.trial)));
+        played.reverse();
         (played, lost)
     }
 
     /// Controls after some trials. One that fails is tried again, because a limiter or a restart may be over soon.
     ///
-    /// `forged` tells how forged tokens were refused in these trials, `broken_off` whether the server left one of them: a
-    /// witness that has lost its session as well shows a server that ended and came back meanwhile.
+    /// `forged` tells how forged tokens were refused in these trials, `broken_off` whether the server broke off one of
+    /// them: where it has broken off the witness as well, it ended and was back before anybody looked.
     async fn vouch(&mut self, broken_off: bool, forged: impl FnOnce() -> Vec<Outcome>) -> Result<Vouched, String> {
         let mut seen = Lost::default();
+        let returned = self.witness_is_lost.swap(false, Ordering::SeqCst) && broken_off;
         // A login that fails shows in the control, unless the token holds for a while yet.
         let mut renewal = self.fill_wallet(false).await;
         for pause in [0, 50, 200, 750].map(Duration::from_millis) {
@@ -742,9 +740,11 @@ impl Runner<'_> {
             }
             let tried = self.control().await?;
             if matches!(tried.outcome, Outcome::Admitted(_)) {
-                let again = |outcome: Outcome| Vouched::Again { away: is_away(&outcome), seen: outcome.to_string() };
-                let ended = || Vouched::Again { away: true, seen: WITNESS_ENDED.to_owned() };
-                let vouched = if broken_off && self.has_lost_witness() { ended() } else { Vouched::For };
+                let again = |outcome: Outcome| Vouched::Again { away: is_away(&outcome), seen: not_at_once(&outcome) };
+                let vouched = match returned {
+                    true => Vouched::Again { away: true, seen: WITNESS_ENDED.to_owned() },
+                    false => Vouched::For,
+                };
                 return Ok(seen.tries.into_iter().next().map_or(vouched, again));
             }
             seen.retry_after = tried.retry_after();
@@ -764,7 +764,7 @@ impl Runner<'_> {
             sleep(wait).await;
             let tried = self.control().await?;
             if matches!(tried.outcome, Outcome::Admitted(_)) {
-                return Ok(Vouched::Again { away: false, seen: Outcome::Throttled(first).to_string() });
+                return Ok(Vouched::Again { away: false, seen: not_at_once(&Outcome::Throttled(first)) });
             }
             seen.tries.push(tried.outcome);
         }
@@ -780,8 +780,9 @@ impl Runner<'_> {
     /// then; if it happens to them again they stay inconclusive, and the run goes on. When none is admitted nothing
     /// more is begun, and the likely cause is given back.
     ///
-    /// Where the server was away, one of the trials may have ended it. They become `suspects`, to be played one by one. A
-    /// trial that is played by itself, whose connection is broken off, and after which the server is away, has ended it.
+    /// Where the server was away, one of those whose connection it broke off may have ended it: they become `suspects`, to
+    /// be played one by one. Who is played so has ended it where that happens twice more, on this machine: elsewhere
+    /// whoever answers for the port may have shut us out.
     async fn play_group<'t>(
         &mut self,
         group: &[&'t Trial<'t>],
@@ -803,7 +804,9 @@ impl Runner<'_> {
         let mut replayed = HashSet::new();
         let mut in_flight = HashSet::new();
         // Those that were in flight while the target refused everybody, or was away.
-        let (mut spoilt, mut forgotten) = (HashSet::<usize>::new(), HashSet::<usize>::new());
+        let mut spoilt: HashMap<usize, (bool, String)> = HashMap::new();
+        // Those after which, played by themselves, the server was away.
+        let mut struck: HashSet<usize> = HashSet::new();
         let mut lost = None;
         loop {
             if self.options.interrupt.is_requested() {
@@ -832,16 +835,7 @@ impl Runner<'_> {
                     if !replayed.contains(&index) {
                         ended(group[index]);
                     }
-                    if forgotten.remove(&index) {
-                        continue;
-                    }
-                    if spoilt.remove(&index) {
-                        replayed.insert(index);
-                        let actor = self.actor(&group[index].carrier);
-                        waiting.push((index, self.session(index, group[index], actor)));
-                        continue;
-                    }
-                    fresh.push(Played {
+                    let done = Played {
                         trial: group[index],
                         seeds,
                         observations,
@@ -849,7 +843,19 @@ impl Runner<'_> {
                         doubt: None,
                         panicked: None,
                         killed: None,
-                    });
+                    };
+                    match spoilt.remove(&index) {
+                        None => fresh.push(done),
+                        Some((true, seen)) if done.is_broken_off() => {
+                            suspects.push(done.trial);
+                            played.push(Played { doubt: Some(seen.clone()), ..done });
+                        }
+                        Some(_) => {
+                            replayed.insert(index);
+                            let actor = self.actor(&group[index].carrier);
+                            waiting.push((index, self.session(index, group[index], actor)));
+                        }
+                    }
                 }
                 // A panic is ours: it is reported where it happened, and the other cases keep their verdicts.
                 Some(Err(error)) => {
@@ -885,37 +891,33 @@ impl Runner<'_> {
                 Some(Ok(Vouched::For)) => None,
                 Some(Ok(Vouched::Again { seen, away })) => {
                     let place = |played: &Played<'_>| group.iter().position(|trial| std::ptr::eq(*trial, played.trial));
-                    let (known, new): (Vec<_>, Vec<_>) = std::mem::take(&mut fresh)
-                        .into_iter()
-                        .partition(|played| place(played).is_none_or(|index| replayed.contains(&index)));
-                    if away && group.len() > 1 {
-                        suspects.extend(new.iter().chain(&known).map(|played| played.trial));
-                        suspects.extend(in_flight.iter().map(|index| group[*index]));
-                        // What is still in flight is heard to its end, and forgotten.
-                        forgotten.extend(in_flight.iter().copied());
-                        continue;
+                    let among_others = group.len() > 1;
+                    let doubted = in_flight.iter().filter(|index| !replayed.contains(*index));
+                    spoilt.extend(doubted.map(|index| (*index, (away && among_others, seen.clone()))));
+                    for mut done in std::mem::take(&mut fresh) {
+                        let Some(index) = place(&done) else { continue };
+                        let ended = away && done.is_broken_off();
+                        if ended && among_others {
+                            suspects.push(done.trial);
+                            played.push(Played { doubt: Some(seen.clone()), ..done });
+                        } else if replayed.insert(index) {
+                            if ended {
+                                struck.insert(index);
+                            }
+                            let actor = self.actor(&group[index].carrier);
+                            waiting.push((index, self.session(index, group[index], actor)));
+                        } else {
+                            if ended && struck.contains(&index) && self.target.endpoint.is_local() {
+                                done.killed = Some(seen.clone());
+                                self.failed +=
+                                    usize::from(self.counts(&done, judge::severity_of_death(&done.trial.head())));
+                            }
+                            fresh.push(done);
+                        }
                     }
-                    fresh = known;
-                    spoilt.extend(in_flight.iter().filter(|index| !replayed.contains(*index)));
-                    if away && let [only] = fresh.as_mut_slice() {
-                        only.killed = only.is_broken_off().then(|| seen.clone());
-                    }
-                    for index in new.iter().filter_map(place) {
-                        replayed.insert(index);
-                        let actor = self.actor(&group[index].carrier);
-                        waiting.push((index, self.session(index, group[index], actor)));
-                    }
-                    Some(format!("the control after it was not admitted at once ({seen}), twice"))
+                    Some(format!("{seen}, twice"))
                 }
                 Some(Ok(Vouched::Never(finding))) => {
-                    // Off this machine, whoever answers for the port may have shut us out.
-                    let nobody = finding.cause == Cause::Dead && self.target.endpoint.is_local();
-                    if nobody
-                        && in_flight.is_empty()
-                        && let [only] = fresh.as_mut_slice()
-                    {
-                        only.killed = only.is_broken_off().then(|| finding.observed.clone());
-                    }
                     let observed = format!("{}; {}", finding.observed, played_since(&fresh));
                     lost = Some(Finding { observed, ..finding });
                     Some(NOT_ADMITTED.to_owned())
@@ -957,24 +959,35 @@ impl Runner<'_> {
 
     /// How many of these trials have failed so badly that it counts, and are not known to.
     fn failing(&self, played: &[Played<'_>]) -> usize {
-        let Some(stop) = self.options.stop else { return 0 };
+        if self.options.stop.is_none() {
+            return 0;
+        }
         let profile = &self.target.profile;
         let fails = |played: &&Played<'_>| {
             let head = &played.trial.head();
             let graded = || {
-                played.trial.case.variants.iter().zip(&played.observations).any(|(variant, observation)| {
-                    let Body::Steps(steps) = &variant.body else { return false };
-                    let checks = judge::session(head, steps, observation, profile, &self.learned);
-                    checks.iter().any(|check| check.grade == Grade::Fail && check.severity >= stop.severity)
-                })
+                let variants = played.trial.case.variants.iter().zip(&played.observations);
+                variants
+                    .filter_map(|(variant, observation)| {
+                        let Body::Steps(steps) = &variant.body else { return None };
+                        let checks = judge::session(head, steps, observation, profile, &self.learned);
+                        checks.iter().filter(|check| check.grade == Grade::Fail).map(|check| check.severity).max()
+                    })
+                    .max()
             };
-            let id = played.trial.id();
             // A mistake of ours is told when the report is made.
-            played.trial.wanted
-                && !profile.known_gaps.iter().any(|gap| gap.names(&id))
-                && std::panic::catch_unwind(AssertUnwindSafe(graded)).unwrap_or(false)
+            let worst = std::panic::catch_unwind(AssertUnwindSafe(graded)).unwrap_or(None);
+            worst.is_some_and(|severity| self.counts(played, severity))
         };
         played.iter().filter(fails).count()
+    }
+
+    /// Whether a failure of this severity is one of those that end the run.
+    fn counts(&self, played: &Played<'_>, severity: Severity) -> bool {
+        let id = played.trial.id();
+        self.options.stop.is_some_and(|stop| severity >= stop.severity)
+            && played.trial.wanted
+            && !self.target.profile.known_gaps.iter().any(|gap| gap.names(&id))
     }
 
     fn session(&self, index: usize, trial: &Trial<'_>, actor: Actor) -> Session {
@@ -1110,9 +1123,15 @@ fn played_since(fresh: &[Played<'_>]) -> String {
     }
 }
 
-/// Whether nobody listens, as when the server has ended or is started again.
+/// Whether the system says that nobody listens, as when the server has ended or is started again. In the words of POSIX
+/// systems; on others nobody is suspected.
 fn is_away(outcome: &Outcome) -> bool {
-    matches!(outcome, Outcome::Unreachable(why) if why.contains("refused"))
+    matches!(outcome, Outcome::Unreachable(why) if why.starts_with("Connection refused"))
+}
+
+/// What came of a control that was admitted only when it was tried again.
+fn not_at_once(outcome: &Outcome) -> String {
+    format!("the control after it was not admitted at once ({outcome})")
 }
 
 /// How the forged tokens of these trials were refused.

@@ -1,5 +1,6 @@
 //! Sessions of one opening that are no trial: a control, the witness, and one on which nothing is said.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -27,11 +28,12 @@ pub(super) async fn alone(context: &Context<'_>, actor: &Actor, open: &Open) -> 
 const WITNESS_PING: &[u8] = b"still there";
 
 /// Opens the session of a witness and keeps it open until `stop`: pings are answered, what is said is forgotten. Then asks
-/// whether it still lives. `None` where it was not let in.
+/// whether it still lives. `None` where it was not let in. `broken_off` is set as soon as the server ends it without a word.
 pub(in crate::run) async fn witness(
     context: &Context<'_>,
     actor: &Actor,
     opened: oneshot::Sender<bool>,
+    broken_off: &AtomicBool,
     mut stop: oneshot::Receiver<()>,
 ) -> Option<Connection> {
     let mut session = Session::new(context, actor);
@@ -52,6 +54,8 @@ pub(in crate::run) async fn witness(
             _ = live.next(far) => {}
         }
     }
+    // To close it in order is the server's right.
+    broken_off.store(live.is_over() && live.log.close().is_none(), Ordering::SeqCst);
     if live.log.close().is_none() && !live.is_over() {
         live.forget();
         let deadline = Instant::now() + context.deadlines.answer;

@@ -581,7 +581,6 @@ impl<'a> Session<'a> {
             });
         }
         let asked_to_wait = live.log.head().is_some_and(|head| head.status == 429);
-        let answered = live.log.head().is_some_and(|head| head.status == 200);
         let kept =
             kept::find_all(&http.keep, &String::from_utf8_lossy(live.log.body()), live.log.head()).map_err(|_| ());
         self.live.push(live);
@@ -590,13 +589,9 @@ impl<'a> Session<'a> {
         }
         self.kept.extend(kept.map_err(|()| Trouble::NothingKept)?);
         // An answer without the token is graded by itself; no later step can be played.
-        match (&http.capture_from, http.capture && self.captured.is_none()) {
-            (_, false) => Ok(()),
-            // The profile does not promise it.
-            (Some(pointer), true) if answered => {
-                Err(Trouble::NotApplicable(format!("the answer of the endpoint has no `{pointer}`")))
-            }
-            _ => Err(Trouble::NothingKept),
+        match http.capture && self.captured.is_none() {
+            true => Err(Trouble::NothingKept),
+            false => Ok(()),
         }
     }
 
