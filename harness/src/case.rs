@@ -4,6 +4,7 @@
 //! nothing. `catalogue` reads them, `plan` chooses among them, `run` plays them and `judge` grades what came back.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -1042,8 +1043,8 @@ pub struct Variant {
 /// What a variant does.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Body {
-    /// Traffic.
-    Steps(Vec<Step>),
+    /// Traffic. Shared, because every session of a run has them.
+    Steps(Arc<[Step]>),
     /// A question to everything the run saw.
     Across(Across),
     /// A question to the profile.

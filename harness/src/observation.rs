@@ -320,7 +320,11 @@ impl Connection {
         let closes =
             |event: &Event| matches!(&event.what, What::Frame(frame) if frame.opcode == crate::wire::frame::CLOSE);
         let ends = |event: &Event| matches!(event.what, What::End(End::Fin | End::Reset(_)));
-        head(events).is_none_or(|head| head.status == 101) && !events.iter().any(closes) && events.iter().any(ends)
+        // Where nothing was sent there was none: it was to go over one that had ended.
+        !self.sent.is_empty()
+            && head(events).is_none_or(|head| head.status == 101)
+            && !events.iter().any(closes)
+            && events.iter().any(ends)
     }
 
     /// The body of an answer other than 101.

@@ -444,7 +444,7 @@ mod tests {
         for case in Catalogue::bundled().expect("the catalogue").cases {
             for variant in &case.variants {
                 let Body::Steps(steps) = &variant.body else { continue };
-                for step in steps {
+                for step in steps.iter() {
                     let Step::Open(open) = step else { continue };
                     let fitted = carrier::fit(&open.request, &profile, &[]);
                     assert!(fitted.is_ok(), "{} {}: {fitted:?}", case.head.code, variant.label);

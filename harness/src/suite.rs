@@ -1,13 +1,14 @@
 //! The front door of the library: a suite of cases, run against a target.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::catalogue::Catalogue;
 use crate::document::Diagnostics;
 use crate::plan::{self, Partition, Selection};
 use crate::redact::Redactor;
 use crate::report::{Report, RunEvent, gaps, retry};
-use crate::run::{self, Interrupt, Options, Stop};
+use crate::run::{self, Interrupt, Options, Revival, Stop};
 use crate::target::Target;
 use crate::transcript::Transcript;
 use crate::verdict::{Level, Severity};
@@ -24,7 +25,7 @@ use crate::verdict::{Level, Severity};
 /// ```
 #[derive(Debug, Clone)]
 pub struct Suite {
-    catalogue: Result<Catalogue, Diagnostics>,
+    catalogue: Result<Arc<Catalogue>, Diagnostics>,
     selection: Selection,
     options: Options,
     retries: u32,
@@ -38,6 +39,7 @@ impl Suite {
 
     /// The cases of this catalogue; what is wrong with it comes out when it is run.
     pub fn new(catalogue: Result<Catalogue, Diagnostics>) -> Self {
+        let catalogue = catalogue.map(Arc::new);
         Self { catalogue, selection: Selection::default(), options: Options::default(), retries: 0 }
     }
 
@@ -130,6 +132,13 @@ impl Suite {
     #[must_use]
     pub fn transcript(mut self, which: Transcript) -> Self {
         self.options.transcript = which;
+        self
+    }
+
+    /// Asks there that the target be started again, when it has ended in the midst of a run.
+    #[must_use]
+    pub fn revival(mut self, revival: Revival) -> Self {
+        self.options.revival = Some(revival);
         self
     }
 

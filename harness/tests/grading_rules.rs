@@ -164,7 +164,7 @@ fn openings(case: &Case) -> Vec<&Open> {
         Body::Steps(steps) => Some(steps),
         _ => None,
     });
-    steps.flatten().filter_map(opening_of).collect()
+    steps.flat_map(|steps| steps.iter()).filter_map(opening_of).collect()
 }
 
 fn opening_of(step: &Step) -> Option<&Open> {
@@ -749,7 +749,7 @@ fn r19_oversize_messages_without_a_declared_limit() {
     {
         for variant in &trial.case.variants {
             let Body::Steps(steps) = &variant.body else { continue };
-            for step in steps {
+            for step in steps.iter() {
                 let most = match step {
                     Step::Say(say) => say.bytes.iter().copied().max().unwrap_or(0),
                     Step::Send(send) => {

@@ -30,7 +30,7 @@ fn steps(example: &str) -> Vec<Step> {
     let mut case = catalogue.cases.remove(0);
     assert_eq!(case.variants.len(), 1, "{example}");
     match case.variants.remove(0).body {
-        Body::Steps(steps) => steps,
+        Body::Steps(steps) => steps.to_vec(),
         other => panic!("{example}: {other:?}"),
     }
 }

@@ -558,8 +558,10 @@ fn split(mut text: CaseText) -> Result<(CaseText, Body), String> {
     };
     let steps = std::mem::take(&mut text.steps);
     let body = match (text.expect.take(), steps.is_empty(), text.across.take(), text.lint.take()) {
-        (Some(expect), true, None, None) => Body::Steps(vec![Step::Open(Box::new(Open { expect, ..short }))]),
-        (None, false, None, None) if short == (Open { class: text.class, ..Open::default() }) => Body::Steps(steps),
+        (Some(expect), true, None, None) => Body::Steps(Arc::new([Step::Open(Box::new(Open { expect, ..short }))])),
+        (None, false, None, None) if short == (Open { class: text.class, ..Open::default() }) => {
+            Body::Steps(steps.into())
+        }
         (None, true, Some(across), None) => Body::Across(across),
         (None, true, None, Some(lint)) => Body::Lint(lint),
         (None, true, None, None) => {

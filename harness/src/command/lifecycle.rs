@@ -1,4 +1,5 @@
-//! The life of a target that the run starts: the command, when it is ready, what it says, and its end.
+//! The life of a target that the run starts: the command, when it is ready, what it says, its end, and its next life where
+//! a case has ended it.
 //!
 //! The command is a process group of its own, so that everything it starts ends with it, and an interrupt of ours reaches
 //! it only when the reports are made.
@@ -19,7 +20,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::run::Interrupt;
 use crate::target::Endpoint;
 
-use super::clean;
+use super::{clean, complain};
 
 /// The arguments about it.
 #[derive(Debug, Args)]
@@ -44,6 +45,8 @@ const LOOK: Duration = Duration::from_millis(50);
 const ANSWER: Duration = Duration::from_secs(1);
 /// How long it may take to end when it is asked to.
 const GRACE: Duration = Duration::from_secs(5);
+/// How often a server is started in one run: each case that ends it does so three times.
+const MOST_LIVES: usize = 50;
 /// How much of what it says is kept.
 const TAIL_BYTES: usize = 16 << 10;
 /// How many lines of that are shown.
@@ -79,8 +82,34 @@ impl Lifecycle {
             ),
             None => None,
         };
-        let started = Started::new(command, log).map_err(|error| format!("cannot start `{command}`: {error}"))?;
-        Ok(Some(started))
+        let process = Process::new(command, log).map_err(|error| format!("cannot start `{command}`: {error}"))?;
+        Ok(Some(Started { process: Some(process), lives: 1, death: None, is_lost: false }))
+    }
+
+    /// Starts a server again that has ended, and waits until it answers; whether it does. One that still runs is left
+    /// alone, and so is one that has ended too often.
+    pub(super) async fn again(&self, endpoint: &Endpoint, started: &mut Started, interrupt: &Interrupt) -> bool {
+        let may = !started.is_lost && started.lives < MOST_LIVES;
+        let Some(command) = self.start.as_ref().filter(|_| may) else { return false };
+        let Some((how, process)) = started.ended().zip(started.process.take()) else { return false };
+        started.death = Some(format!("{how}; {}", process.last_words()));
+        let log = process.tail.lock().unwrap_or_else(PoisonError::into_inner).log.take();
+        // Whatever of it is left would be in the way.
+        drop(process);
+        match Process::new(command, log) {
+            Ok(process) => started.process = Some(process),
+            Err(error) => {
+                complain(&format!("cannot start `{command}` again: {error}"));
+                started.is_lost = true;
+                return false;
+            }
+        }
+        started.lives += 1;
+        if let Err(why) = self.ready(endpoint, Some(started), interrupt).await {
+            complain(&why);
+            started.is_lost = true;
+        }
+        !started.is_lost
     }
 
     /// Waits until the target answers, as long as it may take. What it has come to otherwise is said; the run then
@@ -146,6 +175,46 @@ async fn look(endpoint: &Endpoint) -> Seen {
 /// A server that runs because we started it. It is stopped when this is dropped.
 #[derive(Debug)]
 pub(super) struct Started {
+    /// The one that runs now. None where it could not be started again.
+    process: Option<Process>,
+    /// How often it was started.
+    lives: usize,
+    /// How the one before it ended, and what it said.
+    death: Option<String>,
+    /// Whether it could not be started again.
+    is_lost: bool,
+}
+
+impl Started {
+    /// The last lines it said.
+    pub(super) fn last_words(&self) -> String {
+        self.process.as_ref().map(Process::last_words).unwrap_or_default()
+    }
+
+    /// How it ended, if it has.
+    fn ended(&self) -> Option<Ended> {
+        self.process.as_ref().and_then(Process::ended)
+    }
+
+    /// How it failed, if it has. A command that ends well may have left a server behind.
+    pub(super) fn failed(&self) -> Option<Ended> {
+        self.ended().filter(|how| !how.is_success)
+    }
+
+    /// How often it has ended and was started again, and how it ended the last time.
+    pub(super) fn deaths(&self) -> Option<String> {
+        let death = self.death.as_ref()?;
+        let times = match self.lives - 1 {
+            1 => "once".to_owned(),
+            several => format!("{several} times, at last with"),
+        };
+        Some(format!("the command of --start ended and was started again, {times}: {death}"))
+    }
+}
+
+/// A process of the command.
+#[derive(Debug)]
+struct Process {
     child: Child,
     tail: Arc<Mutex<Tail>>,
     readers: Vec<thread::JoinHandle<()>>,
@@ -191,7 +260,7 @@ impl Tail {
     }
 }
 
-impl Started {
+impl Process {
     fn new(command: &str, log: Option<File>) -> io::Result<Self> {
         let mut shell = shell(command);
         shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -219,7 +288,7 @@ impl Started {
     }
 
     /// The last lines it said.
-    pub(super) fn last_words(&self) -> String {
+    fn last_words(&self) -> String {
         if self.ended().is_some() {
             self.drain();
         }
@@ -231,13 +300,8 @@ impl Started {
     }
 
     /// How it ended, if it has.
-    pub(super) fn ended(&self) -> Option<Ended> {
+    fn ended(&self) -> Option<Ended> {
         ended(&self.child)
-    }
-
-    /// How it failed, if it has. A command that ends well may have left a server behind.
-    pub(super) fn failed(&self) -> Option<Ended> {
-        self.ended().filter(|how| !how.is_success)
     }
 
     /// Asks it to end, and makes it, if it does not.
@@ -263,7 +327,7 @@ impl Started {
     }
 }
 
-impl Drop for Started {
+impl Drop for Process {
     fn drop(&mut self) {
         self.stop();
     }

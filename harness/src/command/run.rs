@@ -17,7 +17,7 @@ use crate::report::changes::Changes;
 use crate::report::earlier::Earlier;
 use crate::report::terminal::{self, Style};
 use crate::report::{self, Exit, Failure, Format, Report, RunEvent, Standard, annotations, json, markdown};
-use crate::run::Interrupt;
+use crate::run::{Interrupt, Revival};
 use crate::secret::SecretBytes;
 use crate::verdict::Severity;
 use crate::{Suite, Target};
@@ -602,13 +602,31 @@ async fn awaited(
     progress: &Mutex<Progress>,
 ) -> Result<Report, Problem> {
     let interrupt = suite.interrupt();
-    let started = lifecycle.start(&target.endpoint).await.map_err(Problem::Usage)?;
+    let mut started = lifecycle.start(&target.endpoint).await.map_err(Problem::Usage)?;
     let ready = lifecycle.ready(&target.endpoint, started.as_ref(), &interrupt).await;
     if let Err(why) = &ready {
         complain(why);
     }
-    let report = judge(suite, target, progress).await?;
+    let report = match &mut started {
+        None => judge(suite, target, progress).await?,
+        Some(started) => {
+            let (revival, mut pleas) = Revival::new();
+            let suite = suite.clone().revival(revival);
+            let mut judged = std::pin::pin!(judge(&suite, target, progress));
+            loop {
+                tokio::select! {
+                    report = &mut judged => break report?,
+                    Some(plea) = pleas.recv() => {
+                        plea.answer(lifecycle.again(&target.endpoint, started, &interrupt).await);
+                    }
+                }
+            }
+        }
+    };
     if let Some(started) = &started {
+        if let Some(deaths) = started.deaths() {
+            complain(&deaths);
+        }
         match started.failed().filter(|_| ready.is_ok()) {
             Some(how) => {
                 complain(&format!("the command of --start ended during the run: {how}; {}", started.last_words()))

@@ -1,4 +1,5 @@
-//! Why a control failed: what is worth trying to find out, and how it is told to a person. Pure.
+//! Why a control failed, or many cases for one cause: what is worth trying to find out, and how it is told to a person.
+//! Pure.
 //!
 //! `run/diagnose.rs` makes the connections. Nothing here is a verdict: a diagnosis tells how to get one.
 
@@ -6,11 +7,13 @@ mod engine_io;
 mod first;
 mod greeting;
 mod lost;
+mod roles;
 
 pub use engine_io::{at_path as socket_io_at, greeted as socket_io_greeted};
 pub use first::{Attempt, Spelling, answer, attempts, confirmed, nothing_found};
 pub use greeting::{greets_anybody, tells_by_greeting};
 pub use lost::{Lost, lost};
+pub use roles::no_role_refused;
 
 /// Why a control failed, as far as it could be found out.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -176,7 +176,7 @@ fn graded(trial: &Trial<'_>, catalogue: &Catalogue, target: &Target) {
                 let checks =
                     judge::session(&head, steps, &Observation::default(), &target.profile, &Learned::default());
                 assert_ne!(Verdict::of(&checks), Verdict::Pass, "nothing was seen");
-                for step in steps {
+                for step in steps.iter() {
                     if let Step::Open(open) = step {
                         let carriers: Vec<_> = target.profile.carriers.iter().collect();
                         let fitted = carrier::fit(&open.request, &target.profile, &carriers);

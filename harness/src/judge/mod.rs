@@ -432,7 +432,7 @@ pub fn severity_of_death(head: &CaseText) -> Severity {
 pub fn killed(head: &CaseText, seen: &str) -> Check {
     let weight = Weight { severity: severity_of_death(head), ..Weight::of(head) }.at(Some(Level::Must));
     let observed = format!(
-        "played by itself, twice, the server broke the connection off each time and was gone until it was started again ({seen})"
+        "played by itself, twice, the server broke the connection off each time and had ended until it was started again ({seen})"
     );
     weight.holds(false, "the server lives on after the case", observed)
 }

@@ -18,17 +18,19 @@ use tokio::time::{Instant, sleep};
 
 use super::listener::Listener;
 use super::pace::Pace;
+use super::revival::Revival;
 use super::session::{Actor, Context, Deadlines, PAUSE, control, play, witness};
 use super::wallet::{NoToken, Wallet};
 use crate::case::{self, Across, Awaited, Body, Expect, How, Step, Variant};
 use crate::catalogue::Catalogue;
-use crate::diagnosis::{Cause, Finding, Lost};
+use crate::diagnosis::{self, Cause, Finding, Lost};
+use crate::document::printable;
 use crate::judge::{self, Learned, Run, Seen, Weight};
 use crate::need::Need;
 use crate::observation::{Connection, Mark, Observation, Trouble};
 use crate::outcome::{self, Outcome};
 use crate::plan::{self, Selection, Trial, class_of};
-use crate::profile::{Class, Echo, Profile, Shape};
+use crate::profile::{Class, Echo, Profile, Roles, Shape};
 use crate::redact::Redactor;
 use crate::report::{Failure, Report, RunEvent, TrialReport};
 use crate::target::{Target, algorithm_of};
@@ -50,7 +52,7 @@ const ECHOES: &[(&str, &str)] =
 /// Why nothing that a trial saw is believed.
 const NOT_ADMITTED: &str = "the control after it was not admitted";
 /// What is seen of a server that ended and was back before the next control.
-const WITNESS_ENDED: &str = "the session that was held beside it was broken off";
+const WITNESS_ENDED: &str = "the session that was held beside it was ended";
 
 /// How a run is made.
 #[derive(Debug, Clone)]
@@ -70,6 +72,8 @@ pub struct Options {
     pub rate: Option<f64>,
     /// Which trials keep what was sent and received.
     pub transcript: Transcript,
+    /// Whom to ask where the target has ended; unset, it is waited for a moment only.
+    pub revival: Option<Revival>,
 }
 
 /// What ends a run before its end.
@@ -93,6 +97,7 @@ impl Default for Options {
             stop: None,
             rate: None,
             transcript: Transcript::None,
+            revival: None,
         }
     }
 }
@@ -212,13 +217,13 @@ pub async fn run(
         Some(Ok(Tried { outcome: Outcome::Admitted(_), .. })) => {
             runner.listen(trials).await;
             let watched = match trials.iter().any(asks_a_witness) {
-                true => runner.witness().await,
+                true => options.interrupt.unless(runner.witness()).await.flatten(),
                 false => None,
             };
             (played, lost) =
                 runner.play_all(trials, &mut |trial| events(RunEvent::TrialEnded { id: &trial.id() })).await;
             witness = match watched {
-                Some(watched) => watched.end().await,
+                Some(watched) => options.interrupt.unless(watched.end()).await.flatten(),
                 None => None,
             };
         }
@@ -306,6 +311,9 @@ pub async fn run(
         }
         report.trials.push(entry);
     }
+    if let Some(roles) = &target.profile.roles {
+        tell_one_cause(roles, &mut report.trials, &redactor);
+    }
     if report.failure.is_none() {
         report.failure = lost.map(|lost| {
             let clean = |text: &str| cleaner.clean(text);
@@ -315,6 +323,23 @@ pub async fn run(
     report.controls = runner.controls.len();
     report.took = begun.elapsed();
     report
+}
+
+/// Where all cases of wrong roles were let in, each of them tells the one cause.
+fn tell_one_cause(roles: &Roles, trials: &mut [TrialReport], redactor: &Redactor) {
+    let expected = judge::expectation(Expect::Refused);
+    let asks = |check: &&Check| check.expected == expected && check.grade != Grade::Inconclusive;
+    let mut cases: Vec<_> = trials
+        .iter_mut()
+        .filter(|trial| trial.about.family == "ROLE" && trial.checks.iter().any(|check| asks(&check)))
+        .collect();
+    let refused: Vec<bool> =
+        cases.iter().map(|trial| trial.checks.iter().filter(asks).any(|check| check.grade == Grade::Pass)).collect();
+    if let Some(advice) = diagnosis::no_role_refused(&printable(&roles.claim), &refused) {
+        for trial in &mut cases {
+            trial.mend = Some(redactor.clean(&advice));
+        }
+    }
 }
 
 /// Whether the trial looks at the session that is held through the whole run.
@@ -485,6 +510,17 @@ pub(super) struct Runner<'a> {
     witness_is_lost: Arc<AtomicBool>,
 }
 
+/// Whether the server was away between two controls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Away {
+    /// It was not, as far as is known.
+    No,
+    /// Nobody listened, or a session was lost: it may have ended, or whoever stands before it.
+    Yes,
+    /// The server that we have started had ended, and was started again.
+    Ended,
+}
+
 /// What came of a control.
 pub(super) struct Tried {
     pub(super) outcome: Outcome,
@@ -507,8 +543,8 @@ enum Vouched {
     Again {
         /// Why it speaks for nothing.
         seen: String,
-        /// Whether the server was away, as one that ended and was started again.
-        away: bool,
+        /// Whether the server was away meanwhile.
+        away: Away,
     },
     /// None was.
     Never(Finding),
@@ -725,13 +761,28 @@ impl Runner<'_> {
         (played, lost)
     }
 
+    /// Whether the server lives on for as long as that, when nothing is asked of it. One that ends by itself now and then
+    /// would seem to be ended by whatever is played at the time.
+    async fn is_steady(&mut self, while_it_took: Duration) -> bool {
+        let quiet = self.scaled(while_it_took.clamp(Duration::from_secs(1), Duration::from_secs(10)));
+        let is_over = self.options.interrupt.unless(sleep(quiet)).await.is_some();
+        is_over && matches!(self.control().await, Ok(Tried { outcome: Outcome::Admitted(_), .. }))
+    }
+
+    /// Whether the target, which has ended, was started again.
+    async fn revived(&self) -> bool {
+        let Some(revival) = &self.options.revival else { return false };
+        self.options.interrupt.unless(revival.ask()).await == Some(true)
+    }
+
     /// Controls after some trials. One that fails is tried again, because a limiter or a restart may be over soon.
     ///
-    /// `forged` tells how forged tokens were refused in these trials, `broken_off` whether the server broke off one of
-    /// them: where it has broken off the witness as well, it ended and was back before anybody looked.
-    async fn vouch(&mut self, broken_off: bool, forged: impl FnOnce() -> Vec<Outcome>) -> Result<Vouched, String> {
+    /// `forged` tells how forged tokens were refused in these trials. Where the witness has lost its session since, the
+    /// server may have ended and been back before anybody looked.
+    async fn vouch(&mut self, forged: impl FnOnce() -> Vec<Outcome>) -> Result<Vouched, String> {
         let mut seen = Lost::default();
-        let returned = self.witness_is_lost.swap(false, Ordering::SeqCst) && broken_off;
+        let returned = self.witness_is_lost.swap(false, Ordering::SeqCst);
+        let mut has_ended = false;
         // A login that fails shows in the control, unless the token holds for a while yet.
         let mut renewal = self.fill_wallet(false).await;
         for pause in [0, 50, 200, 750].map(Duration::from_millis) {
@@ -740,15 +791,23 @@ impl Runner<'_> {
             }
             let tried = self.control().await?;
             if matches!(tried.outcome, Outcome::Admitted(_)) {
-                let again = |outcome: Outcome| Vouched::Again { away: is_away(&outcome), seen: not_at_once(&outcome) };
-                let vouched = match returned {
-                    true => Vouched::Again { away: true, seen: WITNESS_ENDED.to_owned() },
-                    false => Vouched::For,
-                };
-                return Ok(seen.tries.into_iter().next().map_or(vouched, again));
+                return Ok(match seen.tries.first() {
+                    Some(first) if has_ended => Vouched::Again { away: Away::Ended, seen: not_at_once(first) },
+                    Some(first) if is_away(first) => Vouched::Again { away: Away::Yes, seen: not_at_once(first) },
+                    Some(first) => Vouched::Again { away: Away::No, seen: not_at_once(first) },
+                    None if returned => Vouched::Again { away: Away::Yes, seen: WITNESS_ENDED.to_owned() },
+                    None => Vouched::For,
+                });
             }
             seen.retry_after = tried.retry_after();
+            let away = is_away(&tried.outcome);
             seen.tries.push(tried.outcome);
+            if away && self.revived().await {
+                has_ended = true;
+                // What it knew of us may have gone with it.
+                renewal = self.fill_wallet(true).await;
+                continue;
+            }
             // A case may have ended the session that the token belongs to.
             if seen.tries.len() == 1 && !matches!(seen.tries[0], Outcome::Throttled(_)) {
                 renewal = renewal.and(self.fill_wallet(true).await);
@@ -764,7 +823,7 @@ impl Runner<'_> {
             sleep(wait).await;
             let tried = self.control().await?;
             if matches!(tried.outcome, Outcome::Admitted(_)) {
-                return Ok(Vouched::Again { away: false, seen: not_at_once(&Outcome::Throttled(first)) });
+                return Ok(Vouched::Again { away: Away::No, seen: not_at_once(&Outcome::Throttled(first)) });
             }
             seen.tries.push(tried.outcome);
         }
@@ -781,8 +840,8 @@ impl Runner<'_> {
     /// more is begun, and the likely cause is given back.
     ///
     /// Where the server was away, one of those whose connection it broke off may have ended it: they become `suspects`, to
-    /// be played one by one. Who is played so has ended it where that happens twice more, on this machine: elsewhere
-    /// whoever answers for the port may have shut us out.
+    /// be played one by one. Who is played so has ended it where that happens twice more, and the server is one that we have
+    /// started: of another it is not known whether it ended, or whoever stands before it, or why.
     async fn play_group<'t>(
         &mut self,
         group: &[&'t Trial<'t>],
@@ -848,10 +907,12 @@ impl Runner<'_> {
                         None => fresh.push(done),
                         Some((true, seen)) if done.is_broken_off() => {
                             suspects.push(done.trial);
-                            played.push(Played { doubt: Some(seen.clone()), ..done });
+                            played.push(Played { doubt: Some(seen), ..done });
+                        }
+                        Some((_, seen)) if lost.is_some() || !replayed.insert(index) => {
+                            played.push(Played { doubt: Some(format!("{seen}, twice")), ..done });
                         }
                         Some(_) => {
-                            replayed.insert(index);
                             let actor = self.actor(&group[index].carrier);
                             waiting.push((index, self.session(index, group[index], actor)));
                         }
@@ -862,6 +923,7 @@ impl Runner<'_> {
                     let index = tasks.get(&error.id()).copied();
                     if let (Ok(payload), Some(index)) = (error.try_into_panic(), index) {
                         in_flight.remove(&index);
+                        spoilt.remove(&index);
                         let panicked = Some(panic_text(payload.as_ref()));
                         let (trial, took) = (group[index], Duration::ZERO);
                         fresh.push(Played {
@@ -884,30 +946,29 @@ impl Runner<'_> {
                 continue;
             }
             let speaks = self.learned.speaks;
-            let broken_off = fresh.iter().any(Played::is_broken_off);
             let interrupt = self.options.interrupt.clone();
-            let vouched = interrupt.unless(self.vouch(broken_off, || forged(&fresh, speaks))).await;
+            let vouched = interrupt.unless(self.vouch(|| forged(&fresh, speaks))).await;
             let doubt = match vouched {
                 Some(Ok(Vouched::For)) => None,
                 Some(Ok(Vouched::Again { seen, away })) => {
                     let place = |played: &Played<'_>| group.iter().position(|trial| std::ptr::eq(*trial, played.trial));
                     let among_others = group.len() > 1;
-                    let doubted = in_flight.iter().filter(|index| !replayed.contains(*index));
-                    spoilt.extend(doubted.map(|index| (*index, (away && among_others, seen.clone()))));
+                    let doubted = (away != Away::No && among_others, seen.clone());
+                    spoilt.extend(in_flight.iter().map(|index| (*index, doubted.clone())));
                     for mut done in std::mem::take(&mut fresh) {
                         let Some(index) = place(&done) else { continue };
-                        let ended = away && done.is_broken_off();
-                        if ended && among_others {
+                        let is_struck = away == Away::Ended && done.is_broken_off();
+                        if away != Away::No && among_others && done.is_broken_off() {
                             suspects.push(done.trial);
                             played.push(Played { doubt: Some(seen.clone()), ..done });
                         } else if replayed.insert(index) {
-                            if ended {
+                            if is_struck {
                                 struck.insert(index);
                             }
                             let actor = self.actor(&group[index].carrier);
                             waiting.push((index, self.session(index, group[index], actor)));
                         } else {
-                            if ended && struck.contains(&index) && self.target.endpoint.is_local() {
+                            if is_struck && struck.contains(&index) && self.is_steady(done.took).await {
                                 done.killed = Some(seen.clone());
                                 self.failed +=
                                     usize::from(self.counts(&done, judge::severity_of_death(&done.trial.head())));
@@ -991,7 +1052,7 @@ impl Runner<'_> {
     }
 
     fn session(&self, index: usize, trial: &Trial<'_>, actor: Actor) -> Session {
-        let variants: Vec<Variant> = trial.case.variants.clone();
+        let variants = &trial.case.variants;
         let target = &self.target;
         let apart = target.profile.user.is_none()
             && target.makes_tokens()
@@ -999,15 +1060,15 @@ impl Runner<'_> {
             && variants.iter().all(only_pauses);
         let mut seeds = Vec::with_capacity(variants.len());
         let mut parts: Vec<Part> = Vec::with_capacity(variants.len());
-        for (number, Variant { body, bound, .. }) in variants.into_iter().enumerate() {
+        for (number, Variant { body, bound, .. }) in variants.iter().enumerate() {
             let mut actor = actor.clone();
             actor.seed = mix(actor.seed, number as u64);
-            actor.bound = bound;
+            actor.bound.clone_from(bound);
             if apart {
                 actor.user = format!("{}-{number}", actor.user);
             }
             seeds.push(actor.seed);
-            parts.push(self.part(body, actor));
+            parts.push(self.part(body.clone(), actor));
         }
         Box::pin(async move {
             let (observations, took) = if apart { side_by_side(parts).await } else { one_by_one(parts).await };

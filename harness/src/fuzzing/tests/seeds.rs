@@ -292,7 +292,7 @@ fn tokens() -> Seeds {
     let mut recipes: Vec<&Recipe> = Vec::new();
     for variant in CATALOGUE.cases.iter().flat_map(|case| &case.variants) {
         let Body::Steps(steps) = &variant.body else { continue };
-        for step in steps {
+        for step in steps.iter() {
             if let Step::Open(open) = step {
                 recipes.push(&open.token);
             }

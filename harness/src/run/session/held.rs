@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::waits::{has_close, has_pong, read_until};
 use super::{Actor, Context, Session, play};
 use crate::case::{Open, Step};
-use crate::observation::{Connection, Trouble, What};
+use crate::observation::{Connection, End, Trouble, What};
 use crate::outcome;
 use crate::outcome::Outcome;
 use crate::run::connection::Step as Looked;
@@ -28,12 +28,13 @@ pub(super) async fn alone(context: &Context<'_>, actor: &Actor, open: &Open) -> 
 const WITNESS_PING: &[u8] = b"still there";
 
 /// Opens the session of a witness and keeps it open until `stop`: pings are answered, what is said is forgotten. Then asks
-/// whether it still lives. `None` where it was not let in. `broken_off` is set as soon as the server ends it without a word.
+/// whether it still lives. `None` where it was not let in. `lost` is set as soon as the server ends it without a word, or as one
+/// that is to be started again.
 pub(in crate::run) async fn witness(
     context: &Context<'_>,
     actor: &Actor,
     opened: oneshot::Sender<bool>,
-    broken_off: &AtomicBool,
+    lost: &AtomicBool,
     mut stop: oneshot::Receiver<()>,
 ) -> Option<Connection> {
     let mut session = Session::new(context, actor);
@@ -55,7 +56,11 @@ pub(in crate::run) async fn witness(
         }
     }
     // To close it in order is the server's right.
-    broken_off.store(live.is_over() && live.log.close().is_none(), Ordering::SeqCst);
+    let is_lost = match live.log.close() {
+        Some(close) => matches!(close.close_code(), Some(1001 | 1012)),
+        None => live.log.end().is_some_and(|end| matches!(end, End::Fin | End::Reset(_))),
+    };
+    lost.store(is_lost, Ordering::SeqCst);
     if live.log.close().is_none() && !live.is_over() {
         live.forget();
         let deadline = Instant::now() + context.deadlines.answer;

@@ -124,8 +124,11 @@ impl Session<'_> {
         let mut live = self.attempt(live, open, &plan, look).await;
         if look == Look::Eager && over.is_none() && open.expect != Expect::Admitted && outcome_is_drop(&live.log) {
             // The probe may have met a socket that the server had closed, and its reset swallowed the close frame.
-            live = Live::dial(&open.name, &door, dial).await;
-            live = self.attempt(live, open, &plan, Look::Patient).await;
+            let again = Live::dial(&open.name, &door, dial).await;
+            // Where nobody listens any more, the drop was the server's last word.
+            if !again.is_over() {
+                live = self.attempt(again, open, &plan, Look::Patient).await;
+            }
         }
         live.log.key = Some(key);
         live.log.token = token;
