@@ -177,7 +177,7 @@ impl Codec {
     pub fn new(agreed: Agreed) -> Self {
         Self {
             agreed,
-            deflater: Compress::new(Compression::default(), false),
+            deflater: Compress::new(Compression::fast(), false),
             inflater: Decompress::new(false),
             inflated: 0,
         }
