@@ -423,6 +423,8 @@ pub enum Given {
     Admitted,
     /// It takes the offer of permessage-deflate (RFC 7692).
     Compression,
+    /// It serves this session beside those of the same user that are open already.
+    Together,
 }
 
 impl Default for Open {
@@ -696,7 +698,8 @@ pub enum Awaited {
     Nothing,
     /// What was sent along with the opening is answered, or the connection is closed; it is not passed over.
     Heeded,
-    /// What was sent along with the opening is not answered, and behind a refusal comes no frame at all.
+    /// What was sent along with the opening, or behind our own close, is not answered, and behind a refusal comes no frame
+    /// at all.
     Unheeded,
     /// The server ends the TCP connection after a closing handshake that it began (RFC 6455 §7.1.1).
     HungUp,
@@ -929,6 +932,8 @@ pub enum Issued {
     Differs,
     /// A refresh token comes with it, and is another.
     Refresh,
+    /// None was issued: whatever the answer says, no token and no session is in it.
+    Nothing,
 }
 
 /// What is asked of a published key set.

@@ -177,6 +177,7 @@ fn after_upgrade(events: &[Event], extended: bool, speaks: bool) -> Outcome {
     let mut served = 0_usize;
     let mut pongs = 0_usize;
     let mut unreadable = None;
+    let mut has_said = false;
     for (index, event) in events.iter().enumerate() {
         let before = served;
         match (proofs, &event.what) {
@@ -196,6 +197,11 @@ fn after_upgrade(events: &[Event], extended: bool, speaks: bool) -> Outcome {
                 unreadable.get_or_insert_with(|| what.clone());
             }
             What::End(_) if served == 0 && unreadable.is_none() => return Outcome::Dropped { upgraded: true },
+            // Who says something unasked and leaves has served nobody: that is how some tell an error.
+            What::End(End::Fin | End::Reset(_)) if proofs.is_none() && !has_said && unreadable.is_none() => {
+                return Outcome::Dropped { upgraded: true };
+            }
+            What::Sent { opcode: Some(frame::TEXT | frame::BINARY), .. } => has_said = true,
             _ => {}
         }
     }

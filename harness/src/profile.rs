@@ -614,8 +614,14 @@ impl Shape {
     ///
     /// Where one text holds several messages, each ended by U+001E or U+0000, the first of this shape counts.
     pub fn answered(&self, text: &str) -> Option<String> {
+        self.all_answered(text).into_iter().next()
+    }
+
+    /// Every message that `text` answers: more than one where it holds several, each ended by U+001E or U+0000.
+    pub fn all_answered(&self, text: &str) -> Vec<String> {
         let records = || text.split(ENDS).filter(|record| !record.is_empty());
-        self.answered_whole(text).or_else(|| records().find_map(|record| self.answered_whole(record)))
+        let whole = self.answered_whole(text);
+        whole.map_or_else(|| records().filter_map(|record| self.answered_whole(record)).collect(), |one| vec![one])
     }
 
     fn answered_whole(&self, text: &str) -> Option<String> {
@@ -970,6 +976,7 @@ mod tests {
         };
         assert_eq!(echo.reply.answered(both), Some("hello".to_owned()));
         assert_eq!(echo.reply.answered("{\"type\":6}\u{1e}"), None);
+        assert_eq!(echo.reply.all_answered(&format!("{both}{{\"result\":\"again\"}}\u{1e}")), ["hello", "again"]);
         assert!(Shape::Text("{}".to_owned()).fits("{}\u{1e}"));
         assert!(Shape::Text("CONNECTED\n\n".to_owned()).fits("CONNECTED\n\n\0"));
         assert_eq!(echo.compose("a\"b"), "{\"type\":1,\"arguments\":[\"a\\\"b\"]}\u{1e}");

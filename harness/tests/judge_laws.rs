@@ -294,7 +294,8 @@ fn targets() -> impl Strategy<Value = (Profile, Learned)> {
             identity_claims: vec!["sub".to_owned()],
             ..Profile::default()
         };
-        let learned = Learned { echo, echo_is_promised: promised, speaks, control: Duration::from_millis(3) };
+        let learned =
+            Learned { echo, echo_is_promised: promised, speaks, control: Duration::from_millis(3), drops: None };
         (profile, learned)
     })
 }

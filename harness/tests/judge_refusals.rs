@@ -64,7 +64,7 @@ fn connection(name: &str, what: Vec<What>) -> Connection {
 
 fn echoing() -> Learned {
     let echo = Echo { send: "{message}".to_owned(), reply: Shape::Text("{message}".to_owned()), broadcast: false };
-    Learned { echo: Some(echo), echo_is_promised: true, speaks: true, control: Duration::ZERO }
+    Learned { echo: Some(echo), echo_is_promised: true, speaks: true, control: Duration::ZERO, drops: None }
 }
 
 /// The verdict on a session of one connection, in which the last step begins at event `from`.

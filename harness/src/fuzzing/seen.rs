@@ -213,7 +213,13 @@ fn what(u: &mut Unstructured<'_>, target: &Target, learned: &Learned) -> Result<
 pub(super) fn learned(u: &mut Unstructured<'_>, target: &Target) -> Result<Learned> {
     let echo = if u.ratio(3, 4)? { target.profile.echo.clone() } else { None };
     let control = Duration::from_millis(u.int_in_range(0..=500)?);
-    Ok(Learned { echo_is_promised: echo.is_some() && u.arbitrary()?, echo, speaks: u.arbitrary()?, control })
+    Ok(Learned {
+        echo_is_promised: echo.is_some() && u.arbitrary()?,
+        echo,
+        speaks: u.arbitrary()?,
+        control,
+        drops: u.arbitrary()?,
+    })
 }
 
 /// A connection on which nothing has happened yet.

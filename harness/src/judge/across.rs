@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::Weight;
 use crate::case::{Across, CaseText, Expect};
-use crate::observation::{Connection, Event, What};
-use crate::outcome::Outcome;
+use crate::observation::{Connection, Event, Proofs, What};
+use crate::outcome::{Outcome, Service};
 use crate::profile::{Carrier, Class, Profile, RefusesBy, Shape, Signal};
 use crate::redact::{Redactor, contains};
 use crate::token::{Keyring, genuine_signatures};
@@ -62,6 +62,16 @@ impl<'a> Run<'a> {
     }
 }
 
+/// How forged tokens are refused where that is by the end of the connection and no word, each time: after the upgrade, or
+/// before it.
+pub fn habit(seen: &[Seen<'_>]) -> Option<bool> {
+    let mut forged = seen.iter().filter(|seen| {
+        seen.expect == Expect::Refused && seen.class == Some(Class::BadSignature) && seen.outcome.is_refused()
+    });
+    let Outcome::Dropped { upgraded } = forged.next()?.outcome else { return None };
+    forged.all(|seen| *seen.outcome == Outcome::Dropped { upgraded: *upgraded }).then_some(*upgraded)
+}
+
 /// Answers a question to the whole run.
 pub fn across(head: &CaseText, question: Across, run: &Run<'_>) -> Vec<Check> {
     let weight = Weight::of(head);
@@ -94,10 +104,22 @@ pub fn across(head: &CaseText, question: Across, run: &Run<'_>) -> Vec<Check> {
             vec![unseen(weight, "refusals to look at")]
         }
         Across::NoDataBeforeClose => {
-            vec![all(weight, &refusals, "no application message before the close frame", |seen| match seen.outcome {
-                Outcome::RefusedClose { data_before: 1.., .. } => Some(seen.outcome.to_string()),
-                _ => None,
-            })]
+            // What tells why is no service, if it stands in another place than a browser looks at.
+            let proofs = Proofs::of(run.profile, run.profile.echo.as_ref());
+            let should = weight.at(Some(Level::Should));
+            let count = |seen: &Seen<'_>| match seen.outcome {
+                Outcome::RefusedClose { data_before, .. } => *data_before,
+                _ => 0,
+            };
+            vec![
+                all(weight, &refusals, "nothing that only a served client hears before the close frame", |seen| {
+                    let served = count(seen) > 0 && Service::default().proofs_in(&seen.connection.events, &proofs) > 0;
+                    served.then(|| seen.outcome.to_string())
+                }),
+                all(should, &refusals, "no application message before the close frame", |seen| {
+                    (count(seen) > 0).then(|| seen.outcome.to_string())
+                }),
+            ]
         }
         Across::Prompt => {
             let budget = run.refusal_budget;
@@ -189,8 +211,19 @@ pub fn across(head: &CaseText, question: Across, run: &Run<'_>) -> Vec<Check> {
                 None => format!("{} control(s) admitted", run.controls.len()),
                 Some(outcome) => outcome.to_string(),
             };
+            // Whoever shuts an address out after so many bad tokens, for a while or for good, means well; and what stands
+            // before a server may fail for a moment.
+            let shuts_out = |outcome: &Outcome| {
+                matches!(outcome, Outcome::RefusedHttp(_) | Outcome::RefusedClose { .. } | Outcome::RefusedMessage(_))
+            };
+            let recovers = matches!(run.controls.last(), Some(Outcome::Admitted(_)));
             match failed {
-                Some(outcome) if outcome.is_undecided() => vec![weight.check(Grade::Inconclusive, expected, observed)],
+                Some(outcome) if outcome.is_undecided() || shuts_out(outcome) => {
+                    vec![weight.check(Grade::Inconclusive, expected, observed)]
+                }
+                Some(_) if recovers => {
+                    vec![weight.check(Grade::Inconclusive, expected, format!("{observed}, and admitted again later"))]
+                }
                 _ => vec![weight.holds(failed.is_none() && !run.controls.is_empty(), expected, observed)],
             }
         }
@@ -499,13 +532,15 @@ fn announces_body(seen: &Seen<'_>) -> bool {
 /// at a token, whatever is promised for tokens:
 ///
 /// * bytes that are no base64url do not fit into the grammar of the header that carries them (`token68`, RFC 9110 §11.2;
-///   `token`, RFC 6455 §4.1), which is `invalid_request` (RFC 6750 §3.1); in a URL they are percent-encoded;
+///   `token`, RFC 6455 §4.1), which is `invalid_request` (RFC 6750 §3.1); in a URL they are percent-encoded, and many
+///   take no such path;
 /// * a client sends nothing behind its opening before it is answered (RFC 6455 §4.1).
 fn is_told_of_the_request(seen: &Seen<'_>) -> bool {
     let Seen { connection, outcome, .. } = seen;
     let token = connection.token.as_ref().and_then(|token| token.bytes()).unwrap_or_default();
     let fits = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    let is_unfit = !token.iter().all(fits) && contains(&connection.sent, token);
+    let target = connection.sent.split(|byte| *byte == b'?' || *byte == b'\r').next().unwrap_or_default();
+    let is_unfit = !token.iter().all(fits) && (contains(&connection.sent, token) || target.contains(&b'%'));
     let is_hasty = matches!(connection.events.first(), Some(Event { what: What::Sent { .. }, .. }));
     **outcome == Outcome::RefusedHttp(400) && (is_unfit || is_hasty)
 }

@@ -9,7 +9,7 @@ use crate::case::{Answer, Http, Issued, KeySet, Selects};
 use crate::kept;
 use crate::observation::{Connection, End, Observation, What};
 use crate::profile::{HttpEndpoint, Profile};
-use crate::redact::contains;
+use crate::redact::{contains, jwts};
 use crate::token::Token;
 use crate::verdict::{Basis, Check, Grade, Level};
 use crate::wire::answer::lines;
@@ -31,7 +31,12 @@ pub(super) fn head(weight: Weight, wanted: &Answer, connection: &Connection) -> 
     if !wanted.status.is_empty() {
         let list: Vec<String> = wanted.status.iter().map(u16::to_string).collect();
         let expected = format!("HTTP {}", list.join(" or "));
-        checks.push(weight.holds(wanted.status.contains(&head.status), expected, format!("HTTP {}", head.status)));
+        let observed = format!("HTTP {}", head.status);
+        checks.push(match wanted.status.contains(&head.status) {
+            // Who asks too often, or at a bad time, is told nothing about what was asked.
+            false if matches!(head.status, 429 | 503) => weight.check(Grade::Inconclusive, expected, observed),
+            right => weight.holds(right, expected, observed),
+        });
     }
     if wanted.accepts_key {
         let right = accept_for(connection.key.as_deref().unwrap_or_default().as_bytes());
@@ -363,14 +368,19 @@ fn issued(
 ) -> Check {
     let body = body_of(connection);
     let token = token_of(connection, declared);
-    let Some((header, claims)) = token.as_ref().and_then(Token::peek) else {
-        return weight.holds(false, "a token in the answer", "none that can be read");
+    let (header, claims) = match (issued, token.as_ref().and_then(Token::peek)) {
+        (Issued::Nothing, _) => return hands_out_nothing(weight, connection, token.is_some(), declared),
+        (_, Some(parts)) => parts,
+        (_, None) => return weight.holds(false, "a token in the answer", "none that can be read"),
     };
     match issued {
         Issued::Lifetime => {
             let promised = body.get("expires_in").and_then(Value::as_f64);
             let algorithm = header.get("alg").and_then(Value::as_str).unwrap_or_default();
-            let wanted = profile.algorithm.as_deref().unwrap_or("HS256");
+            // What is not declared is the issuer's to choose, but for no signature at all.
+            let wanted = profile.algorithm.as_deref();
+            let is_right = wanted.map_or(!algorithm.eq_ignore_ascii_case("none"), |wanted| algorithm == wanted);
+            let wanted = wanted.unwrap_or("other than none");
             let exp = claims.get("exp").and_then(Value::as_f64);
             let issued_at = claims.get("iat").and_then(Value::as_f64);
             let life = match (exp, issued_at) {
@@ -381,7 +391,7 @@ fn issued(
                 Some(seconds) => format!("alg {wanted}, alive for {seconds} s as expires_in says (within 5 s)"),
                 None => format!("alg {wanted}, with an exp"),
             };
-            let right = algorithm == wanted
+            let right = is_right
                 && match (promised, life) {
                     (Some(promised), Some(life)) => (promised - life).abs() <= 5.0,
                     _ => exp.is_some(),
@@ -395,8 +405,11 @@ fn issued(
         }
         Issued::Identity => {
             let names = &profile.identity_claims;
-            let named = |name: &String| {
-                claims.get(name.as_str()).and_then(Value::as_str).is_some_and(|value| !value.is_empty())
+            // Of the registered claims that name a bearer only `sub` has to be a text (RFC 7519 §4.1.2).
+            let named = |name: &String| match claims.get(name.as_str()) {
+                Some(Value::String(value)) => !value.is_empty(),
+                Some(Value::Number(_)) => name != "sub",
+                _ => false,
             };
             let complete = profile.required_claims.iter().all(|name| claims.contains_key(name.as_str()));
             let observed: Vec<&str> = claims.keys().map(String::as_str).collect();
@@ -417,6 +430,7 @@ fn issued(
             let same = earlier.as_ref().is_none_or(|earlier| Some(earlier.bytes()) == token.as_ref().map(Token::bytes));
             weight.holds(!same, "another token than the one issued before", if same { "the same" } else { "another" })
         }
+        Issued::Nothing => hands_out_nothing(weight, connection, token.is_some(), declared),
         Issued::Refresh => {
             let refresh = body.get("refresh_token").and_then(Value::as_str);
             let access = token.as_ref().and_then(Token::text);
@@ -432,6 +446,21 @@ fn issued(
             )
         }
     }
+}
+
+/// No token is in the answer, where it should be or elsewhere in the body, and no session where that is what a login gives.
+fn hands_out_nothing(weight: Weight, connection: &Connection, is_told: bool, declared: &HttpEndpoint) -> Check {
+    let text = String::from_utf8_lossy(connection.body());
+    let head = connection.head().filter(|head| (200..300).contains(&head.status));
+    let is_session = declared.token.is_none() && head.is_some_and(|head| head.header("set-cookie").is_some());
+    let found = match (is_told, is_session) {
+        (true, _) => Some("a token"),
+        (false, true) => Some("a cookie, as for one who is logged in"),
+        (false, false) => (jwts(&text) != text).then_some("a token in the body"),
+    };
+    let status = connection.head().map_or(0, |head| head.status);
+    let observed = format!("HTTP {status}, {}", found.unwrap_or("without one"));
+    weight.holds(found.is_none(), "no token in the answer", observed)
 }
 
 #[cfg(test)]

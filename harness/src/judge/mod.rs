@@ -7,7 +7,7 @@
 mod across;
 mod answer;
 
-pub use across::{Run, Seen, across};
+pub use across::{Run, Seen, across, habit};
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -21,6 +21,7 @@ use crate::diagnosis::Cause;
 use crate::observation::{Connection, End, Event, Mark, Message, Observation, Proofs, Trouble, What};
 use crate::outcome::{self, Outcome};
 use crate::profile::{Echo, FirstMessage, Profile};
+use crate::redact::contains;
 use crate::report::Failure;
 use crate::target::Target;
 use crate::token::Algorithm;
@@ -39,6 +40,9 @@ pub struct Learned {
     pub speaks: bool,
     /// From the dial to the proof of service, for a good token.
     pub control: Duration,
+    /// Where forged tokens are refused by the end of the connection and no word: whether that comes after the upgrade.
+    /// A crash then looks like a refusal.
+    pub drops: Option<bool>,
 }
 
 /// How a rule binds and how bad it is to break it.
@@ -106,8 +110,12 @@ pub fn session(
         let Some(step) = mark.filled.as_deref().or_else(|| steps.get(mark.step)) else { continue };
         match &mark.trouble {
             None | Some(Trouble::NothingKept) => {}
-            // Nothing that follows rests on what was meant; what came before stays graded.
-            Some(Trouble::NotApplicable(_)) => break,
+            // Nothing that follows rests on what was meant.
+            Some(Trouble::NotApplicable(_)) => {
+                // Half of a case proves nothing; what is wrong in it is.
+                checks.retain(|check: &Check| check.grade > Grade::Info);
+                break;
+            }
             Some(Trouble::Fault(why)) => {
                 checks.push(weight.check(Grade::Error, "the step can be played", why.clone()));
                 break;
@@ -219,6 +227,9 @@ fn opened(
 ) -> Vec<Check> {
     let outcome = outcome::of(mark.until(connection), learned.speaks);
     let weight = weight.at(open.level);
+    let is_habit = matches!(open.expect, Expect::Survives | Expect::NoServerError)
+        && matches!(outcome, Outcome::Dropped { upgraded } if learned.drops == Some(upgraded));
+    let weight = weight.at((is_habit && weight.level == Level::Must).then_some(Level::Should));
     let mut checks = vec![match (open.expect, connection.head()) {
         (Expect::Upgraded, Some(head)) if head.status == 101 => weight.holds(true, expectation(open.expect), "101"),
         _ => expected(weight, open.expect, &outcome),
@@ -340,7 +351,7 @@ impl Early<'_> {
     }
 
     fn unheeded(&self, weight: Weight) -> Check {
-        let expected = "no answer to what was sent along with the opening, and no frame behind a refusal";
+        let expected = "no answer to what was sent too early or too late, and no frame behind a refusal";
         if !watched(self.connection, self.mark) {
             return weight.check(Grade::Inconclusive, expected, "nothing was observed");
         }
@@ -516,13 +527,12 @@ pub fn said_on(marks: &[Mark], connection: usize) -> Vec<String> {
 pub fn answers(connection: &Connection, from: usize, learned: &Learned) -> Vec<String> {
     let messages = connection.messages();
     let late = messages.iter().filter(|message| message.event >= from);
-    late.filter_map(|message| answer(message, learned)).collect()
+    late.flat_map(|message| answered_by(message, learned)).collect()
 }
 
-/// The message that this one answers, if it is an answer.
-pub fn answer(message: &Message, learned: &Learned) -> Option<String> {
-    let echo = learned.echo.as_ref().filter(|_| message.opcode == frame::TEXT)?;
-    echo.reply.answered(&message.text())
+/// The messages that this one answers, if it is an answer. A text may well be answered by a binary message.
+pub fn answered_by(message: &Message, learned: &Learned) -> Vec<String> {
+    learned.echo.as_ref().map(|echo| echo.reply.all_answered(&message.text())).unwrap_or_default()
 }
 
 /// Every message said was answered once, in order, and nothing else was.
@@ -566,8 +576,18 @@ fn heard(
         .messages()
         .iter()
         .filter(|message| message.event >= opened || !greets(&message.text()))
-        .filter_map(|message| answer(message, learned))
+        .flat_map(|message| answered_by(message, learned))
         .collect();
+    // Where any text is an answer, the words of a refusal look like one too; an answer repeats what was sent.
+    if said.is_empty() && outcome::of(&connection.events, learned.speaks).is_refused() {
+        let sent = |answer: &String| {
+            connection.events.iter().any(|event| match &event.what {
+                What::Sent { opcode: Some(frame::TEXT), payload } => contains(payload, answer.as_bytes()),
+                _ => false,
+            })
+        };
+        given.retain(|answer| !echo.is_faithful() || !answer.is_empty() && sent(answer));
+    }
     // The probe that proved the session, and the messages of others where all hear all, are no part of this.
     // A target that was only seen to echo may well pass everything on to everybody.
     let shared = echo.broadcast || !learned.echo_is_promised;
@@ -577,6 +597,17 @@ fn heard(
         // Where everybody hears everybody, what others say is no answer to this speaker.
         given.retain(|message| said.contains(message) || !(shared || probes.contains(message)));
         let observed = compare(&said, &given).unwrap_or_else(|| ended(connection, given.len()));
+        // Who may say how much in a time is the server's to decide.
+        let close = connection.close().and_then(frame::Frame::close_code);
+        if said.len() > SHORT_BURST
+            && given.len() < said.len()
+            && said.starts_with(&given)
+            && matches!(close, Some(1008 | 1013))
+        {
+            let observed = format!("{observed}, as by a server that limits how many messages come in a time");
+            return vec![weight.check(Grade::Inconclusive, expected, observed)];
+        }
+        let weight = weight.at(bound(&said, &given, profile).filter(|_| weight.level == Level::Must));
         let why = if hear.level.is_none() { softened(rule, learned) } else { "" };
         let limit = match said.iter().map(String::len).max() {
             Some(longest) if !why.is_empty() && longest > SHORT && profile.max_message_bytes.is_none() => {
@@ -713,6 +744,9 @@ fn softened(rule: Weight, learned: &Learned) -> &'static str {
     }
 }
 
+/// No server limits how many messages come at once to as few as this.
+const SHORT_BURST: usize = 10;
+
 /// No server limits messages to as little as this.
 const SHORT: usize = 4_096;
 
@@ -740,6 +774,22 @@ pub fn probes(connection: &Connection, echo: &Echo) -> Vec<String> {
         before = Some(payload);
     }
     probes
+}
+
+/// How strongly answers bind that are not those that were said, where it is less than the case says.
+fn bound(said: &[String], given: &[String], profile: &Profile) -> Option<Level> {
+    let sorted = |list: &[String]| {
+        let mut list = list.to_vec();
+        list.sort_unstable();
+        list
+    };
+    // The order of messages is kept on the wire; that of answers is the application's.
+    let is_disordered = given.len() == said.len() && sorted(given) == sorted(said);
+    // Limits are every server's right; that this one has one is nowhere declared.
+    let short = said.iter().take_while(|text| text.len() <= SHORT).count();
+    let is_limited =
+        profile.max_message_bytes.is_none() && (short..said.len()).contains(&given.len()) && said.starts_with(given);
+    (is_disordered || is_limited).then_some(Level::Should)
 }
 
 /// Says what is wrong with a sequence of answers; `None` when nothing is.

@@ -394,6 +394,7 @@ impl<'a> Scene<'a> {
             let words = match given {
                 Given::Admitted => "the token is admitted",
                 Given::Compression => "the server takes the offer to compress",
+                Given::Together => "the server serves several sessions of one user at a time",
             };
             right.push(format!("the rest only where {words}"));
         }
@@ -453,6 +454,7 @@ impl<'a> Scene<'a> {
                 Issued::Discreet => "the issued token tells nothing that its bearer alone should know",
                 Issued::Differs => "the issued token is another than the one of the step before",
                 Issued::Refresh => "a refresh token comes with the issued one, and is another",
+                Issued::Nothing => "no token and no session is handed out",
             }
             .to_owned()
         }));
@@ -821,7 +823,7 @@ fn wait(wait: &Await) -> Told {
         ),
         Awaited::Unheeded => (
             format!("listen on `{on}`, behind a refusal too"),
-            "what was sent along with the opening is not answered, and no frame comes behind a refusal",
+            "what was sent too early or too late is not answered, and no frame comes behind a refusal",
         ),
         Awaited::HungUp => (
             format!("wait on `{on}`"),

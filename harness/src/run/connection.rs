@@ -167,6 +167,11 @@ impl Live {
         self.phase == Phase::Ended
     }
 
+    /// Whether it is over for us: it has ended, or we have begun to end it.
+    pub(super) fn is_closing(&self) -> bool {
+        self.is_over() || self.close_sent
+    }
+
     /// A masking key unlike the one before. It need not be unpredictable: nobody stands between us and the target.
     pub(super) fn mask(&mut self) -> [u8; 4] {
         self.masks = self.masks.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

@@ -335,7 +335,7 @@ impl Runner<'_> {
         let messages = connection.messages();
         let mut answers = messages
             .iter()
-            .filter(|message| judge::answer(message, &self.learned).is_some_and(|said| !said.is_empty()));
+            .filter(|message| judge::answered_by(message, &self.learned).iter().any(|said| !said.is_empty()));
         let found = answers.find_map(|message| Shape::pointer_in(&message.text(), identity.1))?;
         Some(Fact::of("identity_echo", found, format!("there stands what the claim {} of the token says", identity.0)))
     }

@@ -254,6 +254,7 @@ pub async fn run(
 
     let outcomes = outcomes(&played, runner.learned.speaks);
     let seen = seen(&played, &outcomes, |played| played.doubt.is_none());
+    let learned = Learned { drops: judge::habit(&seen), ..Learned::clone(&runner.learned) };
     let view = Run {
         seen,
         controls: &runner.controls,
@@ -280,8 +281,7 @@ pub async fn run(
         match (&trial.skip, ended) {
             (Some(reason), _) => entry.not_applicable(reason),
             (None, played) => {
-                let graded =
-                    || grade(trial, played, &view, target, &runner.learned, report.failure.as_ref(), lost.is_some());
+                let graded = || grade(trial, played, &view, target, &learned, report.failure.as_ref(), lost.is_some());
                 // A mistake of ours in one case must not lose what the others came to.
                 let checks = std::panic::catch_unwind(AssertUnwindSafe(graded))
                     .unwrap_or_else(|payload| judge::panicked(&trial.head(), &panic_text(payload.as_ref())));
@@ -570,6 +570,7 @@ impl<'a> Runner<'a> {
                 echo_is_promised: target.profile.echo.is_some(),
                 speaks: target.profile.speaks(),
                 control: Duration::ZERO,
+                drops: None,
             }),
             deadlines: deadlines(target, options, Duration::ZERO),
             options,

@@ -26,6 +26,9 @@ pub(super) async fn alone(context: &Context<'_>, actor: &Actor, open: &Open) -> 
 
 /// What the witness is asked at the end.
 const WITNESS_PING: &[u8] = b"still there";
+/// How often it says that it is there: what stands before a server ends a connection on which nobody has spoken for half a
+/// minute.
+const HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// Opens the session of a witness and keeps it open until `stop`: pings are answered, what is said is forgotten. Then asks
 /// whether it still lives. `None` where it was not let in. `lost` is set as soon as the server ends it without a word, or as one
@@ -48,11 +51,13 @@ pub(in crate::run) async fn witness(
     }
     while !live.is_over() && live.log.close().is_none() {
         live.forget();
-        let far = Instant::now() + Duration::from_secs(3600);
-        tokio::select! {
+        let looked = tokio::select! {
             biased;
             _ = &mut stop => break,
-            _ = live.next(far) => {}
+            looked = live.next(Instant::now() + HEARTBEAT) => looked,
+        };
+        if looked == Looked::Silence {
+            live.send(frame::PING, b"here", Instant::now() + context.deadlines.answer).await;
         }
     }
     // To close it in order is the server's right.
@@ -62,7 +67,9 @@ pub(in crate::run) async fn witness(
     };
     lost.store(is_lost, Ordering::SeqCst);
     if live.log.close().is_none() && !live.is_over() {
+        // The answer to a heartbeat is none to this.
         live.forget();
+        live.log.events.clear();
         let deadline = Instant::now() + context.deadlines.answer;
         live.send(frame::PING, WITNESS_PING, deadline).await;
         read_until(&mut live, deadline, |log| has_close(log) || has_pong(log, 0, WITNESS_PING)).await;

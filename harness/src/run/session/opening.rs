@@ -132,9 +132,26 @@ impl Session<'_> {
         }
         live.log.key = Some(key);
         live.log.token = token;
-        let missing = open.given.and_then(|given| missing(given, &live, self.context.learned));
+        let mut missing = open.given.and_then(|given| missing(given, &live, self.context.learned));
+        if open.given == Some(Given::Together) && missing.is_none() && !self.are_open().await {
+            missing = Some("the server ends the session that a user had when the user begins another, which it may");
+        }
         self.live.push(live);
         missing.map_or(Ok(()), |why| Err(Trouble::NotApplicable(why.to_owned())))
+    }
+
+    /// Whether the server has ended none of the sessions that we hold.
+    async fn are_open(&mut self) -> bool {
+        let deadline = Instant::now() + self.context.deadlines.answer;
+        for live in self.live.iter_mut().filter(|live| !live.is_closing()) {
+            let from = live.log.events.len();
+            live.send(frame::PING, STILL_THERE, deadline).await;
+            read_until(live, deadline, |log| has_close(log) || has_pong(log, from, STILL_THERE)).await;
+            if live.is_over() || live.log.close().is_some() {
+                return false;
+            }
+        }
+        true
     }
 
     /// What the case changes about the request, in the words of this target.
@@ -327,12 +344,19 @@ async fn observe_opening(live: &mut Live, context: &Context<'_>, plan: &Plan<'_>
     }
 }
 
+/// The ping that asks whether an earlier session still lives.
+const STILL_THERE: &[u8] = b"still there";
+
 /// Why what a case rests on is not there, if it is not.
 fn missing(given: Given, live: &Live, learned: &Learned) -> Option<&'static str> {
     match given {
-        Given::Admitted => {
+        Given::Admitted | Given::Together => {
             let admitted = matches!(outcome::of(&live.log.events, learned.speaks), Outcome::Admitted(_));
-            (!admitted).then_some("the server does not admit such a token, which it need not")
+            let why = match given {
+                Given::Together => "the server does not let one user have so many sessions, which it need not",
+                _ => "the server does not admit such a token, which it need not",
+            };
+            (!admitted).then_some(why)
         }
         Given::Compression => {
             (!live.compresses()).then_some("the server does not take the offer to compress, which it need not")

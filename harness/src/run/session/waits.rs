@@ -84,9 +84,11 @@ impl<'a> Answers<'a> {
         let Self { said, from, learned, assembler } = self;
         // An echo that tells what it answers answers an empty text by an empty one, and that may not have been said here.
         let tells = learned.echo.as_ref().is_some_and(Echo::is_faithful);
-        let ours = |answer: String| (answer.is_empty() && !tells) || said.contains(answer.as_str());
+        let ours = |answer: &String| (answer.is_empty() && !tells) || said.contains(answer.as_str());
         std::iter::from_fn(|| assembler.next(&log.events))
-            .filter(|message| message.event >= *from && judge::answer(message, learned).is_some_and(ours))
+            .filter(|message| message.event >= *from)
+            .flat_map(|message| judge::answered_by(&message, learned))
+            .filter(|answer| ours(answer))
             .count()
     }
 }
