@@ -423,7 +423,7 @@ pub enum Given {
     Admitted,
     /// It takes the offer of permessage-deflate (RFC 7692).
     Compression,
-    /// It serves this session beside those of the same user that are open already.
+    /// It serves this session beside those of the same user that are open already, or have just ended; an error is graded.
     Together,
 }
 

@@ -201,6 +201,8 @@ fn after_upgrade(events: &[Event], extended: bool, speaks: bool) -> Outcome {
             What::End(End::Fin | End::Reset(_)) if proofs.is_none() && !has_said && unreadable.is_none() => {
                 return Outcome::Dropped { upgraded: true };
             }
+            // What was sent along with the opening was heard by nobody yet.
+            What::Head(_) => has_said = false,
             What::Sent { opcode: Some(frame::TEXT | frame::BINARY), .. } => has_said = true,
             _ => {}
         }

@@ -116,7 +116,7 @@ fn every_variant_and_every_step_is_told() {
     }
     let login = wire("HTTP-005");
     assert!(login.contains("> POST /api/auth/login HTTP/1.1") && login.contains("\"username\":\"test\""), "{login}");
-    assert!(wire("AUTH-008").contains("steps 1 to 3 again, 8 times"), "{}", wire("AUTH-008"));
+    assert!(wire("AUTH-008").contains("steps 1 to 4 again, 8 times"), "{}", wire("AUTH-008"));
 }
 
 #[test]

@@ -109,6 +109,8 @@ struct Session<'a> {
     actor: &'a Actor,
     now: f64,
     live: Vec<Live>,
+    /// Whether the server was seen to serve several sessions of one user at a time.
+    are_together: bool,
     marks: Vec<Mark>,
     said: usize,
     captured: Option<Vec<u8>>,
@@ -133,6 +135,7 @@ impl<'a> Session<'a> {
             actor,
             now: unix_now(),
             live: Vec::new(),
+            are_together: false,
             marks: Vec::new(),
             said: 0,
             second_half: String::new(),

@@ -133,8 +133,11 @@ impl Session<'_> {
         live.log.key = Some(key);
         live.log.token = token;
         let mut missing = open.given.and_then(|given| missing(given, &live, self.context.learned));
-        if open.given == Some(Given::Together) && missing.is_none() && !self.are_open().await {
-            missing = Some("the server ends the session that a user had when the user begins another, which it may");
+        // Once is enough: what ends them later is for the case.
+        if open.given == Some(Given::Together) && missing.is_none() && !self.are_together {
+            self.are_together = self.are_open().await;
+            let why = "the server ends the session that a user had when the user begins another, which it may";
+            missing = (!self.are_together).then_some(why);
         }
         self.live.push(live);
         missing.map_or(Ok(()), |why| Err(Trouble::NotApplicable(why.to_owned())))
@@ -350,14 +353,16 @@ const STILL_THERE: &[u8] = b"still there";
 /// Why what a case rests on is not there, if it is not.
 fn missing(given: Given, live: &Live, learned: &Learned) -> Option<&'static str> {
     match given {
-        Given::Admitted | Given::Together => {
+        Given::Admitted => {
             let admitted = matches!(outcome::of(&live.log.events, learned.speaks), Outcome::Admitted(_));
-            let why = match given {
-                Given::Together => "the server does not let one user have so many sessions, which it need not",
-                _ => "the server does not admit such a token, which it need not",
-            };
-            (!admitted).then_some(why)
+            (!admitted).then_some("the server does not admit such a token, which it need not")
         }
+        // An error is no decision.
+        Given::Together => matches!(
+            outcome::of(&live.log.events, learned.speaks),
+            Outcome::RefusedHttp(_) | Outcome::RefusedClose { .. } | Outcome::RefusedMessage(_)
+        )
+        .then_some("the server does not let one user have so many sessions, which it need not"),
         Given::Compression => {
             (!live.compresses()).then_some("the server does not take the offer to compress, which it need not")
         }

@@ -1,0 +1,209 @@
+//! Servers with policies and habits of their own, which are every server's right: no case may accuse them.
+//!
+//! The same small server without the policy is the measure: what fails there is its own affair, and what fails beside that
+//! is a false accusation.
+
+mod hostile_support;
+
+use std::collections::{BTreeSet, HashMap};
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use gatecrash::profile::{Echo, Profile, Shape};
+use gatecrash::verdict::{Severity, Verdict};
+use gatecrash::wire::frame::{self, BINARY, CLOSE, PING, PONG, TEXT};
+use gatecrash::{Suite, Target};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use serde_json::Value;
+
+use hostile_support::{SECRET, StandIn, answer, close_bytes, frame_bytes, run_watched, token, upgrade};
+
+/// What a server does in its own way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Policy {
+    /// Nothing.
+    Plain,
+    /// A user who has a session gets no second one.
+    OneSession,
+    /// A user who begins a session loses the one before.
+    LastSession,
+    /// A refused client is told why in a text, and the connection ends without a close frame.
+    TextAndEnd,
+    /// A refused client is told why in a text, and then by a close frame.
+    TextAndClose,
+    /// A refused client is told nothing: the connection ends.
+    BareEnd,
+    /// A message of more than 32 KiB is refused by close 1009.
+    SmallMessages,
+    /// Of a hundred messages at once half are too many, which is told by close 1008.
+    FewMessages,
+    /// What is answered at one time is sent in one frame.
+    Batches,
+    /// Texts are answered by binary messages.
+    Binary,
+    /// Answers come in the order of chance.
+    Disorder,
+}
+
+type Sessions = Arc<Mutex<HashMap<String, TcpStream>>>;
+
+/// Whom a token names, if it is right.
+fn bearer(head: &str) -> Option<String> {
+    let mut validation = Validation::new(Algorithm::HS256);
+    validation.leeway = 0;
+    validation.validate_nbf = true;
+    let key = DecodingKey::from_secret(SECRET.as_bytes());
+    let claims = jsonwebtoken::decode::<Value>(token(head)?, &key, &validation).ok()?.claims;
+    Some(claims.get("sub")?.as_str()?.to_owned())
+}
+
+fn gate(policy: Policy, sessions: &Sessions, mut stream: TcpStream, head: &str) {
+    let is_opening = head.starts_with("GET ") && head.contains("Sec-WebSocket-Key: ");
+    let Some(user) = bearer(head).filter(|_| is_opening) else {
+        let told: &[Vec<u8>] = match policy {
+            Policy::TextAndEnd => &[frame_bytes(TEXT, b"unauthorized")],
+            Policy::TextAndClose => &[frame_bytes(TEXT, br#"{"type":"disconnect"}"#), close_bytes(1008, b"")],
+            Policy::BareEnd => &[],
+            _ => return answer(stream, "401 Unauthorized\r\nWWW-Authenticate: Bearer"),
+        };
+        upgrade(&mut stream, head);
+        let _ = stream.write_all(&told.concat());
+        let _ = stream.shutdown(Shutdown::Write);
+        // What is unread would make a reset of the end.
+        let _ = stream.set_read_timeout(Some(Duration::from_millis(500)));
+        while matches!(stream.read(&mut [0; 1024]), Ok(1..)) {}
+        return;
+    };
+    let mine = stream.local_addr().ok().zip(stream.peer_addr().ok());
+    let earlier = {
+        let mut sessions = sessions.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let earlier = sessions.remove(&user);
+        let kept = match (policy, &earlier) {
+            (Policy::OneSession, Some(earlier)) => earlier.try_clone(),
+            _ => stream.try_clone(),
+        };
+        sessions.extend(kept.ok().map(|kept| (user.clone(), kept)));
+        earlier
+    };
+    match (policy, earlier) {
+        (Policy::OneSession, Some(_)) => return answer(stream, "409 Conflict"),
+        (Policy::LastSession, Some(mut earlier)) => {
+            let _ = earlier.write_all(&close_bytes(4009, b"another session"));
+            let _ = earlier.shutdown(Shutdown::Both);
+        }
+        _ => {}
+    }
+    upgrade(&mut stream, head);
+    serve(policy, &mut stream);
+    let _ = stream.shutdown(Shutdown::Both);
+    let mut sessions = sessions.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let is_mine = |kept: &TcpStream| kept.local_addr().ok().zip(kept.peer_addr().ok()) == mine;
+    if sessions.get(&user).is_some_and(is_mine) {
+        sessions.remove(&user);
+    }
+}
+
+fn serve(policy: Policy, stream: &mut TcpStream) {
+    let mut unread = Vec::new();
+    let mut bytes = [0; 16 << 10];
+    let mut heard = 0;
+    loop {
+        let mut answers: Vec<Vec<u8>> = Vec::new();
+        let mut out = Vec::new();
+        let mut is_over = false;
+        while let frame::Read::Frame(frame, used) = frame::read(&unread, 1 << 20) {
+            unread.drain(..used);
+            let is_text = frame.opcode == TEXT;
+            heard += usize::from(is_text);
+            match frame.opcode {
+                TEXT if policy == Policy::SmallMessages && frame.payload.len() > 32 << 10 => {
+                    out.extend(close_bytes(1009, b""));
+                    is_over = true;
+                }
+                TEXT if policy == Policy::FewMessages && heard > 50 => {
+                    out.extend(close_bytes(1008, b"too many messages"));
+                    is_over = true;
+                }
+                TEXT => answers.push(frame.payload.to_vec()),
+                PING => out.extend(frame_bytes(PONG, &frame.payload)),
+                CLOSE => {
+                    out.extend(frame_bytes(CLOSE, &frame.payload));
+                    is_over = true;
+                }
+                _ => {}
+            }
+            if is_over {
+                break;
+            }
+        }
+        if policy == Policy::Disorder {
+            answers.reverse();
+        }
+        let opcode = if policy == Policy::Binary { BINARY } else { TEXT };
+        let answers: Vec<u8> = match policy {
+            Policy::Batches if !answers.is_empty() => frame_bytes(opcode, &answers.concat()),
+            _ => answers.iter().flat_map(|answer| frame_bytes(opcode, answer)).collect(),
+        };
+        if stream.write_all(&[answers, out].concat()).is_err() || is_over {
+            return;
+        }
+        match stream.read(&mut bytes) {
+            Ok(0) | Err(_) => return,
+            Ok(count) => unread.extend_from_slice(&bytes[..count]),
+        }
+    }
+}
+
+/// The cases that fail badly, with what they saw.
+fn accused(policy: Policy) -> BTreeSet<(String, String)> {
+    let sessions = Sessions::default();
+    let server = StandIn::new(move |stream, _, head| gate(policy, &sessions, stream, head));
+    let echo = Echo {
+        send: "{\"m\":\"{message}\"}\u{1e}".to_owned(),
+        reply: Shape::Json([("/m".to_owned(), Value::from("{message}"))].into()),
+        broadcast: false,
+    };
+    // Nothing is measured here: the machine may be busy.
+    let profile = Profile {
+        url: Some(server.url()),
+        secret: Some(SECRET.to_owned()),
+        echo: Some(echo),
+        refusal_budget_ms: Some(60_000),
+        handshake_budget_ms: Some(60_000),
+        ..Profile::default()
+    };
+    let target = Target::from_profile(profile).expect("a target");
+    let report = run_watched(Suite::bundled().seed(7), target, Duration::from_secs(120));
+    assert_eq!(report.failure, None, "{policy:?}: {report}");
+    let is_bad = |verdict| matches!(verdict, Verdict::Fail | Verdict::Error);
+    let bad = report.trials.iter().filter(|trial| is_bad(trial.verdict) && trial.severity >= Severity::Medium);
+    bad.map(|trial| (trial.id.clone(), trial.observed.clone())).collect()
+}
+
+#[test]
+fn no_policy_of_a_server_is_accused() {
+    const POLICIES: [Policy; 10] = [
+        Policy::OneSession,
+        Policy::LastSession,
+        Policy::TextAndEnd,
+        Policy::TextAndClose,
+        Policy::BareEnd,
+        Policy::SmallMessages,
+        Policy::FewMessages,
+        Policy::Batches,
+        Policy::Binary,
+        Policy::Disorder,
+    ];
+    let own: BTreeSet<String> = accused(Policy::Plain).into_iter().map(|(id, _)| id).collect();
+    let threads = POLICIES.map(|policy| std::thread::spawn(move || (policy, accused(policy))));
+    let mut wrong = String::new();
+    for thread in threads {
+        let (policy, accused) = thread.join().expect("no panic");
+        for (id, observed) in accused.into_iter().filter(|(id, _)| !own.contains(id)) {
+            wrong.push_str(&format!("{policy:?}: {id}: {observed}\n"));
+        }
+    }
+    assert!(wrong.is_empty(), "beside {own:?}:\n{wrong}");
+}
