@@ -1318,8 +1318,10 @@ fn a_server_that_does_not_start_is_told_with_its_last_words() {
     fs::write(gatecrash.folder.join("stop"), "").unwrap();
     let ended = Ended { output: wait(child), folder: gatecrash.folder };
     assert!(matches!(ended.code(), 1 | 5), "{}", ended.all());
-    let told = "the command of --start ended during the run: exit code 9; its last words:\n";
+    // It is started again, and ends again.
+    let told = "the command of --start ended and was started again, once: exit code 9; its last words:\n";
     assert!(ended.stderr().contains(told), "{}", ended.all());
+    assert!(ended.stderr().contains("the command of --start ended during the run: exit code 9"), "{}", ended.all());
 }
 
 #[test]

@@ -2,20 +2,30 @@
 
 use std::time::Duration;
 
-use gatecrash::case::{Across, CaseText, Expect};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use gatecrash::case::{Across, CaseText, Expect, Step};
 use gatecrash::judge::{self, Run, Seen};
-use gatecrash::observation::{Connection, Event, What};
+use gatecrash::observation::{Connection, Event, Mark, Observation, What};
 use gatecrash::outcome::Outcome;
 use gatecrash::profile::{Class, Profile, Signal};
 use gatecrash::redact::Redactor;
 use gatecrash::token::Token;
 use gatecrash::verdict::{Check, Verdict};
+use gatecrash::wire::answer::Head;
 use gatecrash::{Suite, Target};
 use serde_json::json;
 
 const GOOD: &str = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJlLXNpZ25hdHVyZQ";
 /// Padding is no part of `token68` but at its end, and none of a subprotocol.
 const UNFIT: &str = "eyJhbGciOiJIUzI1NiJ9=.eyJzdWIiOiJhIn0=.c2lnbmF0dXJlLXNpZ25hdHVyZQ";
+
+fn case(level: &str) -> CaseText {
+    let case = json!({
+        "code": "TST-001", "name": "law", "title": "a law", "level": level, "severity": "high", "source": []
+    });
+    serde_json::from_value(case).expect("a case")
+}
 
 /// The verdict on a refusal by 400 of a token in this opening, where 401 is promised for malformed tokens and given to
 /// all others.
@@ -30,10 +40,7 @@ fn verdict_after(question: Across, token: &str, sent: &str, events: Vec<Event>) 
 
 /// The same, of an opening that came to this.
 fn verdict_on(question: Across, token: &str, sent: &str, events: Vec<Event>, outcome: &Outcome) -> Verdict {
-    let case = json!({
-        "code": "TST-001", "name": "law", "title": "a law", "level": "should", "severity": "high", "source": []
-    });
-    let case: CaseText = serde_json::from_value(case).expect("a case");
+    let case = case("should");
     let connection = |token: &str, sent: String| Connection {
         name: "main".to_owned(),
         sent: sent.into_bytes(),
@@ -98,6 +105,13 @@ fn a_url_can_hold_every_token() {
 }
 
 #[test]
+fn a_path_with_a_percent_sign_may_be_told_by_400() {
+    let sent = format!("/ws/{} HTTP/1.1", UNFIT.replace('=', "%3D"));
+    assert_eq!(verdict(Across::Signal(Class::Malformed), UNFIT, &sent), Verdict::Pass);
+    assert_eq!(verdict(Across::Signal(Class::Malformed), GOOD, &format!("/ws/{GOOD} HTTP/1.1")), Verdict::Fail);
+}
+
+#[test]
 fn a_message_behind_the_opening_may_be_told_by_400() {
     let sent = format!("/?token={GOOD} HTTP/1.1");
     let early = What::Sent { opcode: Some(1), payload: b"ping".to_vec() };
@@ -135,4 +149,81 @@ fn an_empty_text_is_a_message_only_where_every_text_is_one() {
         r#"echo: { send: '42["echo","{message}"]', reply: { text: '42["echo","{message}"]' } }"#
     ));
     assert!(applies("MSG-007", r#"echo: { send: "{message}", reply: { text: "Echo: {message}" } }"#));
+}
+
+/// The verdict on a run whose controls came to this.
+fn verdict_on_controls(controls: &[Outcome]) -> Verdict {
+    let run = Run {
+        seen: Vec::new(),
+        controls,
+        witness: None,
+        keys: &gatecrash::token::Keyring::new(),
+        host: "localhost",
+        profile: &Profile::default(),
+        redactor: &Redactor::for_secrets(&[]),
+        refusal_budget: Duration::from_secs(1),
+    };
+    Verdict::of(&judge::across(&case("must"), Across::Controls, &run))
+}
+
+#[test]
+fn who_shuts_an_address_out_or_fails_for_a_moment_is_not_dead() {
+    let admitted = || Outcome::Admitted(gatecrash::outcome::Proof::Message);
+    let broken = || Outcome::ServerError("HTTP 502".to_owned());
+    assert_eq!(verdict_on_controls(&[admitted(), admitted()]), Verdict::Pass);
+    assert_eq!(verdict_on_controls(&[admitted(), Outcome::RefusedHttp(403)]), Verdict::Inconclusive);
+    assert_eq!(verdict_on_controls(&[admitted(), broken(), admitted()]), Verdict::Inconclusive);
+    assert_eq!(verdict_on_controls(&[admitted(), broken(), broken()]), Verdict::Fail);
+}
+
+/// The verdict on the answer of a login, to a case that asks this of it.
+fn verdict_on_login(
+    asked: serde_json::Value,
+    algorithm: Option<&str>,
+    status: u16,
+    body: &serde_json::Value,
+) -> Verdict {
+    let mut http = json!({ "endpoint": "login" });
+    http.as_object_mut().expect("members").extend(asked.as_object().expect("members").clone());
+    let steps: Vec<Step> = serde_json::from_value(json!([{ "http": http }])).expect("steps");
+    let profile = json!({
+        "algorithm": algorithm,
+        "identity_claims": ["user_id"],
+        "http": { "login": { "method": "POST", "path": "/login", "token": "/token" } }
+    });
+    let head = Head { minor_version: 1, status, reason: String::new(), headers: Vec::new() };
+    let body = What::Body { bytes: body.to_string().into_bytes(), complete: true };
+    let events = [What::Head(head), body].map(|what| Event { at: Duration::ZERO, what });
+    let connection = Connection {
+        name: "http".to_owned(),
+        sent: b"POST /login HTTP/1.1\r\n\r\n".to_vec(),
+        key: None,
+        token: None,
+        tls: None,
+        events: events.into(),
+    };
+    let marks = vec![Mark { step: 0, connection: 0, from: 0, to: 2, ..Mark::default() }];
+    let observation = Observation { connections: vec![connection], marks, ..Observation::default() };
+    let profile: Profile = serde_json::from_value(profile).expect("a profile");
+    Verdict::of(&judge::session(&case("must"), &steps, &observation, &profile, &judge::Learned::default()))
+}
+
+#[test]
+fn a_login_may_be_answered_in_its_own_way() {
+    let encoded = |part: serde_json::Value| URL_SAFE_NO_PAD.encode(part.to_string());
+    let [header, claims] = [json!({"alg": "RS256"}), json!({"user_id": 7, "iat": 1, "exp": 2})].map(encoded);
+    let rs256 = json!({ "token": format!("{header}.{claims}.{}", URL_SAFE_NO_PAD.encode([7; 256])) });
+    let judged = |asked, algorithm, status| verdict_on_login(asked, algorithm, status, &rs256);
+    assert_eq!(judged(json!({"issued": "lifetime"}), None, 201), Verdict::Pass);
+    assert_eq!(judged(json!({"issued": "lifetime"}), Some("HS256"), 201), Verdict::Fail);
+    assert_eq!(judged(json!({"issued": "identity"}), None, 201), Verdict::Pass);
+    assert_eq!(judged(json!({"issued": "nothing"}), None, 200), Verdict::Fail);
+    // Who asks too often is told nothing, and a body without a token logs nobody in.
+    assert_eq!(judged(json!({"answer": {"status": [401]}}), None, 429), Verdict::Inconclusive);
+    let refused = json!({"detail": "no"});
+    for status in [200, 302, 404, 423, 500] {
+        assert_eq!(verdict_on_login(json!({"issued": "nothing"}), None, status, &refused), Verdict::Pass, "{status}");
+    }
+    let hidden = json!({"detail": rs256["token"].as_str().map(|token| format!("see {token}"))});
+    assert_eq!(verdict_on_login(json!({"issued": "nothing"}), None, 200, &hidden), Verdict::Fail);
 }

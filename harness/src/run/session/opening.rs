@@ -146,7 +146,11 @@ impl Session<'_> {
     /// Whether the server has ended none of the sessions that we hold.
     async fn are_open(&mut self) -> bool {
         let deadline = Instant::now() + self.context.deadlines.answer;
-        for live in self.live.iter_mut().filter(|live| !live.is_closing()) {
+        let is_session = |live: &&mut Live| {
+            let upgraded = live.log.head().is_some_and(|head| head.status == 101);
+            upgraded && !live.is_closing() && live.log.close().is_none()
+        };
+        for live in self.live.iter_mut().filter(is_session) {
             let from = live.log.events.len();
             live.send(frame::PING, STILL_THERE, deadline).await;
             read_until(live, deadline, |log| has_close(log) || has_pong(log, from, STILL_THERE)).await;
