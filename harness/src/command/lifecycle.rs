@@ -91,7 +91,8 @@ impl Lifecycle {
     pub(super) async fn again(&self, endpoint: &Endpoint, started: &mut Started, interrupt: &Interrupt) -> bool {
         let may = !started.is_lost && started.lives < MOST_LIVES;
         let Some(command) = self.start.as_ref().filter(|_| may) else { return false };
-        let Some((how, process)) = started.ended().zip(started.process.take()) else { return false };
+        let Some(how) = started.ended() else { return false };
+        let Some(process) = started.process.take() else { return false };
         started.death = Some(format!("{how}; {}", process.last_words()));
         let log = process.tail.lock().unwrap_or_else(PoisonError::into_inner).log.take();
         // Whatever of it is left would be in the way.
