@@ -174,6 +174,8 @@ fn who_shuts_an_address_out_or_fails_for_a_moment_is_not_dead() {
     assert_eq!(verdict_on_controls(&[admitted(), Outcome::RefusedHttp(403)]), Verdict::Inconclusive);
     assert_eq!(verdict_on_controls(&[admitted(), broken(), admitted()]), Verdict::Inconclusive);
     assert_eq!(verdict_on_controls(&[admitted(), broken(), broken()]), Verdict::Fail);
+    // Again and again is no moment.
+    assert_eq!(verdict_on_controls(&[admitted(), broken(), admitted(), broken(), admitted()]), Verdict::Fail);
 }
 
 /// The verdict on the answer of a login, to a case that asks this of it.
@@ -221,9 +223,11 @@ fn a_login_may_be_answered_in_its_own_way() {
     // Who asks too often is told nothing, and a body without a token logs nobody in.
     assert_eq!(judged(json!({"answer": {"status": [401]}}), None, 429), Verdict::Inconclusive);
     let refused = json!({"detail": "no"});
-    for status in [200, 302, 404, 423, 500] {
+    for status in [200, 302, 404, 423] {
         assert_eq!(verdict_on_login(json!({"issued": "nothing"}), None, status, &refused), Verdict::Pass, "{status}");
     }
+    assert_eq!(verdict_on_login(json!({"issued": "nothing"}), None, 500, &refused), Verdict::Warn);
+    assert_eq!(verdict_on_login(json!({"issued": "nothing"}), None, 429, &refused), Verdict::Inconclusive);
     let hidden = json!({"detail": rs256["token"].as_str().map(|token| format!("see {token}"))});
     assert_eq!(verdict_on_login(json!({"issued": "nothing"}), None, 200, &hidden), Verdict::Fail);
 }

@@ -83,7 +83,7 @@ impl Lifecycle {
             None => None,
         };
         let process = Process::new(command, log).map_err(|error| format!("cannot start `{command}`: {error}"))?;
-        Ok(Some(Started { process: Some(process), lives: 1, death: None, is_lost: false }))
+        Ok(Some(Started { process: Some(process), lives: 1, death: None, is_server: false, is_lost: false }))
     }
 
     /// Starts a server again that has ended, and waits until it answers; whether it does. One that still runs is left
@@ -91,6 +91,18 @@ impl Lifecycle {
     pub(super) async fn again(&self, endpoint: &Endpoint, started: &mut Started, interrupt: &Interrupt) -> bool {
         let may = !started.is_lost && started.lives < MOST_LIVES;
         let Some(command) = self.start.as_ref().filter(|_| may) else { return false };
+        // One that starts the server and ends is not the server: what becomes of that is not known.
+        if !started.is_server {
+            return false;
+        }
+        // Whoever started it as a child may need a moment longer to end.
+        let deadline = Instant::now() + ANSWER;
+        while started.ended().is_none() && Instant::now() < deadline && !interrupt.is_requested() {
+            if !matches!(look(endpoint).await, Seen::Nobody(_)) {
+                return false;
+            }
+            sleep(LOOK).await;
+        }
         let Some(how) = started.ended() else { return false };
         let Some(process) = started.process.take() else { return false };
         started.death = Some(format!("{how}; {}", process.last_words()));
@@ -110,6 +122,8 @@ impl Lifecycle {
             complain(&why);
             started.is_lost = true;
         }
+        // Somebody else may answer in its place.
+        started.is_lost |= started.ended().is_some();
         !started.is_lost
     }
 
@@ -182,6 +196,8 @@ pub(super) struct Started {
     lives: usize,
     /// How the one before it ended, and what it said.
     death: Option<String>,
+    /// Whether the command still ran when the server was ready, so that it is the server, and did not only start it.
+    is_server: bool,
     /// Whether it could not be started again.
     is_lost: bool,
 }
@@ -202,9 +218,14 @@ impl Started {
         self.ended().filter(|how| !how.is_success)
     }
 
+    /// The server answers.
+    pub(super) fn note_ready(&mut self) {
+        self.is_server = self.ended().is_none();
+    }
+
     /// How often it has ended and was started again, and how it ended the last time.
     pub(super) fn deaths(&self) -> Option<String> {
-        let death = self.death.as_ref()?;
+        let death = self.death.as_ref().filter(|_| self.lives > 1)?;
         let times = match self.lives - 1 {
             1 => "once".to_owned(),
             several => format!("{several} times, at last with"),

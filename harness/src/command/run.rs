@@ -604,8 +604,10 @@ async fn awaited(
     let interrupt = suite.interrupt();
     let mut started = lifecycle.start(&target.endpoint).await.map_err(Problem::Usage)?;
     let ready = lifecycle.ready(&target.endpoint, started.as_ref(), &interrupt).await;
-    if let Err(why) = &ready {
-        complain(why);
+    match (&ready, &mut started) {
+        (Err(why), _) => complain(why),
+        (Ok(()), Some(started)) => started.note_ready(),
+        (Ok(()), None) => {}
     }
     let report = match &mut started {
         None => judge(suite, target, progress).await?,

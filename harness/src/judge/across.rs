@@ -62,14 +62,15 @@ impl<'a> Run<'a> {
     }
 }
 
-/// How forged tokens are refused where that is by the end of the connection and no word, each time: after the upgrade, or
-/// before it.
+/// How bad tokens are refused where that is by the end of the connection and no word, more often than not: after the
+/// upgrade, or before it.
 pub fn habit(seen: &[Seen<'_>]) -> Option<bool> {
-    let mut forged = seen.iter().filter(|seen| {
-        seen.expect == Expect::Refused && seen.class == Some(Class::BadSignature) && seen.outcome.is_refused()
-    });
-    let Outcome::Dropped { upgraded } = forged.next()?.outcome else { return None };
-    forged.all(|seen| *seen.outcome == Outcome::Dropped { upgraded: *upgraded }).then_some(*upgraded)
+    let refused = || seen.iter().filter(|seen| seen.expect == Expect::Refused && seen.outcome.is_refused());
+    let is_habit = |upgraded: &bool| {
+        let so = refused().filter(|seen| *seen.outcome == Outcome::Dropped { upgraded: *upgraded }).count();
+        2 * so > refused().count()
+    };
+    [false, true].into_iter().find(is_habit)
 }
 
 /// Answers a question to the whole run.
@@ -109,15 +110,17 @@ pub fn across(head: &CaseText, question: Across, run: &Run<'_>) -> Vec<Check> {
             let should = weight.at(Some(Level::Should));
             let count = |seen: &Seen<'_>| match seen.outcome {
                 Outcome::RefusedClose { data_before, .. } => *data_before,
+                Outcome::Dropped { upgraded: true } => seen.connection.messages().len(),
                 _ => 0,
             };
+            let is_served = |seen: &Seen<'_>| Service::default().proofs_in(&seen.connection.events, &proofs) > 0;
+            let told = |seen: &Seen<'_>| format!("{}, after {} message(s)", seen.outcome, count(seen));
             vec![
                 all(weight, &refusals, "nothing that only a served client hears before the close frame", |seen| {
-                    let served = count(seen) > 0 && Service::default().proofs_in(&seen.connection.events, &proofs) > 0;
-                    served.then(|| seen.outcome.to_string())
+                    (count(seen) > 0 && is_served(seen)).then(|| told(seen))
                 }),
                 all(should, &refusals, "no application message before the close frame", |seen| {
-                    (count(seen) > 0).then(|| seen.outcome.to_string())
+                    (count(seen) > 0).then(|| told(seen))
                 }),
             ]
         }
@@ -216,7 +219,9 @@ pub fn across(head: &CaseText, question: Across, run: &Run<'_>) -> Vec<Check> {
             let shuts_out = |outcome: &Outcome| {
                 matches!(outcome, Outcome::RefusedHttp(_) | Outcome::RefusedClose { .. } | Outcome::RefusedMessage(_))
             };
-            let recovers = matches!(run.controls.last(), Some(Outcome::Admitted(_)));
+            let fails = |outcome: &Outcome| !matches!(outcome, Outcome::Admitted(_));
+            let spells = run.controls.chunk_by(|one, next| fails(one) == fails(next)).filter(|spell| fails(&spell[0]));
+            let recovers = spells.count() < 2 && matches!(run.controls.last(), Some(Outcome::Admitted(_)));
             match failed {
                 Some(outcome) if outcome.is_undecided() || shuts_out(outcome) => {
                     vec![weight.check(Grade::Inconclusive, expected, observed)]

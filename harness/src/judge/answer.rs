@@ -17,6 +17,12 @@ use crate::wire::opening::accept_for;
 
 /// Grades the head and the body of an answer against what they must look like.
 pub(super) fn head(weight: Weight, wanted: &Answer, connection: &Connection) -> Vec<Check> {
+    // Who asks too often, or at a bad time, is told nothing about what was asked.
+    answered(weight, wanted, connection, &[429, 503])
+}
+
+/// The same, where these statuses tell nothing unless they are wanted.
+fn answered(weight: Weight, wanted: &Answer, connection: &Connection, mute: &[u16]) -> Vec<Check> {
     let Some(head) = connection.head() else {
         let why = connection.events.iter().find_map(|event| match &event.what {
             What::End(End::NoConnection(why)) => Some(why.clone()),
@@ -33,8 +39,7 @@ pub(super) fn head(weight: Weight, wanted: &Answer, connection: &Connection) -> 
         let expected = format!("HTTP {}", list.join(" or "));
         let observed = format!("HTTP {}", head.status);
         checks.push(match wanted.status.contains(&head.status) {
-            // Who asks too often, or at a bad time, is told nothing about what was asked.
-            false if matches!(head.status, 429 | 503) => weight.check(Grade::Inconclusive, expected, observed),
+            false if mute.contains(&head.status) => weight.check(Grade::Inconclusive, expected, observed),
             right => weight.holds(right, expected, observed),
         });
     }
@@ -212,7 +217,9 @@ pub(super) fn http(
             wanted.json.extend(declared.refusal.clone());
         }
     }
-    let mut checks = head(weight, &wanted, connection);
+    // That it is ill is what a health endpoint says by 503.
+    let mute: &[u16] = if http.endpoint == "health" { &[429] } else { &[429, 503] };
+    let mut checks = answered(weight, &wanted, connection, mute);
     if connection.head().is_some() {
         if let (Some(issued), Some(declared)) = (http.issued, declared) {
             let earlier = observation.connections[..index].iter().rev().find_map(|other| token_of(other, declared));
@@ -450,17 +457,24 @@ fn issued(
 
 /// No token is in the answer, where it should be or elsewhere in the body, and no session where that is what a login gives.
 fn hands_out_nothing(weight: Weight, connection: &Connection, is_told: bool, declared: &HttpEndpoint) -> Check {
+    let expected = "no token in the answer";
     let text = String::from_utf8_lossy(connection.body());
-    let head = connection.head().filter(|head| (200..300).contains(&head.status));
-    let is_session = declared.token.is_none() && head.is_some_and(|head| head.header("set-cookie").is_some());
-    let found = match (is_told, is_session) {
-        (true, _) => Some("a token"),
-        (false, true) => Some("a cookie, as for one who is logged in"),
-        (false, false) => (jwts(&text) != text).then_some("a token in the body"),
-    };
-    let status = connection.head().map_or(0, |head| head.status);
-    let observed = format!("HTTP {status}, {}", found.unwrap_or("without one"));
-    weight.holds(found.is_none(), "no token in the answer", observed)
+    let Some(head) = connection.head() else { return weight.check(Grade::Inconclusive, expected, "no answer") };
+    let status = head.status;
+    // Everybody may be given a cookie, and one who is logged in as well.
+    let is_session = declared.token.is_none() && status < 400 && head.header("set-cookie").is_some();
+    match (is_told || jwts(&text) != text, status) {
+        (true, _) => weight.holds(false, expected, format!("HTTP {status}, with one")),
+        (false, 429 | 503) => weight.check(Grade::Inconclusive, expected, format!("HTTP {status}")),
+        (false, 500..) => {
+            let should = Weight { level: Level::Should, basis: Basis::Should, ..weight };
+            should.holds(false, "a refusal, and no server error", format!("HTTP {status}"))
+        }
+        _ if is_session => {
+            weight.check(Grade::Inconclusive, expected, format!("HTTP {status}, and a cookie that may be a session"))
+        }
+        _ => weight.holds(true, expected, format!("HTTP {status}, without one")),
+    }
 }
 
 #[cfg(test)]

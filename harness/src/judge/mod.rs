@@ -602,12 +602,13 @@ fn heard(
         if said.len() > SHORT_BURST
             && given.len() < said.len()
             && said.starts_with(&given)
-            && matches!(close, Some(1008 | 1013))
+            && matches!(close, Some(1008 | 1013 | 3000..=4999))
         {
             let observed = format!("{observed}, as by a server that limits how many messages come in a time");
             return vec![weight.check(Grade::Inconclusive, expected, observed)];
         }
-        let weight = weight.at(bound(&said, &given, profile).filter(|_| weight.level == Level::Must));
+        let is_over = connection.close().is_some() || connection.end().is_some();
+        let weight = weight.at(bound(&said, &given, profile, is_over).filter(|_| weight.level == Level::Must));
         let why = if hear.level.is_none() { softened(rule, learned) } else { "" };
         let limit = match said.iter().map(String::len).max() {
             Some(longest) if !why.is_empty() && longest > SHORT && profile.max_message_bytes.is_none() => {
@@ -777,7 +778,7 @@ pub fn probes(connection: &Connection, echo: &Echo) -> Vec<String> {
 }
 
 /// How strongly answers bind that are not those that were said, where it is less than the case says.
-fn bound(said: &[String], given: &[String], profile: &Profile) -> Option<Level> {
+fn bound(said: &[String], given: &[String], profile: &Profile, is_over: bool) -> Option<Level> {
     let sorted = |list: &[String]| {
         let mut list = list.to_vec();
         list.sort_unstable();
@@ -787,8 +788,10 @@ fn bound(said: &[String], given: &[String], profile: &Profile) -> Option<Level> 
     let is_disordered = given.len() == said.len() && sorted(given) == sorted(said);
     // Limits are every server's right; that this one has one is nowhere declared.
     let short = said.iter().take_while(|text| text.len() <= SHORT).count();
-    let is_limited =
-        profile.max_message_bytes.is_none() && (short..said.len()).contains(&given.len()) && said.starts_with(given);
+    let is_limited = is_over
+        && profile.max_message_bytes.is_none()
+        && (short..said.len()).contains(&given.len())
+        && said.starts_with(given);
     (is_disordered || is_limited).then_some(Level::Should)
 }
 

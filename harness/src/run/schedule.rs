@@ -3,7 +3,7 @@
 //! A refusal counts only beside a control: a batch whose closing control fails is inconclusive, whatever it saw.
 
 use std::any::Any;
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::Future;
 use std::hash::{BuildHasher as _, RandomState};
 use std::panic::AssertUnwindSafe;
@@ -786,7 +786,8 @@ impl Runner<'_> {
         let mut has_ended = false;
         // A login that fails shows in the control, unless the token holds for a while yet.
         let mut renewal = self.fill_wallet(false).await;
-        for pause in [0, 50, 200, 750].map(Duration::from_millis) {
+        let mut pauses: VecDeque<Duration> = [0, 50, 200, 750].map(Duration::from_millis).into();
+        while let Some(pause) = pauses.pop_front() {
             if !pause.is_zero() {
                 sleep(self.scaled(pause)).await;
             }
@@ -804,6 +805,10 @@ impl Runner<'_> {
             let away = is_away(&tried.outcome);
             seen.tries.push(tried.outcome);
             if away && self.revived().await {
+                if !has_ended {
+                    // So that what was started last is looked at, too.
+                    pauses.push_back(Duration::from_millis(50));
+                }
                 has_ended = true;
                 // What it knew of us may have gone with it.
                 renewal = self.fill_wallet(true).await;
@@ -1032,8 +1037,13 @@ impl Runner<'_> {
                 variants
                     .filter_map(|(variant, observation)| {
                         let Body::Steps(steps) = &variant.body else { return None };
-                        let checks = judge::session(head, steps, observation, profile, &self.learned);
-                        checks.iter().filter(|check| check.grade == Grade::Fail).map(|check| check.severity).max()
+                        let fails = |drops| {
+                            let learned = Learned { drops, ..Learned::clone(&self.learned) };
+                            let checks = judge::session(head, steps, observation, profile, &learned);
+                            checks.iter().filter(|check| check.grade == Grade::Fail).map(|check| check.severity).max()
+                        };
+                        // Whether it refuses by a bare end is known when all is played.
+                        fails(Some(false)).min(fails(Some(true)))
                     })
                     .max()
             };

@@ -146,9 +146,9 @@ impl Session<'_> {
     /// Whether the server has ended none of the sessions that we hold.
     async fn are_open(&mut self) -> bool {
         let deadline = Instant::now() + self.context.deadlines.answer;
+        let speaks = self.context.learned.speaks;
         let is_session = |live: &&mut Live| {
-            let upgraded = live.log.head().is_some_and(|head| head.status == 101);
-            upgraded && !live.is_closing() && live.log.close().is_none()
+            !live.is_closing() && matches!(outcome::of(&live.log.events, speaks), Outcome::Admitted(_))
         };
         for live in self.live.iter_mut().filter(is_session) {
             let from = live.log.events.len();
@@ -361,10 +361,14 @@ fn missing(given: Given, live: &Live, learned: &Learned) -> Option<&'static str>
             let admitted = matches!(outcome::of(&live.log.events, learned.speaks), Outcome::Admitted(_));
             (!admitted).then_some("the server does not admit such a token, which it need not")
         }
-        // An error is no decision.
+        // An error is no decision, and neither is silence.
         Given::Together => matches!(
             outcome::of(&live.log.events, learned.speaks),
-            Outcome::RefusedHttp(_) | Outcome::RefusedClose { .. } | Outcome::RefusedMessage(_)
+            Outcome::RefusedHttp(_)
+                | Outcome::RefusedClose { .. }
+                | Outcome::RefusedMessage(_)
+                | Outcome::OddStatus(_)
+                | Outcome::Dropped { .. }
         )
         .then_some("the server does not let one user have so many sessions, which it need not"),
         Given::Compression => {
