@@ -144,6 +144,9 @@ impl Proofs {
     }
 }
 
+/// What the session that is held through a run is asked at its end.
+pub const WITNESS_PING: &[u8] = b"still there";
+
 /// How a connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {

@@ -6,13 +6,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use gatecrash::case::{Across, CaseText, Expect, Step};
 use gatecrash::judge::{self, Run, Seen};
-use gatecrash::observation::{Connection, Event, Mark, Observation, What};
+use gatecrash::observation::{Connection, End, Event, Mark, Observation, WITNESS_PING, What};
 use gatecrash::outcome::Outcome;
 use gatecrash::profile::{Class, Profile, Signal};
 use gatecrash::redact::Redactor;
 use gatecrash::token::Token;
 use gatecrash::verdict::{Check, Verdict};
 use gatecrash::wire::answer::Head;
+use gatecrash::wire::frame::{Frame, PONG};
 use gatecrash::{Suite, Target};
 use serde_json::json;
 
@@ -153,17 +154,21 @@ fn an_empty_text_is_a_message_only_where_every_text_is_one() {
 
 /// The verdict on a run whose controls came to this.
 fn verdict_on_controls(controls: &[Outcome]) -> Verdict {
+    verdict_on_run(Across::Controls, controls, None)
+}
+
+fn verdict_on_run(question: Across, controls: &[Outcome], witness: Option<&Connection>) -> Verdict {
     let run = Run {
         seen: Vec::new(),
         controls,
-        witness: None,
+        witness,
         keys: &gatecrash::token::Keyring::new(),
         host: "localhost",
         profile: &Profile::default(),
         redactor: &Redactor::for_secrets(&[]),
         refusal_budget: Duration::from_secs(1),
     };
-    Verdict::of(&judge::across(&case("must"), Across::Controls, &run))
+    Verdict::of(&judge::across(&case("must"), question, &run))
 }
 
 #[test]
@@ -176,6 +181,21 @@ fn who_shuts_an_address_out_or_fails_for_a_moment_is_not_dead() {
     assert_eq!(verdict_on_controls(&[admitted(), broken(), broken()]), Verdict::Fail);
     // Again and again is no moment.
     assert_eq!(verdict_on_controls(&[admitted(), broken(), admitted(), broken(), admitted()]), Verdict::Fail);
+}
+
+#[test]
+fn what_the_witness_answered_before_its_end_is_no_sign_that_it_lives() {
+    let pong = |payload: &[u8]| {
+        What::Frame(Frame { fin: true, rsv: 0, opcode: PONG, masked: false, payload: payload.to_vec() })
+    };
+    let ends = |whats: Vec<What>| {
+        let events = whats.into_iter().map(|what| Event { at: Duration::ZERO, what }).collect();
+        let witness =
+            Connection { name: "witness".to_owned(), sent: Vec::new(), key: None, token: None, tls: None, events };
+        verdict_on_run(Across::Witness, &[], Some(&witness))
+    };
+    assert_eq!(ends(vec![pong(WITNESS_PING)]), Verdict::Pass);
+    assert_eq!(ends(vec![pong(b"here"), What::End(End::Fin)]), Verdict::Fail);
 }
 
 /// The verdict on the answer of a login, to a case that asks this of it.

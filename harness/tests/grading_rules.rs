@@ -229,7 +229,11 @@ fn r1_refusal_before_or_after_the_upgrade() {
     }
     // A bare end tells nothing, neither well nor badly.
     let bare = events([head(101, &[]), What::End(End::Fin)]);
-    assert_eq!(verdict(signal, &undeclared, std::slice::from_ref(&bare)), Verdict::Inconclusive);
+    assert_eq!(verdict(signal, &undeclared, std::slice::from_ref(&bare)), Verdict::Info);
+    assert_eq!(
+        verdict(signal, &promises(Signal { http: Some(401), ..Signal::default() }), std::slice::from_ref(&bare)),
+        Verdict::Inconclusive
+    );
     assert_eq!(verdict(Across::Deliberate, &undeclared, &[bare]), Verdict::Warn);
 
     // What is declared is taken literally.

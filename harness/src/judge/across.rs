@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Weight;
 use crate::case::{Across, CaseText, Expect};
-use crate::observation::{Connection, Event, Proofs, What};
+use crate::observation::{Connection, Event, Proofs, WITNESS_PING, What};
 use crate::outcome::{Outcome, Service};
 use crate::profile::{Carrier, Class, Profile, RefusesBy, Shape, Signal};
 use crate::redact::{Redactor, contains};
@@ -141,6 +141,8 @@ pub fn across(head: &CaseText, question: Across, run: &Run<'_>) -> Vec<Check> {
             let expected = "refusals by HTTP 4xx or a close frame, never by a server error or a bare end";
             vec![all(weight, &refusals, expected, |seen| match seen.outcome {
                 Outcome::Dropped { upgraded: false } if announces_body(seen) => None,
+                // A client sends nothing behind its opening before it is answered (RFC 6455 §4.1), and who does may be cut off.
+                Outcome::Dropped { .. } if is_hasty(seen) => None,
                 Outcome::ServerError(_) | Outcome::Dropped { .. } => Some(seen.outcome.to_string()),
                 _ => None,
             })]
@@ -272,7 +274,8 @@ fn witness(weight: Weight, run: &Run<'_>) -> Check {
     let Some(witness) = run.witness else {
         return weight.check(Grade::Info, expected, "no session could be held beside the others");
     };
-    if witness.frames().any(|(_, frame)| frame.opcode == frame::PONG) {
+    // The answers to earlier pings show that it lived then.
+    if witness.frames().any(|(_, frame)| frame.opcode == frame::PONG && frame.payload == WITNESS_PING) {
         return weight.holds(true, expected, "it answers");
     }
     match witness.close().map(frame::Frame::close_code) {
@@ -546,8 +549,12 @@ fn is_told_of_the_request(seen: &Seen<'_>) -> bool {
     let fits = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     let target = connection.sent.split(|byte| *byte == b'?' || *byte == b'\r').next().unwrap_or_default();
     let is_unfit = !token.iter().all(fits) && (contains(&connection.sent, token) || target.contains(&b'%'));
-    let is_hasty = matches!(connection.events.first(), Some(Event { what: What::Sent { .. }, .. }));
-    **outcome == Outcome::RefusedHttp(400) && (is_unfit || is_hasty)
+    **outcome == Outcome::RefusedHttp(400) && (is_unfit || is_hasty(seen))
+}
+
+/// Whether something was sent behind the opening before it was answered.
+fn is_hasty(seen: &Seen<'_>) -> bool {
+    matches!(seen.connection.events.first(), Some(Event { what: What::Sent { .. }, .. }))
 }
 
 /// Whether a refusal has neither status nor close code, and the connection was left open.
@@ -582,6 +589,10 @@ fn signal(weight: Weight, class: Class, run: &Run<'_>) -> Check {
         };
     }
     // A refusal that was not told is for `Deliberate` and `Prompt`; here it shows nothing.
+    let is_silent = |seen: &&Seen<'_>| matches!(seen.outcome, Outcome::Dropped { .. });
+    if !promised && !attempts.is_empty() && attempts.iter().all(is_silent) {
+        return weight.check(Grade::Info, expected, "the end of the connection and no word");
+    }
     let attempts: Vec<_> = attempts.into_iter().filter(|seen| told(seen.outcome).is_some()).collect();
     all(weight, &attempts, &expected, |seen| {
         if is_told_of_the_request(seen) {
@@ -717,7 +728,11 @@ fn one_signal_per_class(weight: Weight, refusals: &[&Seen<'_>]) -> Vec<Check> {
     for class in Class::ALL {
         let mut signals: BTreeMap<String, &str> = BTreeMap::new();
         let mut count = 0;
-        for seen in refusals.iter().filter(|seen| seen.class == Some(class) && !is_told_of_the_request(seen)) {
+        let speaks_of_it = |seen: &&&Seen<'_>| {
+            let is_cut_off = is_hasty(seen) && matches!(seen.outcome, Outcome::Dropped { .. });
+            !is_cut_off && !is_told_of_the_request(seen)
+        };
+        for seen in refusals.iter().filter(|seen| seen.class == Some(class)).filter(speaks_of_it) {
             count += 1;
             let how = match told(seen.outcome) {
                 Some((RefusesBy::Http, status)) => format!("HTTP {status}"),

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::waits::{has_close, has_pong, read_until};
 use super::{Actor, Context, Session, play};
 use crate::case::{Open, Step};
-use crate::observation::{Connection, End, Trouble, What};
+use crate::observation::{Connection, End, Trouble, WITNESS_PING, What};
 use crate::outcome;
 use crate::outcome::Outcome;
 use crate::run::connection::Step as Looked;
@@ -24,8 +24,6 @@ pub(super) async fn alone(context: &Context<'_>, actor: &Actor, open: &Open) -> 
     Ok(live.log)
 }
 
-/// What the witness is asked at the end.
-const WITNESS_PING: &[u8] = b"still there";
 /// How often it says that it is there: what stands before a server ends a connection on which nobody has spoken for half a
 /// minute.
 const HEARTBEAT: Duration = Duration::from_secs(10);
