@@ -140,7 +140,10 @@ impl Proofs {
             answered
                 .is_some_and(|answered| if echo.is_faithful() { said.contains(&answered) } else { !said.is_empty() })
         };
-        self.messages.iter().any(|shape| shape.fits(text)) || self.echo.as_ref().is_some_and(answers)
+        // A refusal may look like an acceptance with more to it, as when both are told by one type of message.
+        let refuses = self.refusal.as_ref().filter(|shape| shape.fits(text)).map_or(0, Shape::demands);
+        self.messages.iter().any(|shape| shape.fits(text) && shape.demands() >= refuses)
+            || self.echo.as_ref().is_some_and(answers)
     }
 }
 

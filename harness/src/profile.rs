@@ -590,6 +590,14 @@ impl Echo {
 }
 
 impl Shape {
+    /// How much it asks: of two that fit, the one that asks more is meant.
+    pub(crate) fn demands(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len().max(1),
+            Self::Json(members) => members.len(),
+        }
+    }
+
     /// The texts in it that may hold words.
     pub(crate) fn texts(&self) -> Vec<&str> {
         match self {

@@ -49,7 +49,8 @@ enum Policy {
     Disorder,
 }
 
-type Sessions = Arc<Mutex<HashMap<String, TcpStream>>>;
+/// The session of each user, with its number.
+type Sessions = Arc<Mutex<HashMap<String, (usize, TcpStream)>>>;
 
 /// Whom a token names, if it is right.
 fn bearer(head: &str) -> Option<String> {
@@ -62,7 +63,7 @@ fn bearer(head: &str) -> Option<String> {
     user.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-').then(|| user.to_owned())
 }
 
-fn gate(policy: Policy, sessions: &Sessions, mut stream: TcpStream, head: &str) {
+fn gate(policy: Policy, sessions: &Sessions, mut stream: TcpStream, number: usize, head: &str) {
     let is_opening = head.starts_with("GET ") && head.contains("Sec-WebSocket-Key: ");
     let Some(user) = bearer(head).filter(|_| is_opening) else {
         let told: &[Vec<u8>] = match policy {
@@ -79,21 +80,22 @@ fn gate(policy: Policy, sessions: &Sessions, mut stream: TcpStream, head: &str) 
         while matches!(stream.read(&mut [0; 1024]), Ok(1..)) {}
         return;
     };
-    let mine = stream.local_addr().ok().zip(stream.peer_addr().ok());
     let earlier = {
         let mut sessions = sessions.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let earlier = sessions.remove(&user);
         let kept = match (policy, &earlier) {
-            (Policy::OneSession | Policy::OneSessionBareEnd, Some(earlier)) => earlier.try_clone(),
-            _ => stream.try_clone(),
+            (Policy::OneSession | Policy::OneSessionBareEnd, Some((number, earlier))) => (*number, earlier.try_clone()),
+            _ => (number, stream.try_clone()),
         };
-        sessions.extend(kept.ok().map(|kept| (user.clone(), kept)));
+        if let (number, Ok(kept)) = kept {
+            sessions.insert(user.clone(), (number, kept));
+        }
         earlier
     };
     match (policy, earlier) {
         (Policy::OneSession, Some(_)) => return answer(stream, "409 Conflict"),
         (Policy::OneSessionBareEnd, Some(_)) => return upgrade(&mut stream, head),
-        (Policy::LastSession, Some(mut earlier)) => {
+        (Policy::LastSession, Some((_, mut earlier))) => {
             let _ = earlier.write_all(&close_bytes(4009, b"another session"));
             let _ = earlier.shutdown(Shutdown::Both);
         }
@@ -103,8 +105,7 @@ fn gate(policy: Policy, sessions: &Sessions, mut stream: TcpStream, head: &str) 
     serve(policy, &mut stream);
     let _ = stream.shutdown(Shutdown::Both);
     let mut sessions = sessions.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let is_mine = |kept: &TcpStream| kept.local_addr().ok().zip(kept.peer_addr().ok()) == mine;
-    if sessions.get(&user).is_some_and(is_mine) {
+    if sessions.get(&user).is_some_and(|(kept, _)| *kept == number) {
         sessions.remove(&user);
     }
 }
@@ -162,8 +163,13 @@ fn serve(policy: Policy, stream: &mut TcpStream) {
 
 /// The cases that fail badly, with what they saw.
 fn accused(policy: Policy, suite: Suite) -> BTreeSet<(String, String)> {
+    accused_as(policy, suite, None)
+}
+
+/// The same, with every token in the name of this user.
+fn accused_as(policy: Policy, suite: Suite, user: Option<&str>) -> BTreeSet<(String, String)> {
     let sessions = Sessions::default();
-    let server = StandIn::new(move |stream, _, head| gate(policy, &sessions, stream, head));
+    let server = StandIn::new(move |stream, number, head| gate(policy, &sessions, stream, number, head));
     let echo = Echo {
         send: "{\"m\":\"{message}\"}\u{1e}".to_owned(),
         reply: Shape::Json([("/m".to_owned(), Value::from("{message}"))].into()),
@@ -173,6 +179,7 @@ fn accused(policy: Policy, suite: Suite) -> BTreeSet<(String, String)> {
     let profile = Profile {
         url: Some(server.url()),
         secret: Some(SECRET.to_owned()),
+        user: user.map(str::to_owned),
         echo: Some(echo),
         refusal_budget_ms: Some(60_000),
         handshake_budget_ms: Some(60_000),
@@ -219,5 +226,13 @@ fn no_policy_of_a_server_is_accused() {
 fn a_case_by_itself_accuses_nobody_either() {
     // All that it asks is that nothing breaks, and a bare end may be a crash.
     let found = accused(Policy::BareEnd, Suite::bundled().all().select("CLM-063"));
+    assert!(found.is_empty(), "{found:?}");
+}
+
+#[test]
+fn a_pinned_user_is_played_one_session_at_a_time_where_the_last_ends_the_one_before() {
+    let own = accused_as(Policy::Plain, Suite::bundled(), Some("alice"));
+    let found = accused_as(Policy::LastSession, Suite::bundled(), Some("alice"));
+    let found: Vec<_> = found.difference(&own).collect();
     assert!(found.is_empty(), "{found:?}");
 }

@@ -21,7 +21,7 @@ use super::pace::Pace;
 use super::revival::Revival;
 use super::session::{Actor, Context, Deadlines, PAUSE, control, play, witness};
 use super::wallet::{NoToken, Wallet};
-use crate::case::{self, Across, Awaited, Body, Expect, How, Step, Variant};
+use crate::case::{self, Across, Awaited, Body, Expect, Given, How, Open, Step, Variant};
 use crate::catalogue::Catalogue;
 use crate::diagnosis::{self, Cause, Finding, Lost};
 use crate::document::printable;
@@ -30,7 +30,7 @@ use crate::need::Need;
 use crate::observation::{Connection, Mark, Observation, Trouble};
 use crate::outcome::{self, Outcome};
 use crate::plan::{self, Selection, Trial, class_of};
-use crate::profile::{Class, Echo, Profile, Roles, Shape};
+use crate::profile::{Carrier, Class, Echo, Profile, Roles, Shape};
 use crate::redact::Redactor;
 use crate::report::{Failure, Report, RunEvent, TrialReport};
 use crate::target::{Target, algorithm_of};
@@ -591,13 +591,13 @@ impl Runner<'_> {
         time.mul_f64(self.options.timeout_scale.clamp(0.01, 1_000.0))
     }
 
-    pub(super) fn actor(&mut self, carrier: &crate::profile::Carrier) -> Actor {
+    pub(super) fn actor(&mut self, carrier: &Carrier) -> Actor {
         let pinned = self.target.profile.user.clone();
         self.actor_of(carrier, pinned)
     }
 
     /// An actor of this user, or of one that the target has not seen.
-    pub(super) fn actor_of(&mut self, carrier: &crate::profile::Carrier, user: Option<String>) -> Actor {
+    pub(super) fn actor_of(&mut self, carrier: &Carrier, user: Option<String>) -> Actor {
         self.actors += 1;
         let seed = mix(self.options.seed, self.actors);
         let user = user.unwrap_or_else(|| format!("gatecrash-{:06x}", seed & 0xFF_FFFF));
@@ -732,6 +732,26 @@ impl Runner<'_> {
         None
     }
 
+    /// Whether the target serves so many sessions at once that are all of the user whom the profile pins. Where it greets
+    /// nobody and echoes nothing, each takes a while, and a few must do.
+    async fn serves_at_once(&mut self, sessions: usize) -> bool {
+        if self.target.profile.user.is_none() || sessions < 2 {
+            return true;
+        }
+        let sessions = if self.learned.speaks { sessions } else { sessions.min(3) };
+        let open = |number| {
+            let given = (number > 0).then_some(Given::Together);
+            Step::Open(Box::new(Open { name: format!("session {number}"), given, ..Open::default() }))
+        };
+        let steps: Vec<Step> = (0..sessions).map(open).collect();
+        let carrier = self.target.profile.carriers.first().cloned().unwrap_or(Carrier::Query("token".to_owned()));
+        let actor = self.actor(&carrier);
+        let context = self.context();
+        let played = self.options.interrupt.unless(play(&context, &actor, &steps)).await;
+        let Some(seen) = played else { return true };
+        !seen.marks.iter().any(|mark| matches!(mark.trouble, Some(Trouble::NotApplicable(_))))
+    }
+
     async fn play_all<'t>(
         &mut self,
         trials: &'t [Trial<'t>],
@@ -742,7 +762,8 @@ impl Runner<'_> {
             trials.iter().filter(runnable).partition(|trial| trial.case.head.alone);
         let mut played = Vec::new();
         // With one real token everybody is one user, whose sessions the target may have limited to a few.
-        let jobs = if self.target.makes_tokens() { self.options.jobs.max(1) } else { 1 };
+        let many = self.target.makes_tokens() && self.serves_at_once(self.options.jobs).await;
+        let jobs = if many { self.options.jobs.max(1) } else { 1 };
         let mut suspects = Vec::new();
         let mut lost = self.play_group(&together, jobs, &mut played, &mut suspects, ended).await;
         // Told to have ended already.
