@@ -13,7 +13,7 @@ use gatecrash::redact::Redactor;
 use gatecrash::token::Token;
 use gatecrash::verdict::{Check, Verdict};
 use gatecrash::wire::answer::Head;
-use gatecrash::wire::frame::{Frame, PONG};
+use gatecrash::wire::frame::{Frame, PING, PONG};
 use gatecrash::{Suite, Target};
 use serde_json::json;
 
@@ -194,7 +194,9 @@ fn what_the_witness_answered_before_its_end_is_no_sign_that_it_lives() {
             Connection { name: "witness".to_owned(), sent: Vec::new(), key: None, token: None, tls: None, events };
         verdict_on_run(Across::Witness, &[], Some(&witness))
     };
-    assert_eq!(ends(vec![pong(WITNESS_PING)]), Verdict::Pass);
+    let asked = What::Sent { opcode: Some(PING), payload: WITNESS_PING.to_vec() };
+    assert_eq!(ends(vec![asked.clone(), pong(WITNESS_PING)]), Verdict::Pass);
+    assert_eq!(ends(vec![asked, pong(b"")]), Verdict::Pass);
     assert_eq!(ends(vec![pong(b"here"), What::End(End::Fin)]), Verdict::Fail);
 }
 
