@@ -323,13 +323,11 @@ impl Connection {
     /// Whether the server ended it without a word, and before we did: no answer that refuses, no close frame.
     pub fn is_broken_off(&self) -> bool {
         let events = before_our_close(&self.events);
-        let closes =
-            |event: &Event| matches!(&event.what, What::Frame(frame) if frame.opcode == crate::wire::frame::CLOSE);
         let ends = |event: &Event| matches!(event.what, What::End(End::Fin | End::Reset(_)));
         // Where nothing was sent there was none: it was to go over one that had ended.
         !self.sent.is_empty()
             && head(events).is_none_or(|head| head.status == 101)
-            && !events.iter().any(closes)
+            && self.close().is_none()
             && events.iter().any(ends)
     }
 

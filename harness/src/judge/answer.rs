@@ -467,7 +467,7 @@ fn hands_out_nothing(weight: Weight, connection: &Connection, is_told: bool, dec
         (true, _) => weight.holds(false, expected, format!("HTTP {status}, with one")),
         (false, 429 | 503) => weight.check(Grade::Inconclusive, expected, format!("HTTP {status}")),
         (false, 500..) => {
-            let should = Weight { level: Level::Should, basis: Basis::Should, ..weight };
+            let should = weight.at(Some(Level::Should));
             should.holds(false, "a refusal, and no server error", format!("HTTP {status}"))
         }
         _ if is_session => {
