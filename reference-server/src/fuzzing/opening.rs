@@ -160,7 +160,7 @@ impl<'t> Asked<'t> {
         let mut strict = line.ends_with("\r\n") && start == 0;
         let mut headers = Vec::new();
         for line in lines {
-            let bare = line.trim_end_matches(['\r', '\n']);
+            let bare = line.strip_suffix('\n').map_or(line, |line| line.strip_suffix('\r').unwrap_or(line));
             if bare.is_empty() && line.ends_with('\n') {
                 return Some(Self { line: text.lines().next()?, headers, strict });
             }
@@ -298,6 +298,7 @@ mod tests {
         add("folded", broadcast, more(&["X-Nothing: a", " b"]));
         add("space-before-colon", broadcast, more(&["Origin : null"]));
         add("bare-feeds", broadcast, usual(broadcast).replace("\r\n", "\n"));
+        add("doubled-return", broadcast, usual(broadcast).replace("13\r\n\r\n", "13\r\r\n\n"));
         add("half", broadcast, usual(broadcast)[..60].to_owned());
         add("two-requests", broadcast, request("GET /health HTTP/1.1", &["Host: localhost"]) + &usual(broadcast));
         add("frame-behind", broadcast, usual(broadcast) + "\u{1}\u{2}{}");
