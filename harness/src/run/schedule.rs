@@ -46,6 +46,9 @@ const BATCH: usize = 25;
 /// The longest single wait that a `Retry-After` may ask for, and the longest of a whole run.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(5);
 const MAX_PATIENCE: Duration = Duration::from_secs(15);
+/// How long a target whose sessions are all of one user is let be before each: it may bear one at a time, and has yet to see
+/// that the last is over.
+const REST: Duration = Duration::from_millis(30);
 /// Messages by which an echo is looked for, and the word in each.
 const ECHOES: &[(&str, &str)] =
     &[("{message}", "gatecrash-echo"), ("{\"type\":\"message\",\"message\":\"{message}\"}", "gatecrash-json-echo")];
@@ -488,6 +491,7 @@ fn deadlines(target: &Target, options: &Options, control: Duration) -> Deadlines
         settle: scale(settle.min(Duration::from_secs(5))),
         refusal: scale(settle.clamp(Duration::from_secs(1), Duration::from_secs(5))),
         finish: scale(Duration::from_millis(250)),
+        rest: if target.has_one_user() { scale(REST) } else { Duration::ZERO },
     }
 }
 
@@ -732,13 +736,13 @@ impl Runner<'_> {
         None
     }
 
-    /// Whether the target serves so many sessions at once that are all of the user whom the profile pins. Where it greets
-    /// nobody and echoes nothing, each takes a while, and a few must do.
+    /// Whether the target serves so many sessions at once, two at least, that are all of the one user there is. Where it
+    /// greets nobody and echoes nothing, each takes a while, and a few must do.
     async fn serves_at_once(&mut self, sessions: usize) -> bool {
-        if self.target.profile.user.is_none() || sessions < 2 {
+        if !self.target.has_one_user() {
             return true;
         }
-        let sessions = if self.learned.speaks { sessions } else { sessions.min(3) };
+        let sessions = if self.learned.speaks { sessions.max(2) } else { sessions.clamp(2, 3) };
         let open = |number| {
             let given = (number > 0).then_some(Given::Together);
             Step::Open(Box::new(Open { name: format!("session {number}"), given, ..Open::default() }))
@@ -762,7 +766,11 @@ impl Runner<'_> {
             trials.iter().filter(runnable).partition(|trial| trial.case.head.alone);
         let mut played = Vec::new();
         // With one real token everybody is one user, whose sessions the target may have limited to a few.
-        let many = self.target.makes_tokens() && self.serves_at_once(self.options.jobs).await;
+        let at_once = self.serves_at_once(self.options.jobs).await;
+        if at_once {
+            self.deadlines.rest = Duration::ZERO;
+        }
+        let many = self.target.makes_tokens() && at_once;
         let jobs = if many { self.options.jobs.max(1) } else { 1 };
         let mut suspects = Vec::new();
         let mut lost = self.play_group(&together, jobs, &mut played, &mut suspects, ended).await;

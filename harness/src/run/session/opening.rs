@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::held::alone;
 use super::waits::{has_close, has_pong, read_hurried, read_until, send_probe};
@@ -119,11 +119,15 @@ impl Session<'_> {
         let dial = self.context.deadlines.dial;
         let live = match over {
             Some(earlier) => Live::over(&open.name, &mut self.live[earlier]),
-            None => Live::dial(&open.name, &door, dial).await,
+            None => {
+                self.rest().await;
+                Live::dial(&open.name, &door, dial).await
+            }
         };
         let mut live = self.attempt(live, open, &plan, look).await;
         if look == Look::Eager && over.is_none() && open.expect != Expect::Admitted && outcome_is_drop(&live.log) {
             // The probe may have met a socket that the server had closed, and its reset swallowed the close frame.
+            self.rest().await;
             let again = Live::dial(&open.name, &door, dial).await;
             // Where nobody listens any more, the drop was the server's last word.
             if !again.is_over() {
@@ -141,6 +145,14 @@ impl Session<'_> {
         }
         self.live.push(live);
         missing.map_or(Ok(()), |why| Err(Trouble::NotApplicable(why.to_owned())))
+    }
+
+    /// Lets the target see what has ended, where it needs to.
+    async fn rest(&self) {
+        let rest = self.context.deadlines.rest;
+        if !rest.is_zero() {
+            sleep(rest).await;
+        }
     }
 
     /// Whether the server has ended none of the sessions that we hold.
