@@ -199,6 +199,27 @@ fn headers_are_found() {
 }
 
 #[test]
+fn a_page_that_must_be_named_is_found() {
+    // One of the server's own, and one that the profile declares.
+    for (page, declared) in [("http://ADDRESS", &[][..]), ("https://app.example", &["https://app.example".to_owned()])]
+    {
+        let server = StandIn::new(move |stream, _, head| {
+            let line = |name: &str| head.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+            let token = line("GET /ws?token=").trim_end_matches(" HTTP/1.1");
+            if claims(token).is_some() && line("Origin: ") == page.replace("ADDRESS", line("Host: ")) {
+                serve(stream, head)
+            } else {
+                answer(stream, "403 Forbidden")
+            }
+        });
+        let finding = first(Profile { allowed_origins: declared.to_vec(), ..profile(server.url(), SECRET) });
+        let found = format!("write `allowed_origins: [\"{page}\"]` and `send_origin: true`");
+        let found = found.replace("ADDRESS", &server.address.to_string());
+        assert!(finding.cause == Cause::Profile && finding.advice.contains(&found), "{found}: {finding:?}");
+    }
+}
+
+#[test]
 fn another_algorithm_is_found() {
     let config = Config { algorithm: Algorithm::HS512, ..Config::new(Dialect::Shipvox, SECRET.repeat(2)) };
     let address = reference(config);

@@ -50,6 +50,8 @@ pub struct Attempt {
     pub algorithm: Option<Algorithm>,
     /// Other claims.
     pub claims: Option<Claims>,
+    /// The page that the client says it was opened from.
+    pub origin: Option<String>,
 }
 
 /// Other claims of a valid token.
@@ -90,6 +92,10 @@ impl Attempt {
             target.profile.claims.extend(claims.over.clone());
             target.profile.header.extend(claims.header.clone());
         }
+        if let Some(origin) = &self.origin {
+            target.profile.allowed_origins = vec![origin.clone()];
+            target.profile.send_origin = true;
+        }
         target
     }
 }
@@ -110,13 +116,15 @@ pub fn attempts(target: &Target, text: Option<&SecretBytes>) -> Vec<Attempt> {
         .filter(|other| secret.is_some() && *other != target.algorithm)
         .map(|algorithm| Attempt { algorithm: Some(algorithm), ..Attempt::default() })
         .collect();
+    let origins = origin(target).map(|origin| Attempt { origin: Some(origin), ..Attempt::default() });
     // Other claims can be had only where tokens are made.
     let claims = if target.makes_tokens() { claims(target) } else { Vec::new() };
     let claims: Vec<Attempt> =
         claims.into_iter().map(|claims| Attempt { claims: Some(claims), ..Attempt::default() }).collect();
 
     let first = |list: &[Attempt], count: usize| list[..list.len().min(count)].to_vec();
-    let mut all = [secrets.clone(), carriers.clone(), algorithms.clone(), claims.clone()].concat();
+    let origins: Vec<Attempt> = origins.into_iter().collect();
+    let mut all = [secrets.clone(), origins, carriers.clone(), algorithms.clone(), claims.clone()].concat();
     for (some, others) in [
         (first(&secrets, 4), first(&carriers, 4)),
         (first(&secrets, 2), algorithms),
@@ -130,6 +138,7 @@ pub fn attempts(target: &Target, text: Option<&SecretBytes>) -> Vec<Attempt> {
                     carrier: one.carrier.clone().or_else(|| other.carrier.clone()),
                     algorithm: one.algorithm.or(other.algorithm),
                     claims: one.claims.clone().or_else(|| other.claims.clone()),
+                    origin: None,
                 });
             }
         }
@@ -183,6 +192,14 @@ fn carriers(target: &Target) -> Vec<Carrier> {
     all.extend([offer(&["bearer", "{token}"]), offer(&["access_token", "{token}"]), offer(&["{token}"])]);
     all.retain(|carrier| target.profile.carriers.first() != Some(carrier));
     all
+}
+
+/// The page that a server is likely to let in, where the valid opening names none: the first that is declared, or one of its
+/// own.
+fn origin(target: &Target) -> Option<String> {
+    let profile = &target.profile;
+    let own = || format!("{}://{}", if target.endpoint.tls { "https" } else { "http" }, target.endpoint.host_header());
+    (!profile.send_origin).then(|| profile.allowed_origins.first().cloned().unwrap_or_else(own))
 }
 
 /// Claims that servers insist on, or trip over.
@@ -248,6 +265,11 @@ pub fn confirmed(attempt: &Attempt, target: &Target, first: &Outcome, forged: Op
     if let Some(claims) = &attempt.claims {
         let (key, members) = if claims.over.is_empty() { ("header", &claims.header) } else { ("claims", &claims.over) };
         parts.push(format!("the server {}: write `{key}: {}`", claims.wants, Value::Object(members.clone())));
+    }
+    if let Some(origin) = &attempt.origin {
+        parts.push(format!(
+            "the server lets nobody in who names no page: write `allowed_origins: [\"{origin}\"]` and `send_origin: true`"
+        ));
     }
     let mut advice = parts.join("; and ");
     let cause = match forged {
@@ -391,8 +413,9 @@ pub fn nothing_found(target: &Target, outcome: &Outcome, tried: usize, bare: Opt
         let _ = write!(
             advice,
             ". {tried} other ways were tried and none was admitted: the secret as text, base64, base64url and hex, with \
-             and without a newline; other places of the token; HS256, HS384 and HS512; other claims. What cannot be \
-             guessed: another secret or algorithm, `aud` and `iss`, a user that exists (`user:`), a role (`claims:`)"
+             and without a newline; other places of the token; HS256, HS384 and HS512; other claims; an `Origin`. What \
+             cannot be guessed: another secret or algorithm, `aud` and `iss`, a user that exists (`user:`), a role \
+             (`claims:`), the page that may connect (`allowed_origins:` with `send_origin: true`)"
         );
     }
     if *outcome == (Outcome::Dropped { upgraded: false }) {
