@@ -204,9 +204,11 @@ fn in_token(character: char) -> bool {
     character.is_ascii_alphanumeric() || character == '-' || character == '_'
 }
 
-/// What stands between the periods of a token, and between whatever else was put into it.
+/// What stands between the periods of a token, and between whatever else was put into it. That may be the name of a header,
+/// which hides nothing and without which no request can be read.
 fn parts(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|character| !in_token(character)).filter(|part| part.len() >= TOKEN_PART)
+    let names_header = |part: &str| part.get(..14).is_some_and(|start| start.eq_ignore_ascii_case("sec-websocket-"));
+    text.split(|character| !in_token(character)).filter(move |part| part.len() >= TOKEN_PART && !names_header(part))
 }
 
 fn percent_decode(text: &str) -> String {
@@ -335,6 +337,16 @@ mod tests {
         assert_eq!(redactor.clean("Sec-WebSocket-Accept"), "Sec-WebSocket-Accept");
         // A part of it behind a word that a server glued to it.
         assert_eq!(redactor.clean("not xeyJzdWIiOiJhbGljZSJ9"), "not [token]");
+    }
+
+    #[test]
+    fn the_name_of_a_header_in_a_request_is_no_token() {
+        let head = b"GET /ws HTTP/1.1\r\nX-Folded: a\r\n Sec-WebSocket-Version: 8\r\nX-Cr: a\rSec-WebSocket-Version: 8, 0123456789abcdefgh\r\n\r\n";
+        let redactor = Redactor::default().and_request(head);
+        assert_eq!(
+            redactor.clean("Sec-WebSocket-Version: 13, 0123456789abcdefgh"),
+            "Sec-WebSocket-Version: 13, [token]"
+        );
     }
 
     #[test]
