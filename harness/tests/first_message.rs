@@ -132,7 +132,10 @@ fn run(manner: Manner, families: &[&str], profile: Profile) -> Report {
     let report = run_watched(suite, target, WATCHDOG);
     let words = format!("{report}{}", json::write(std::slice::from_ref(&report)));
     assert!(report.failure.is_none(), "{words}");
-    assert!(!words.contains("eyJ") && !words.contains("recognisable"), "a token or the secret stands in {words}");
+    // At the beginning of a word: a `Sec-WebSocket-Accept` may have these letters within.
+    let mut tokens = words.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| word.starts_with("eyJ"));
+    assert_eq!(tokens.next(), None, "a token stands in {words}");
+    assert!(!words.contains("recognisable"), "the secret stands in {words}");
     report
 }
 
@@ -252,7 +255,7 @@ fn an_error_on_a_connection_that_serves_nothing_is_a_refusal() {
     let report = run(
         SOCKET_IO,
         // Whether a connection that is left open serves is found out by waiting.
-        &["AUTH", "CAR-035", "CAR-036", "CLM-064", "REJ", "RES"],
+        &["AUTH", "CAR-035", "CAR-036", "CAR-041", "CAR-042", "CLM-064", "REJ", "RES"],
         Profile {
             echo: Some(Echo {
                 send: r#"42["echo","{message}"]"#.to_owned(),
@@ -265,7 +268,7 @@ fn an_error_on_a_connection_that_serves_nothing_is_a_refusal() {
     // Only that it is left open is worth a word.
     let found = findings(&report, Severity::Info);
     assert_eq!(found.len(), 1, "{report}");
-    assert!(found[0].starts_with("CAR-035 Warn"), "{found:?}");
+    assert!(found[0].starts_with("CAR-042 Warn"), "{found:?}");
 }
 
 /// Says that it is well, whatever the token.

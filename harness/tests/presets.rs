@@ -207,7 +207,7 @@ fn serve(mut stream: TcpStream, head: &str, stack: Stack, gate: Gate) {
 /// Families about who is let in and how a refusal is told.
 const FAMILIES: &[&str] = &["AUTH", "SIG", "CAR", "REJ", "LEAK"];
 /// The same without the cases that wait until a server loses its patience: these have all the time in the world.
-const OF_MESSAGES: &[&str] = &["AUTH", "SIG", "CAR-035", "CAR-036", "REJ", "LEAK"];
+const OF_MESSAGES: &[&str] = &["AUTH", "SIG", "CAR-035", "CAR-036", "CAR-041", "CAR-042", "REJ", "LEAK"];
 
 fn run(preset: &str, path: &str, stack: Stack, gate: Gate, families: &[&str]) -> Report {
     let server = StandIn::new(move |stream, _, head| serve(stream, head, stack, gate));
@@ -364,8 +364,8 @@ fn socket_io(text: &str, admitted: bool, gate: Gate) -> Reply {
 fn socket_io_with_auth() {
     let greeting = Some(r#"0{"sid":"x","upgrades":[],"pingInterval":25000,"pingTimeout":20000}"#);
     let stack = Stack { door: |_, _| Door::Open(None), greeting, answer: socket_io };
-    // CAR-035: an error on a connection that is left open is worth a word.
-    is_fair("socket-io", SOCKET_IO_PATH, stack, &["CAR-035 Warn"]);
+    // CAR-042: an error on a connection that is left open is worth a word.
+    is_fair("socket-io", SOCKET_IO_PATH, stack, &["CAR-042 Warn"]);
     let report = run("socket-io", SOCKET_IO_PATH, stack, right, &["SIG-008"]);
     let told = report.trials.iter().find(|trial| trial.code == "SIG-008").unwrap();
     assert!(told.observed.contains("44{"), "the word of refusal is quoted: {}", told.observed);

@@ -29,6 +29,8 @@ const MAX_EVENTS: usize = 5_000;
 const MAX_LATE: (usize, usize) = (256, 64 << 10);
 /// The most bytes that are taken in at once, so that what waits to be read stays small.
 const READ_BYTES: u64 = 64 << 10;
+/// Room for at least so many of them: an answer to an opening, or the frames that come at one time.
+const READ_SPACE: usize = 1 << 10;
 
 /// A connection while it is open, and its log.
 #[derive(Debug)]
@@ -247,6 +249,8 @@ impl Live {
             let Some(stream) = &mut self.stream else {
                 return Step::Ended;
             };
+            // Left to itself the buffer would grow by 64 bytes, and each would be a read of its own.
+            self.unread.reserve(READ_SPACE);
             match timeout_at(deadline, stream.take(READ_BYTES).read_buf(&mut self.unread)).await {
                 Err(_) => {
                     self.finish_body(false);

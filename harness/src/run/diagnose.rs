@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::schedule::{Runner, Tried};
+use super::runner::{Runner, Tried};
 use super::session::{Context, control, play};
 use crate::case::{Expect, Open, Step};
 use crate::diagnosis::{self, Attempt, Cause, Finding, Lost};

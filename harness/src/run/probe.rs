@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::schedule::{Options, Runner};
+use super::options::Options;
+use super::runner::Runner;
 use super::session::{Context, Idle, idle, play, unix_now};
 use super::wallet::NoToken;
 use crate::case::{Await, Awaited, Expect, Open, Request, Say, Step};

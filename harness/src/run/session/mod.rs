@@ -50,6 +50,8 @@ pub(super) struct Deadlines {
     pub(super) refusal: Duration,
     /// For the end of a connection that the harness has closed.
     pub(super) finish: Duration,
+    /// For a refusal to come before anything is said.
+    pub(super) hush: Duration,
     /// Before each opening, so that the target sees the end of the session before.
     pub(super) rest: Duration,
 }

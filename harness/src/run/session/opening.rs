@@ -16,7 +16,7 @@ use crate::outcome::{Outcome, Service};
 use crate::profile::Carrier;
 use crate::run::connection::{Live, Step as Looked};
 use crate::run::dial::Door;
-use crate::run::schedule::mix;
+use crate::run::runner::mix;
 use crate::target::Endpoint;
 use crate::token::Token;
 use crate::wire::frame;
@@ -113,6 +113,7 @@ impl Session<'_> {
             Expect::Admitted => Look::Eager,
             // A message that comes before the token was accepted would be answered by a refusal of its own.
             Expect::Either | Expect::Survives | Expect::NoServerError if !deferred => Look::Eager,
+            _ if !deferred && open.over.is_none() => Look::Wary,
             _ => Look::Patient,
         };
         let plan = Plan { opening: &opening, early: &early, first_message, deferred, word: &word };
@@ -125,7 +126,8 @@ impl Session<'_> {
             }
         };
         let mut live = self.attempt(live, open, &plan, look).await;
-        if look == Look::Eager && over.is_none() && open.expect != Expect::Admitted && outcome_is_drop(&live.log) {
+        let may_have_met = matches!(look, Look::Eager | Look::Wary) && open.expect != Expect::Admitted;
+        if may_have_met && over.is_none() && outcome_is_drop(&live.log) {
             // The probe may have met a socket that the server had closed, and its reset swallowed the close frame.
             self.rest().await;
             let again = Live::dial(&open.name, &door, dial).await;
@@ -344,9 +346,9 @@ async fn observe_opening(live: &mut Live, context: &Context<'_>, plan: &Plan<'_>
     }
     // A refusing server speaks first. Data sent into a socket that it has closed would make the kernel throw away the
     // close frame that is on its way, so the probe waits until silence.
-    let settle_by = Instant::now() + deadlines.settle;
+    let hush_by = Instant::now() + if look == Look::Wary { deadlines.hush } else { deadlines.settle };
     loop {
-        match live.next(settle_by).await {
+        match live.next(hush_by).await {
             Looked::Event if live.log.close().is_some() => return,
             Looked::Event => {}
             Looked::Ended => return,
@@ -409,7 +411,10 @@ enum Look {
     Upgrade,
     /// As one who expects to be served: the probe goes out at once.
     Eager,
-    /// As one who may be refused: the probe waits until the server has been silent for the settle time.
+    /// As one who may be refused: the probe waits until the server has been silent for a moment. Whoever takes longer to
+    /// refuse and is met by it is asked again, patiently.
+    Wary,
+    /// The same, but for the whole settle time.
     Patient,
 }
 

@@ -1,0 +1,122 @@
+//! What the trials of a run did and saw, and what can be read from that without a verdict.
+
+use std::time::Duration;
+
+use crate::case::{Body, Step};
+use crate::judge::Seen;
+use crate::observation::{Connection, Mark, Observation, Trouble};
+use crate::outcome::{self, Outcome};
+use crate::plan::{Trial, class_of};
+use crate::profile::Class;
+use crate::wire::frame::Frame;
+
+/// What one trial did and saw.
+pub(super) struct Played<'a> {
+    pub(super) trial: &'a Trial<'a>,
+    /// The seeds of its variants, in order.
+    pub(super) seeds: Vec<u64>,
+    pub(super) observations: Vec<Observation>,
+    pub(super) took: Duration,
+    /// Why no control speaks for it, if none does: then nothing that it saw is believed.
+    pub(super) doubt: Option<String>,
+    /// What the harness panicked with while it played this, if it did.
+    pub(super) panicked: Option<String>,
+    /// What came of the control after it where this trial, played by itself, has ended the server twice.
+    pub(super) killed: Option<String>,
+}
+
+impl<'a> Played<'a> {
+    /// Nothing is known of it yet.
+    pub(super) fn of(trial: &'a Trial<'a>) -> Self {
+        let (seeds, observations) = (Vec::new(), Vec::new());
+        Self { trial, seeds, observations, took: Duration::ZERO, doubt: None, panicked: None, killed: None }
+    }
+
+    /// Whether the server broke off a connection of it, and none was ended as by a server that is told to stop.
+    pub(super) fn is_broken_off(&self) -> bool {
+        let going = |close: &Frame| matches!(close.close_code(), Some(1001 | 1012));
+        let connections = || self.observations.iter().flat_map(|observation| &observation.connections);
+        connections().any(Connection::is_broken_off)
+            && !connections().any(|connection| connection.close().is_some_and(going))
+    }
+
+    /// Why this target gives no way to play it, if it does not.
+    pub(super) fn not_applicable(&self) -> Option<String> {
+        self.observations.iter().flat_map(|observation| &observation.marks).find_map(|mark| match &mark.trouble {
+            Some(Trouble::NotApplicable(why)) => Some(why.clone()),
+            _ => None,
+        })
+    }
+}
+
+/// The outcome of every opening of every trial, by trial, variant and step.
+pub(super) fn outcomes(played: &[Played<'_>], speaks: bool) -> Vec<Vec<Vec<Outcome>>> {
+    let of = |observation: &Observation| {
+        let events = |mark: &Mark| {
+            observation.connections.get(mark.connection).map_or(&[][..], |connection| mark.until(connection))
+        };
+        observation.marks.iter().map(|mark| outcome::of(events(mark), speaks)).collect()
+    };
+    played.iter().map(|played| played.observations.iter().map(of).collect()).collect()
+}
+
+/// The openings of the trials that are `believed`.
+pub(super) fn seen<'a>(
+    played: &'a [Played<'a>],
+    outcomes: &'a [Vec<Vec<Outcome>>],
+    believed: impl Fn(&Played<'_>) -> bool,
+) -> Vec<Seen<'a>> {
+    let mut all = Vec::new();
+    for (played, outcomes) in played.iter().zip(outcomes).filter(|(played, _)| believed(played)) {
+        let case = &played.trial.case;
+        for ((variant, observation), outcomes) in case.variants.iter().zip(&played.observations).zip(outcomes) {
+            let Body::Steps(steps) = &variant.body else { continue };
+            for (mark, outcome) in observation.marks.iter().zip(outcomes) {
+                let (Some(Step::Open(open)), Some(connection)) =
+                    (steps.get(mark.step), observation.connections.get(mark.connection))
+                else {
+                    continue;
+                };
+                // At another door a refusal may be told in any way: a redirect, or nobody there. What comes second over
+                // one connection may well find it ended.
+                if open.request.is_side_door() || open.over.is_some() {
+                    continue;
+                }
+                // A target that is told the token in a message may answer something else first: a message that came
+                // before the token, or the end of the time in which it might have come.
+                let clear = match connection.presented() {
+                    None => true,
+                    Some(token) => token && open.request.early.is_empty(),
+                };
+                let class = class_of(case, open.class).filter(|_| clear);
+                all.push(Seen { code: &case.head.code, class, expect: open.expect, outcome, connection });
+            }
+        }
+    }
+    all
+}
+
+/// How the forged tokens of these trials were refused.
+pub(super) fn forged(played: &[Played<'_>], speaks: bool) -> Vec<Outcome> {
+    let outcomes = outcomes(played, speaks);
+    let seen = seen(played, &outcomes, |_| true);
+    let forged = seen.into_iter().filter(|seen| seen.class == Some(Class::BadSignature) && seen.outcome.is_refused());
+    forged.map(|seen| seen.outcome.clone()).collect()
+}
+
+/// What was played since the last good control; first that whose connection the server broke off.
+pub(super) fn played_since(fresh: &[Played<'_>]) -> String {
+    let ids = |broken: bool| {
+        let those = fresh.iter().filter(|played| played.is_broken_off() == broken);
+        those.map(|played| played.trial.id()).collect::<Vec<_>>().join(", ")
+    };
+    match (ids(true), ids(false)) {
+        (broken, others) if broken.is_empty() => format!("played since the last good control: {others}"),
+        (broken, others) if others.is_empty() => {
+            format!("played since the last good control, and broken off by the server: {broken}")
+        }
+        (broken, others) => {
+            format!("since the last good control the server broke off {broken}; played as well: {others}")
+        }
+    }
+}
