@@ -318,4 +318,6 @@ fn a_wrong_secret_is_told_from_a_wrong_carrier() {
     // It upgrades everybody, which must not look as if it took the token from the query, or let anybody in.
     assert!(report.contains("first_message"), "{report}");
     assert!(!report.contains("lets anybody in") && !report.contains("reads the token from"), "{report}");
+    // What the server had to say about it is passed on.
+    assert!(report.contains("not authorized"), "{report}");
 }

@@ -40,6 +40,9 @@ pub(super) struct Init {
     /// Also write a job for GitHub Actions
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = WORKFLOW)]
     ci: Option<PathBuf>,
+    /// The command that starts the server, for the job and the first run; as for `run`
+    #[arg(long, value_name = "COMMAND")]
+    start: Option<String>,
 }
 
 /// Says that no preset is meant.
@@ -63,6 +66,7 @@ struct Answers {
     carriers: Vec<Carrier>,
     ca: Option<String>,
     ci: Option<PathBuf>,
+    start: Option<String>,
 }
 
 /// Asks for what was not said, and writes.
@@ -157,9 +161,18 @@ fn complete(
         }
         None => None,
     };
+    let start = match &arguments.start {
+        Some(command) => Some(command.clone()),
+        None if asks && ci.is_some() => {
+            dialogue.tell("By which command is the server started there? Nothing, if the job is to say that later.")?;
+            Some(dialogue.ask("Start", "", |command| Ok(command.to_owned()))?)
+        }
+        None => None,
+    };
     let carriers = arguments.connect.carrier.iter().map(|CarrierArgument(carrier, _)| carrier.clone()).collect();
     let preset = preset.filter(|name| name != NO_PRESET);
-    Ok(Answers { url, preset, key, carriers, ca: arguments.connect.ca.clone(), ci })
+    let start = start.filter(|command| !command.trim().is_empty());
+    Ok(Answers { url, preset, key, carriers, ca: arguments.connect.ca.clone(), ci, start })
 }
 
 fn endpoint(url: &str) -> Result<(), String> {
@@ -290,38 +303,54 @@ jobs:
 "
         ));
     }
-    text.push_str(&format!(
+    text.push_str(
         "    steps:
       - uses: actions/checkout@v4
       - name: Install gatecrash
         run: cargo install --locked gatecrash
-      - name: Start the server
+",
+    );
+    if answers.start.is_none() {
+        text.push_str(
+            "      - name: Start the server
         run: |
           echo 'start the server here, in the background, and wait until it listens at the url of the profile'
           exit 1
-      - name: Judge it
-        run: gatecrash run --profile {} --report json=gatecrash.json
+",
+        );
+    }
+    // A block, in which nothing that a shell's quotes hold means anything to YAML.
+    text.push_str(&format!(
+        "      - name: Judge it
+        run: |
+          {} --report json=gatecrash.json
       - uses: actions/upload-artifact@v4
         if: always()
         with: {{ name: gatecrash, path: gatecrash.json }}
 ",
-        quote(&profile.display().to_string())
+        run_command(answers, profile)
     ));
     text
 }
 
+/// The command that judges the server.
+fn run_command(answers: &Answers, profile: &Path) -> String {
+    let mut command = format!("gatecrash run --profile {}", quote(&profile.display().to_string()));
+    if let Some(start) = &answers.start {
+        command.push_str(&format!(" --start {}", quote(start)));
+    }
+    command
+}
+
 /// What a person is told in the end.
 fn parting_text(answers: &Answers, profile: &Path) -> String {
-    let path = quote(&profile.display().to_string());
-    let mut text = format!("the profile is in {path}\n");
+    let mut text = format!("the profile is in {}\n", quote(&profile.display().to_string()));
     if let Some(ci) = &answers.ci {
-        text.push_str(&format!(
-            "the job is in {}: say there how your server is started\n",
-            quote(&ci.display().to_string())
-        ));
+        let left = if answers.start.is_some() { "" } else { ": say there how your server is started" };
+        text.push_str(&format!("the job is in {}{left}\n", quote(&ci.display().to_string())));
     }
     let set = variable(answers).map(|name| format!("{name}=... ")).unwrap_or_default();
-    text.push_str(&format!("judge the server:\n    {set}gatecrash run --profile {path}\n"));
+    text.push_str(&format!("judge the server:\n    {set}{}\n", run_command(answers, profile)));
     text
 }
 
@@ -349,7 +378,8 @@ mod tests {
 
     #[test]
     fn what_is_not_said_is_asked_for() {
-        let (answers, asked) = dialogue(&[], "ws://h/ws/{token}\nexpress-ws\nprivate:file:key.pem\nyes\n");
+        let (answers, asked) =
+            dialogue(&[], "ws://h/ws/{token}\nexpress-ws\nprivate:file:key.pem\nyes\nnode server.js\n");
         let expected = Answers {
             url: "ws://h/ws/{token}".to_owned(),
             preset: Some("express-ws".to_owned()),
@@ -357,11 +387,12 @@ mod tests {
             carriers: Vec::new(),
             ca: None,
             ci: Some(PathBuf::from(WORKFLOW)),
+            start: Some("node server.js".to_owned()),
         };
         let read = Profile::from_yaml("gatecrash.yaml", &profile_text(&expected)).expect("a profile");
         assert_eq!(read.keys.private, ["file:key.pem"]);
         assert_eq!(answers, Ok(expected));
-        assert_eq!(asked.matches("]: ").count(), 4, "{asked}");
+        assert_eq!(asked.matches("]: ").count(), 5, "{asked}");
     }
 
     #[test]
@@ -395,9 +426,9 @@ mod tests {
 
     #[test]
     fn what_is_written_can_be_read() {
-        for (url, preset, place) in [
-            ("ws://127.0.0.1:8000/ws?token={token}", None, "env:SECRET_KEY"),
-            ("ws://h/ws", Some("socket-io"), "file:/tmp/a b: c"),
+        for (url, preset, place, start) in [
+            ("ws://127.0.0.1:8000/ws?token={token}", None, "env:SECRET_KEY", None),
+            ("ws://h/ws", Some("socket-io"), "file:/tmp/a b: c", Some("cd 'a: b' && ./serve # x")),
         ] {
             let answers = Answers {
                 url: url.to_owned(),
@@ -406,6 +437,7 @@ mod tests {
                 carriers: vec![Carrier::Subprotocol(vec!["a: {b}".to_owned(), "{token}".to_owned()])],
                 ca: Some("# ca.pem".to_owned()),
                 ci: None,
+                start: start.map(str::to_owned),
             };
             let text = profile_text(&answers);
             let read = Profile::from_yaml("gatecrash.yaml", &text).unwrap_or_else(|found| panic!("{found}"));
@@ -422,7 +454,14 @@ mod tests {
             let promised = Profile::from_yaml("gatecrash.yaml", &promised.join("\n"));
             assert_eq!(promised.unwrap_or_else(|found| panic!("{found}")).leeway, Some(0));
             let job = job_text(&answers, Path::new("gatecrash.yaml"));
-            assert!(crate::document::Document::parse("job.yml", &job).is_ok(), "{job}");
+            let job: serde_json::Value = serde_yaml::from_str(&job).unwrap_or_else(|error| panic!("{error}: {job}"));
+            let steps = job["jobs"]["gate"]["steps"].as_array().expect("steps");
+            let judged = steps.iter().filter_map(|step| step["run"].as_str()).find(|run| run.contains("gatecrash run"));
+            let started = start.map_or("", |_| " --start 'cd '\\''a: b'\\'' && ./serve # x'");
+            let judges = format!("gatecrash run --profile gatecrash.yaml{started} --report json=gatecrash.json\n");
+            assert_eq!(judged, Some(judges.as_str()));
+            // Nothing is left to be said where the command is known.
+            assert_eq!(steps.iter().any(|step| step["name"] == "Start the server"), start.is_none());
         }
     }
 }

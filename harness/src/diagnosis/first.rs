@@ -356,7 +356,7 @@ pub fn answer(target: &Target, outcome: &Outcome, head: Option<&Head>, peeked: &
         Outcome::Throttled(_) => {
             let wait = header("retry-after");
             let wait = if wait.is_empty() { String::new() } else { format!("; it asks to wait {wait} s") };
-            (Cause::RateLimit, format!("a limit of connections was met before the first case{wait}: wait, or raise the limit for this address"))
+            (Cause::RateLimit, format!("a limit of connections was met before the first case{wait}: wait, raise the limit for this address, or stay below it with --rate"))
         }
         Outcome::ServerError(how) if how == "HTTP 502" || how == "HTTP 504" => {
             (Cause::Endpoint, "a proxy answers, and the server behind it does not: is that one running?".to_owned())

@@ -123,8 +123,8 @@ fn refused(seen: &Lost, last: &Outcome) -> (Cause, String) {
         }
         _ => {
             let advice = "good tokens are refused since forged ones were sent: a lock-out of this address, or of \
-                          everybody; lift it while the run is on. If the server has no such thing, its secret was \
-                          changed, or one of these cases has left it broken";
+                          everybody; lift it while the run is on, or stay below it with --rate. If the server has no such \
+                          thing, its secret was changed, or one of these cases has left it broken";
             (Cause::LockOut, advice.to_owned())
         }
     }
@@ -146,8 +146,8 @@ fn limited(retry_after: Option<Duration>) -> String {
         None => String::new(),
     };
     format!(
-        "a limit of connections was met{wait}. Raise the limit for this address while the run is on, or run fewer cases \
-         with --case, and fewer at once with --jobs"
+        "a limit of connections was met{wait}. Raise the limit for this address while the run is on, or keep below it: \
+         --rate 5 begins five sessions in a second, --jobs 1 holds one at a time"
     )
 }
 

@@ -43,7 +43,12 @@ impl Runner<'_> {
             None => self.try_others(&target, outcome, &mut cleaner).await,
         };
         let clean = |text: &str| cleaner.clean(text);
-        Finding { observed: clean(&finding.observed), advice: clean(&finding.advice), ..finding }
+        let mut observed = finding.observed.clone();
+        // The outcome itself quotes a refusal; what else was said may tell why nothing came of it.
+        if let (Outcome::Unserved | Outcome::Limbo, Some(said)) = (outcome, tried.connection.messages().last()) {
+            observed.push_str(&format!("; it said \"{}\"", said.text().escape_debug()));
+        }
+        Finding { observed: clean(&observed), advice: clean(&finding.advice), ..finding }
     }
 
     /// Finds out whether what the first control was admitted by is sent to a client without a token as well.
