@@ -34,10 +34,9 @@ impl<'a> Played<'a> {
 
     /// Whether the server broke off a connection of it, and none was ended as by a server that is told to stop.
     pub(super) fn is_broken_off(&self) -> bool {
-        let going = |close: &Frame| matches!(close.close_code(), Some(1001 | 1012));
         let connections = || self.observations.iter().flat_map(|observation| &observation.connections);
         connections().any(Connection::is_broken_off)
-            && !connections().any(|connection| connection.close().is_some_and(going))
+            && !connections().any(|connection| connection.close().is_some_and(Frame::is_going_away))
     }
 
     /// Why this target gives no way to play it, if it does not.

@@ -397,6 +397,9 @@ impl Runner<'_> {
             return 0;
         }
         let profile = &self.target.profile;
+        // Whether it refuses by a bare end is known when all is played.
+        let drops = |drops| Learned { drops: Some(drops), ..Learned::clone(&self.learned) };
+        let (never, habitually) = (drops(false), drops(true));
         let fails = |played: &&Played<'_>| {
             let head = &played.trial.head();
             let graded = || {
@@ -404,13 +407,11 @@ impl Runner<'_> {
                 variants
                     .filter_map(|(variant, observation)| {
                         let Body::Steps(steps) = &variant.body else { return None };
-                        let fails = |drops| {
-                            let learned = Learned { drops, ..Learned::clone(&self.learned) };
-                            let checks = judge::session(head, steps, observation, profile, &learned);
+                        let worst = |learned| {
+                            let checks = judge::session(head, steps, observation, profile, learned);
                             checks.iter().filter(|check| check.grade == Grade::Fail).map(|check| check.severity).max()
                         };
-                        // Whether it refuses by a bare end is known when all is played.
-                        fails(Some(false)).min(fails(Some(true)))
+                        worst(&never).min(worst(&habitually))
                     })
                     .max()
             };

@@ -39,6 +39,12 @@ impl Frame {
         !defined || self.rsv & if extended { 3 } else { 7 } != 0
     }
 
+    /// Whether it is a close frame by which a server says that it is about to stop: 1001 (RFC 6455 §7.4.1), or 1012 of the
+    /// registry that §11.7 founds.
+    pub fn is_going_away(&self) -> bool {
+        matches!(self.close_code(), Some(1001 | 1012))
+    }
+
     /// The close code, when this is a close frame that carries one.
     pub fn close_code(&self) -> Option<u16> {
         match (self.opcode, self.payload.as_slice()) {

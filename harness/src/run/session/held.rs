@@ -60,7 +60,7 @@ pub(in crate::run) async fn witness(
     }
     // To close it in order is the server's right.
     let is_lost = match live.log.close() {
-        Some(close) => matches!(close.close_code(), Some(1001 | 1012)),
+        Some(close) => close.is_going_away(),
         None => live.log.end().is_some_and(|end| matches!(end, End::Fin | End::Reset(_))),
     };
     lost.store(is_lost, Ordering::SeqCst);
