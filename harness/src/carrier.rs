@@ -224,7 +224,7 @@ pub fn place(
                 opening.add("Authorization", [scheme.as_bytes(), b" ", token].concat());
             }
             Carrier::Header(name) => opening.add(name, token),
-            Carrier::Cookie(name) => opening.add("Cookie", [name.as_bytes(), b"=", token].concat()),
+            Carrier::Cookie(name) => add(&mut opening, "Cookie", &[name.as_bytes(), b"=", token].concat()),
             Carrier::Subprotocol(offer) => opening.add("Sec-WebSocket-Protocol", offered(offer, token)),
             // It is sent when the connection is open.
             Carrier::FirstMessage(_) => {}
@@ -286,6 +286,15 @@ fn write_in_url(token: &[u8], encoding: Encoding) -> String {
     }
 }
 
+/// Adds a header; further cookies go into the one line that a client may send (RFC 6265 §5.4).
+fn add(opening: &mut Opening, name: &str, value: &[u8]) {
+    let is_cookie = |other: &str| other.eq_ignore_ascii_case("cookie");
+    match opening.headers.iter_mut().find(|(other, _)| is_cookie(name) && is_cookie(other)) {
+        Some((_, cookies)) => cookies.extend_from_slice(&[b"; ", value].concat()),
+        None => opening.add(name, value),
+    }
+}
+
 fn alter(opening: &mut Opening, request: &Request) {
     if let Some(method) = &request.method {
         opening.method.clone_from(method);
@@ -300,7 +309,7 @@ fn alter(opening: &mut Opening, request: &Request) {
         opening.set(name, value);
     }
     for (name, value) in &request.add {
-        opening.add(name, value);
+        add(opening, name, value.as_bytes());
     }
     if let Some(body) = &request.body {
         opening.body = body.clone().into_bytes();
@@ -342,6 +351,17 @@ mod tests {
             Carrier::Subprotocol(_) => value("Sec-WebSocket-Protocol", "app, bearer."),
             Carrier::FirstMessage(_) | Carrier::Body(_) => unreachable!("neither is in the head"),
         }
+    }
+
+    #[test]
+    fn cookies_share_one_line() {
+        let endpoint = Endpoint::parse("ws://h/ws").expect("a URL");
+        let (main, also) = (Carrier::Cookie("session".to_owned()), Carrier::Cookie("other".to_owned()));
+        let placed = |on| Placed { on, token: Some(b"t".as_slice()) };
+        let request = Request { add: vec![("cookie".to_owned(), "a=1".to_owned())], ..Request::default() };
+        let opening = place(&endpoint, "k", placed(&main), &Carry::default(), &[placed(&also)], &request);
+        let cookies: Vec<_> = opening.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("cookie")).collect();
+        assert_eq!(cookies, [&("Cookie".to_owned(), b"session=t; other=t; a=1".to_vec())]);
     }
 
     proptest! {

@@ -566,12 +566,15 @@ pub struct Send {
     /// The declared `keepalive_text`, this many times.
     #[serde(default)]
     pub keepalives: usize,
+    /// Whether it is left out where the declared `max_message_bytes` are less than its frames hold together.
+    #[serde(default)]
+    pub within_limit: bool,
 }
 
 impl Send {
     /// One text on the connection that is meant when none is named.
     pub fn text(text: impl Into<String>) -> Self {
-        Self { on: main_name(), texts: vec![text.into()], frames: Vec::new(), keepalives: 0 }
+        Self { on: main_name(), texts: vec![text.into()], frames: Vec::new(), keepalives: 0, within_limit: false }
     }
 }
 

@@ -304,6 +304,8 @@ pub enum Trouble {
     Fault(String),
     /// What it was to keep for later steps did not come; they were not played. Its own check tells.
     NothingKept,
+    /// The target asked to slow down, and what follows was not played.
+    Throttled,
 }
 
 /// The head of the final answer, if one came; interim answers (RFC 9110 §15.2) are passed over.

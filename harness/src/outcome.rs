@@ -30,7 +30,7 @@ pub enum Outcome {
     },
     /// 5xx, or a close with 1011 or 1014: refused, but by a crash.
     ServerError(String),
-    /// 429, 503 or close 1013: no verdict can be built on it.
+    /// 429, 503, or a close with 1013 or 4429: no verdict can be built on it.
     Throttled(String),
     /// 1xx to 3xx other than 101: refused, but told as something else.
     OddStatus(u16),
@@ -267,7 +267,8 @@ const MAX_REFUSAL_CHARACTERS: usize = 200;
 fn closed(frame: &Frame, data_before: usize) -> Outcome {
     match frame.close_code() {
         Some(code @ (1011 | 1014)) => Outcome::ServerError(format!("close {code}")),
-        Some(1013) => Outcome::Throttled("close 1013".to_owned()),
+        // 4429 is what many call HTTP's 429 among the codes that are free for all.
+        Some(code @ (1013 | 4429)) => Outcome::Throttled(format!("close {code}")),
         code => Outcome::RefusedClose { code, reason: frame.close_reason(), data_before },
     }
 }

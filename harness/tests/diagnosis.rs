@@ -351,6 +351,26 @@ fn a_gate_that_lets_anybody_in_is_no_finding_about_the_secret() {
 }
 
 #[test]
+fn a_gate_that_takes_a_forgery_in_place_of_the_valid_token_is_told_so() {
+    // A verifier that reads the algorithm from the token, and its key as a secret.
+    let key = gatecrash::token::PrivateKey::generate(gatecrash::token::KeyKind::P256).unwrap();
+    let public = key.public().spelled(gatecrash::token::PublicForm::SpkiPem).unwrap();
+    let secret = DecodingKey::from_secret(&public);
+    let server = StandIn::new(move |stream, _, head| {
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.validate_aud = false;
+        let is_good = |token: &str| decode::<Value>(token, &secret, &validation).is_ok();
+        if token(head).is_some_and(is_good) { serve(stream, head) } else { answer(stream, "401 Unauthorized") }
+    });
+    let mut declared = Profile { url: Some(server.url()), ..Profile::default() };
+    declared.keys.private = vec![key.to_pem().unwrap()];
+    let report = run(&cases(1, 0), declared);
+    let Some(Failure::FirstControl(finding)) = report.failure else { panic!("{report}") };
+    assert_eq!(finding.cause, Cause::Anybody, "{finding:?}");
+    assert!(finding.advice.contains("HS256 with the public key in PEM as its secret"), "{finding:?}");
+}
+
+#[test]
 fn a_greeting_for_everybody_is_no_admission() {
     let greets = || {
         StandIn::new(|mut stream, _, head| {

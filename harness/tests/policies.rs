@@ -47,7 +47,18 @@ enum Policy {
     Binary,
     /// Answers come in the order of chance.
     Disorder,
+    /// Of more than [`ROOM`] sessions at once the last is turned away by 503.
+    Full503,
+    /// The same, by close 1013.
+    Full1013,
+    /// The same, by close 4429.
+    Full4429,
+    /// The same, by close 4000.
+    Full4000,
 }
+
+/// How many sessions a server has room for that may be full.
+const ROOM: usize = 8;
 
 /// The session of each user, with its number.
 type Sessions = Arc<Mutex<HashMap<String, (usize, TcpStream)>>>;
@@ -80,8 +91,14 @@ fn gate(policy: Policy, sessions: &Sessions, mut stream: TcpStream, number: usiz
         while matches!(stream.read(&mut [0; 1024]), Ok(1..)) {}
         return;
     };
+    let by_head = matches!(policy, Policy::Full503 | Policy::Full1013 | Policy::Full4429 | Policy::Full4000);
+    let user = if by_head { format!("{user}/{number}") } else { user };
     let earlier = {
         let mut sessions = sessions.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if by_head && sessions.len() >= ROOM {
+            drop(sessions);
+            return turn_away(policy, stream, head);
+        }
         let earlier = sessions.remove(&user);
         let kept = match (policy, &earlier) {
             (Policy::OneSession | Policy::OneSessionBareEnd, Some((number, earlier))) => (*number, earlier.try_clone()),
@@ -108,6 +125,20 @@ fn gate(policy: Policy, sessions: &Sessions, mut stream: TcpStream, number: usiz
     if sessions.get(&user).is_some_and(|(kept, _)| *kept == number) {
         sessions.remove(&user);
     }
+}
+
+fn turn_away(policy: Policy, mut stream: TcpStream, head: &str) {
+    let (code, reason) = match policy {
+        Policy::Full1013 => (1013, &b"try again later"[..]),
+        Policy::Full4429 => (4429, b"too many"),
+        Policy::Full4000 => (4000, b"too many"),
+        _ => return answer(stream, "503 Service Unavailable"),
+    };
+    upgrade(&mut stream, head);
+    let _ = stream.write_all(&close_bytes(code, reason));
+    let _ = stream.shutdown(Shutdown::Write);
+    let _ = stream.set_read_timeout(Some(Duration::from_millis(500)));
+    while matches!(stream.read(&mut [0; 1024]), Ok(1..)) {}
 }
 
 fn serve(policy: Policy, stream: &mut TcpStream) {
@@ -195,7 +226,7 @@ fn accused_as(policy: Policy, suite: Suite, user: Option<&str>) -> BTreeSet<(Str
 
 #[test]
 fn no_policy_of_a_server_is_accused() {
-    const POLICIES: [Policy; 11] = [
+    const POLICIES: [Policy; 15] = [
         Policy::OneSession,
         Policy::LastSession,
         Policy::TextAndEnd,
@@ -207,6 +238,10 @@ fn no_policy_of_a_server_is_accused() {
         Policy::Batches,
         Policy::Binary,
         Policy::Disorder,
+        Policy::Full503,
+        Policy::Full1013,
+        Policy::Full4429,
+        Policy::Full4000,
     ];
     let own: BTreeSet<String> = accused(Policy::Plain, Suite::bundled()).into_iter().map(|(id, _)| id).collect();
     // It serves on whatever the bytes of a text are, and `jsonwebtoken` does not look at `crit`.

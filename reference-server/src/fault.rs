@@ -108,6 +108,7 @@ faults! {
         ComparesWithStartsWith = "compares-with-starts-with",
         ConstantSignaturePasses = "constant-signature-passes",
         EmptySecretAccepted = "empty-secret-accepted",
+        UnknownKidNeedsNoSignature = "unknown-kid-needs-no-signature",
         DefaultSecretActive = "default-secret-active",
         AsymmetricAlgUnchecked = "asymmetric-alg-unchecked",
         IgnoresCrit = "ignores-crit",

@@ -12,7 +12,7 @@ use crate::outcome::Outcome;
 use crate::profile::Carrier;
 use crate::secret::SecretBytes;
 use crate::target::Target;
-use crate::token::{Algorithm, KeyKind, default_claims};
+use crate::token::{Algorithm, KeyChoice, KeyKind, Op, PublicForm, Recipe, Sign, default_claims};
 use crate::wire::answer::Head;
 
 /// The most attempts of one diagnosis. What one finds is confirmed by one more connection.
@@ -374,11 +374,39 @@ pub fn answer(target: &Target, outcome: &Outcome, head: Option<&Head>, peeked: &
     })
 }
 
+/// Tokens that anybody can make, tried where the valid one is refused: what is wrong with the server may be just that it
+/// takes these.
+pub fn forgeries(target: &Target) -> Vec<(&'static str, Recipe)> {
+    const SPELLINGS: [(&str, PublicForm); 4] = [
+        ("HS256 with the text of `keys.public` as its secret", PublicForm::AsGiven),
+        ("HS256 with the public key in PEM as its secret", PublicForm::SpkiPem),
+        ("HS256 with the public key in PEM (PKCS#1) as its secret", PublicForm::Pkcs1Pem),
+        ("HS256 with the public key in OpenSSH's form as its secret", PublicForm::Openssh),
+    ];
+    let by_key = |form| Op::Sign(Sign { key: Some(KeyChoice::PublicKey(form)), with: None });
+    let spelled = SPELLINGS.map(|(what, form)| (what, Recipe::Forge(vec![by_key(form)])));
+    let none = Map::from_iter([("alg".to_owned(), json!("none"))]);
+    let unsigned = ("alg none, without a signature", Recipe::Forge(vec![Op::Header(none), Op::EmptySignature]));
+    let has_pair = target.algorithm.key_kind() != KeyKind::Secret;
+    spelled.into_iter().filter(|_| has_pair).chain([unsigned]).collect()
+}
+
+/// What is to be said where the valid token is refused and a forgery is served.
+pub fn takes_forgeries(what: &str, first: &Outcome, seen: &Outcome) -> Finding {
+    let advice = format!(
+        "the server refuses the valid token and lets one in that anybody can make: {what} ({seen}). It takes the algorithm \
+         from the token, or for another than it should: name the one that is allowed where it verifies, then run again"
+    );
+    Finding { cause: Cause::Anybody, observed: first.to_string(), advice }
+}
+
 /// What is left to say when nothing that was tried was admitted. `bare` is what came of the same without a token.
 pub fn nothing_found(target: &Target, outcome: &Outcome, tried: usize, bare: Option<&Outcome>) -> Finding {
     let told = |outcome: &Outcome| matches!(outcome, Outcome::RefusedHttp(_) | Outcome::RefusedClose { .. });
     // Who is refused in the same way with a token and without may have shown it to nobody.
     let unseen = bare.is_some_and(|bare| told(bare) && bare == outcome);
+    let by_secret = target.algorithm.key_kind() == KeyKind::Secret;
+    let key = if by_secret { "secret" } else { "key" };
     let (cause, mut advice) = match outcome {
         Outcome::RefusedHttp(404) => (
             Cause::Endpoint,
@@ -397,11 +425,12 @@ pub fn nothing_found(target: &Target, outcome: &Outcome, tried: usize, bare: Opt
         _ if !target.makes_tokens() => (Cause::Token, "the token is not admitted".to_owned()),
         _ if unseen => (
             Cause::Unknown,
-            "without any token it answers the same: the token may not be where the server looks (its place in the URL, \
-             --carrier, or `carriers`); else another secret, or a claim the server needs"
-                .to_owned(),
+            format!(
+                "without any token it answers the same: the token may not be where the server looks (its place in the \
+                 URL, --carrier, or `carriers`); else another {key}, or a claim the server needs"
+            ),
         ),
-        _ => (Cause::Unknown, "another secret, or a claim the server needs".to_owned()),
+        _ => (Cause::Unknown, format!("another {key}, or a claim the server needs")),
     };
     if !target.makes_tokens() {
         let _ = write!(
@@ -410,11 +439,15 @@ pub fn nothing_found(target: &Target, outcome: &Outcome, tried: usize, bare: Opt
              {tried} other places were tried"
         );
     } else if tried > 0 {
+        let keys = if by_secret {
+            "the secret as text, base64, base64url and hex, with and without a newline; HS256, HS384 and HS512; "
+        } else {
+            ""
+        };
         let _ = write!(
             advice,
-            ". {tried} other ways were tried and none was admitted: the secret as text, base64, base64url and hex, with \
-             and without a newline; other places of the token; HS256, HS384 and HS512; other claims; an `Origin`. What \
-             cannot be guessed: another secret or algorithm, `aud` and `iss`, a user that exists (`user:`), a role \
+            ". {tried} other ways were tried and none was admitted: {keys}other places of the token; other claims; an \
+             `Origin`. What cannot be guessed: another {key} or algorithm, `aud` and `iss`, a user that exists (`user:`), a role \
              (`claims:`), the page that may connect (`allowed_origins:` with `send_origin: true`)"
         );
     }

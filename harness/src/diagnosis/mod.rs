@@ -7,13 +7,13 @@ mod engine_io;
 mod first;
 mod greeting;
 mod lost;
-mod roles;
+mod one_cause;
 
 pub use engine_io::{at_path as socket_io_at, greeted as socket_io_greeted};
-pub use first::{Attempt, Spelling, answer, attempts, confirmed, nothing_found};
+pub use first::{Attempt, Spelling, answer, attempts, confirmed, forgeries, nothing_found, takes_forgeries};
 pub use greeting::{greets_anybody, tells_by_greeting};
 pub use lost::{Lost, lost};
-pub use roles::no_role_refused;
+pub use one_cause::{any_key_will_do, no_role_refused};
 
 /// Why a control failed, as far as it could be found out.
 #[derive(Debug, Clone, PartialEq, Eq)]

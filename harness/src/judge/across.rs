@@ -591,9 +591,14 @@ fn signal(weight: Weight, class: Class, run: &Run<'_>) -> Check {
         };
     }
     // A refusal that was not told is for `Deliberate` and `Prompt`; here it shows nothing.
-    let is_silent = |seen: &&Seen<'_>| matches!(seen.outcome, Outcome::Dropped { .. });
+    let is_silent =
+        |seen: &&Seen<'_>| matches!(seen.outcome, Outcome::Dropped { .. } | Outcome::RefusedClose { code: None, .. });
     if !promised && !attempts.is_empty() && attempts.iter().all(is_silent) {
-        return weight.check(Grade::Info, expected, "the end of the connection and no word");
+        return weight.check(
+            Grade::Info,
+            expected,
+            "the end of the connection, or a close frame without a code: no word",
+        );
     }
     let attempts: Vec<_> = attempts.into_iter().filter(|seen| told(seen.outcome).is_some()).collect();
     all(weight, &attempts, &expected, |seen| {

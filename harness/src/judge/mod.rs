@@ -110,6 +110,13 @@ pub fn session(
         let Some(step) = mark.filled.as_deref().or_else(|| steps.get(mark.step)) else { continue };
         match &mark.trouble {
             None | Some(Trouble::NothingKept) => {}
+            // Nobody was let in or refused.
+            Some(Trouble::Throttled) => {
+                let Some(connection) = observation.connections.get(mark.connection) else { break };
+                let outcome = outcome::of(&connection.events, learned.speaks);
+                checks.push(weight.check(Grade::Inconclusive, "the opening is decided", outcome.to_string()));
+                break;
+            }
             // Nothing that follows rests on what was meant.
             Some(Trouble::NotApplicable(_)) => {
                 // Half of a case proves nothing; what is wrong in it is.

@@ -88,6 +88,12 @@ impl Runner<'_> {
                 _ => {}
             }
         }
+        for (what, recipe) in diagnosis::forgeries(target) {
+            let forged = timeout_at(deadline, self.attempt(target, &Attempt::default(), recipe)).await.ok().flatten();
+            if let Some(seen @ Outcome::Admitted(_)) = forged {
+                return diagnosis::takes_forgeries(what, outcome, &seen);
+            }
+        }
         let patience = self.deadlines.refusal;
         let bare = timeout(patience, self.bare(target)).await.ok().flatten();
         diagnosis::nothing_found(target, outcome, tried, bare.as_ref())

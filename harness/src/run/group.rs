@@ -21,6 +21,8 @@ use crate::plan::Trial;
 
 /// Trials between two controls (rule R17).
 const BATCH: usize = 25;
+/// Why what a trial saw among others is not believed.
+const TURNED_AWAY: &str = "it was turned away while others were served, which a limit of connections may do";
 /// Why nothing that a trial saw is believed.
 const NOT_ADMITTED: &str = "the control after it was not admitted";
 
@@ -48,7 +50,7 @@ struct Landed {
 #[derive(Default)]
 struct Plays<'t> {
     played: Vec<Played<'t>>,
-    /// One of these may have ended the server.
+    /// One of these may have ended the server, or was turned away where there were too many: to be played by themselves.
     suspects: Vec<&'t Trial<'t>>,
     /// Why no control is admitted any more.
     lost: Option<Finding>,
@@ -106,13 +108,21 @@ impl Runner<'_> {
 struct Group<'r, 'o, 't> {
     runner: &'r mut Runner<'o>,
     trials: &'r [&'t Trial<'t>],
+    /// How many may be in flight: as many as were asked for, and fewer where the server turns some away.
     jobs: usize,
+    /// Whether others are played at the same time.
+    is_crowded: bool,
+    /// How many were begun.
+    begun: usize,
+    /// How many of them when `jobs` was last made smaller.
+    eased: usize,
     /// The next one is the last.
     waiting: Vec<(usize, Session)>,
     flying: JoinSet<Landed>,
     /// Whose task it is.
     tasks: HashMap<task::Id, usize>,
-    in_flight: HashSet<usize>,
+    /// When each was begun: it is the so-manieth.
+    in_flight: HashMap<usize, usize>,
     /// Those for which no control has spoken yet.
     fresh: Vec<Played<'t>>,
     /// Those that are played once more, or were.
@@ -130,10 +140,13 @@ impl<'r, 'o, 't> Group<'r, 'o, 't> {
             runner,
             trials,
             jobs,
+            is_crowded: jobs > 1,
+            begun: 0,
+            eased: 0,
             waiting: Vec::new(),
             flying: JoinSet::new(),
             tasks: HashMap::new(),
-            in_flight: HashSet::new(),
+            in_flight: HashMap::new(),
             fresh: Vec::new(),
             replayed: HashSet::new(),
             spoilt: HashMap::new(),
@@ -188,7 +201,8 @@ impl<'r, 'o, 't> Group<'r, 'o, 't> {
         while self.flying.len() < self.jobs
             && let Some((index, session)) = self.waiting.pop()
         {
-            self.in_flight.insert(index);
+            self.begun += 1;
+            self.in_flight.insert(index, self.begun);
             self.tasks.insert(self.flying.spawn(session).id(), index);
         }
     }
@@ -212,8 +226,12 @@ impl<'r, 'o, 't> Group<'r, 'o, 't> {
 
     fn land(&mut self, landed: Landed) {
         let Landed { index, seeds, observations, took } = landed;
-        self.in_flight.remove(&index);
+        let number = self.in_flight.remove(&index).unwrap_or_default();
         let done = Played { seeds, observations, took, ..Played::of(self.trials[index]) };
+        if self.is_crowded && done.is_turned_away(self.runner.learned.speaks) {
+            self.ease(number);
+            return self.suspect(done, TURNED_AWAY.to_owned());
+        }
         match self.spoilt.remove(&index) {
             None => self.fresh.push(done),
             Some((true, seen)) if done.is_broken_off() => self.suspect(done, seen),
@@ -221,6 +239,14 @@ impl<'r, 'o, 't> Group<'r, 'o, 't> {
                 self.done.played.push(Played { doubt: Some(format!("{seen}, twice")), ..done });
             }
             Some(_) => self.wait(index),
+        }
+    }
+
+    /// Has fewer in flight, once for all that were begun when there were as many.
+    fn ease(&mut self, number: usize) {
+        if number > self.eased {
+            self.jobs = (self.jobs / 2).max(1);
+            self.eased = self.begun;
         }
     }
 
@@ -235,7 +261,7 @@ impl<'r, 'o, 't> Group<'r, 'o, 't> {
         }
     }
 
-    /// Leaves it to a later look whether it has ended the server.
+    /// Leaves it to a later look, by itself.
     fn suspect(&mut self, done: Played<'t>, seen: String) {
         self.done.suspects.push(done.trial);
         self.done.played.push(Played { doubt: Some(seen), ..done });
@@ -287,7 +313,10 @@ impl<'r, 'o, 't> Group<'r, 'o, 't> {
     async fn doubt(&mut self, away: Away, seen: &str) {
         let among_others = self.trials.len() > 1;
         let is_suspicious = away != Away::No && among_others;
-        self.spoilt.extend(self.in_flight.iter().map(|index| (*index, (is_suspicious, seen.to_owned()))));
+        if away == Away::No {
+            self.ease(self.begun);
+        }
+        self.spoilt.extend(self.in_flight.keys().map(|index| (*index, (is_suspicious, seen.to_owned()))));
         for mut done in std::mem::take(&mut self.fresh) {
             let Some(index) = self.trials.iter().position(|trial| std::ptr::eq(*trial, done.trial)) else { continue };
             let is_struck = away == Away::Ended && done.is_broken_off();

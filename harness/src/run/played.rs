@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::case::{Body, Step};
+use crate::case::{Body, Expect, Step};
 use crate::judge::Seen;
 use crate::observation::{Connection, Mark, Observation, Trouble};
 use crate::outcome::{self, Outcome};
@@ -37,6 +37,22 @@ impl<'a> Played<'a> {
         let connections = || self.observations.iter().flat_map(|observation| &observation.connections);
         connections().any(Connection::is_broken_off)
             && !connections().any(|connection| connection.close().is_some_and(Frame::is_going_away))
+    }
+
+    /// Whether the server asked to slow down, or refused a token that the case has it admit: there may be too many at once.
+    pub(super) fn is_turned_away(&self, speaks: bool) -> bool {
+        let outcomes = outcomes(std::slice::from_ref(self), speaks);
+        let by_variant = self.trial.case.variants.iter().zip(&self.observations).zip(outcomes.iter().flatten());
+        by_variant.into_iter().any(|((variant, observation), outcomes)| {
+            let Body::Steps(steps) = &variant.body else { return false };
+            observation.marks.iter().zip(outcomes).any(|(mark, outcome)| match steps.get(mark.step) {
+                Some(Step::Open(open)) => match outcome {
+                    Outcome::Throttled(_) => true,
+                    other => open.expect == Expect::Admitted && other.is_refused(),
+                },
+                _ => false,
+            })
+        })
     }
 
     /// Why this target gives no way to play it, if it does not.

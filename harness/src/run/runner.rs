@@ -308,7 +308,8 @@ impl Runner<'_> {
         let context = self.context();
         let played = self.options.interrupt.unless(play(&context, &actor, &steps)).await;
         let Some(seen) = played else { return true };
-        !seen.marks.iter().any(|mark| matches!(mark.trouble, Some(Trouble::NotApplicable(_))))
+        let turns_away = |trouble: &Trouble| matches!(trouble, Trouble::NotApplicable(_) | Trouble::Throttled);
+        !seen.marks.iter().any(|mark| mark.trouble.as_ref().is_some_and(turns_away))
     }
 
     /// Whether the server lives on for as long as that, when nothing is asked of it. One that ends by itself now and then

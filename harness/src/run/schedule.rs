@@ -13,14 +13,14 @@ use super::options::Options;
 use super::played::{Played, outcomes, seen};
 use super::runner::{Runner, Tried};
 use super::wallet::NoToken;
-use crate::case::{self, Across, Body, Expect};
+use crate::case::{self, Across, Body, Expect, Step};
 use crate::catalogue::Catalogue;
 use crate::diagnosis::{self, Finding};
 use crate::document::printable;
 use crate::judge::{self, Learned, Run, Weight};
 use crate::outcome::Outcome;
-use crate::plan::{self, Selection, Trial};
-use crate::profile::{Profile, Roles};
+use crate::plan::{self, Selection, Trial, class_of};
+use crate::profile::{Class, Profile, Roles};
 use crate::redact::Redactor;
 use crate::report::{Failure, Report, RunEvent, TrialReport};
 use crate::target::Target;
@@ -30,6 +30,8 @@ use crate::verdict::{Check, Grade, Verdict};
 
 /// Marks the case that asks no more than a control does.
 const CONTROL_TAG: &str = "control";
+/// Marks the case that shows a token with nothing wrong but the key.
+const WRONG_KEY_TAG: &str = "wrong_key";
 
 /// Runs the selected cases and tells each as it ends.
 pub async fn run(
@@ -174,6 +176,7 @@ pub async fn run(
     if let Some(roles) = &target.profile.roles {
         tell_one_cause(roles, &mut report.trials, &redactor);
     }
+    tell_unverified(trials, &mut report.trials);
     if report.failure.is_none() {
         report.failure = lost.map(|lost| {
             let clean = |text: &str| cleaner.clean(text);
@@ -200,6 +203,32 @@ fn tell_one_cause(roles: &Roles, trials: &mut [TrialReport], redactor: &Redactor
             trial.mend = Some(redactor.clean(&advice));
         }
     }
+}
+
+/// Where a token that a wrong key has signed is let in, what else such tokens did has that cause before any of its own.
+fn tell_unverified(trials: &[Trial<'_>], reports: &mut [TrialReport]) {
+    let is_tagged = |trial: &&Trial<'_>| trial.case.head.tags.iter().any(|tag| tag == WRONG_KEY_TAG);
+    let asked: HashSet<String> = trials.iter().filter(is_tagged).map(Trial::id).collect();
+    let found = |report: &TrialReport| report.verdict == Verdict::Fail && asked.contains(&report.id);
+    let Some(code) = reports.iter().find(|report| found(report)).map(|report| report.code.clone()) else { return };
+    let forged: HashSet<String> = trials.iter().filter(|trial| shows_forged(trial)).map(Trial::id).collect();
+    let is_let_in = |report: &&mut TrialReport| {
+        matches!(report.verdict, Verdict::Fail | Verdict::Warn) && report.observed.contains("admitted")
+    };
+    for report in reports.iter_mut().filter(is_let_in) {
+        if forged.contains(&report.id) && !asked.contains(&report.id) {
+            report.mend = Some(diagnosis::any_key_will_do(&code));
+        }
+    }
+}
+
+/// Whether a token with a bad signature is shown in it.
+fn shows_forged(trial: &Trial<'_>) -> bool {
+    let opens = |step: &Step| match step {
+        Step::Open(open) => class_of(&trial.case, open.class) == Some(Class::BadSignature),
+        _ => false,
+    };
+    trial.case.variants.iter().any(|variant| matches!(&variant.body, Body::Steps(steps) if steps.iter().any(opens)))
 }
 
 /// Whether the trial looks at the session that is held through the whole run.

@@ -16,7 +16,7 @@ use super::keyring::{self, Keyring, noise};
 use super::keys::{PrivateKey, PublicKey};
 use super::mint::Mint;
 use super::minted::Token;
-use super::ops::{At, AttackerKey, JsonSerialization, KeyChoice, Op, Part, PublicForm, parse_hex};
+use super::ops::{At, AttackerKey, JsonSerialization, KeyChoice, Op, Part, PublicForm, Sign, parse_hex};
 use super::recipe::Recipe;
 use super::segment;
 use super::sign::{self, Method, SigningKey};
@@ -265,7 +265,7 @@ impl Draft {
                     { "protected": header, "signature": signature },
                 ] })
             }
-            JsonSerialization::Polyglot => {
+            JsonSerialization::Polyglot | JsonSerialization::PolyglotName => {
                 // A reader that cuts at the periods takes the forged claims; one that reads JSON ignores the
                 // unknown member that holds them.
                 let mut forged = self.claims.clone();
@@ -276,10 +276,12 @@ impl Draft {
                     }
                 }
                 let forged = show(&segment::encode(&forged.bytes()));
-                json!({
-                    "a": format!("{header}.{forged}.{signature}"),
-                    "payload": claims, "protected": header, "signature": signature,
-                })
+                // A lenient reader of base64url passes over what stands before the header, as long as it is none.
+                let (name, value) = match form {
+                    JsonSerialization::PolyglotName => (format!("  {header}.{forged}."), String::new()),
+                    _ => ("  ".to_owned(), format!("{header}.{forged}.{signature}")),
+                };
+                json!({ name: value, "payload": claims, "protected": header, "signature": signature })
             }
         };
         Ok(value.to_string().into_bytes())
@@ -305,13 +307,23 @@ fn stated_algorithm(op: &Op) -> Option<Algorithm> {
     }
 }
 
+/// HS256, where the signature is to be by a secret and the target's own algorithm has none.
+fn secret_algorithm(op: &Op, mint: &Mint<'_>) -> Option<Algorithm> {
+    let is_secret = |choice: &KeyChoice| {
+        matches!(choice, KeyChoice::Empty | KeyChoice::Text(_) | KeyChoice::Hex(_) | KeyChoice::PublicKey(_))
+    };
+    let by_secret = matches!(op, Op::Sign(Sign { key: Some(choice), .. }) if is_secret(choice));
+    (by_secret && mint.algorithm.key_kind() != KeyKind::Secret).then_some(Algorithm::HS256)
+}
+
 /// What the header says: `alg` wins over an embedded key, which wins over the target's own.
 fn header_algorithm(ops: &[Op], mint: &Mint<'_>) -> Algorithm {
     let explicit = ops.iter().rev().find_map(|op| match op {
         Op::Alg(algorithm) => Some(*algorithm),
         _ => None,
     });
-    explicit.or_else(|| ops.iter().rev().find_map(stated_algorithm)).unwrap_or(mint.algorithm)
+    let brought = || ops.iter().rev().find_map(|op| stated_algorithm(op).or_else(|| secret_algorithm(op, mint)));
+    explicit.or_else(brought).unwrap_or(mint.algorithm)
 }
 
 /// The algorithm and the key: what `sign` says wins over what the header says. None where the signature of a token that

@@ -95,16 +95,23 @@ fn curve_of_name(name: &str) -> Option<KeyKind> {
 }
 
 impl PublicKey {
-    /// Reads a key from SubjectPublicKeyInfo or RSAPublicKey in PEM or DER, from a certificate in PEM, or from
-    /// a JWK.
+    /// Reads a key from SubjectPublicKeyInfo or RSAPublicKey in PEM or DER, from a certificate in PEM, from a JWK, or
+    /// from the line of an OpenSSH file, with a comment or without.
     ///
     /// # Errors
     ///
     /// When the text is none of these, or of a kind that no algorithm here uses.
     pub fn parse(text: &[u8]) -> Result<Self, KeyError> {
-        let unreadable = || KeyError::new("not a public key in PEM, DER or JWK");
+        let unreadable = || {
+            KeyError::new(
+                "not a public key in PEM, DER, JWK or OpenSSH's form; the name of a file is written file:PATH",
+            )
+        };
         if let Some(jwk) = as_jwk(text) {
             return Self::from_jwk(&jwk);
+        }
+        if let Some(key) = from_openssh(text) {
+            return Ok(key);
         }
         match pem(text)? {
             Some((label, bytes)) if label == "PUBLIC KEY" => from_spki(&bytes).ok_or_else(unreadable),
@@ -213,6 +220,8 @@ impl PublicKey {
             (PublicForm::Pkcs1PemNoNewline, _) => {
                 to_pem("RSA PUBLIC KEY", &self.pkcs1_der()?).trim_end().as_bytes().to_vec()
             }
+            (PublicForm::SpkiPemOneLine, _) => on_one_line(&spki()),
+            (PublicForm::Pkcs1PemOneLine, _) => on_one_line(&to_pem("RSA PUBLIC KEY", &self.pkcs1_der()?)),
             (PublicForm::Pkcs1Der, _) => self.pkcs1_der()?,
             (PublicForm::Jwk, _) => self.jwk().to_string().into_bytes(),
             (PublicForm::Modulus, Self::Rsa { n, .. }) => n.clone(),
@@ -220,6 +229,7 @@ impl PublicKey {
             (PublicForm::Coordinates, Self::Ec { point, .. }) => point.get(1..)?.to_vec(),
             (PublicForm::Raw, Self::Ed25519(key)) => key.clone(),
             (PublicForm::Openssh, _) => self.openssh().into_bytes(),
+            (PublicForm::OpensshNewline, _) => (self.openssh() + "\n").into_bytes(),
             (
                 PublicForm::Modulus
                 | PublicForm::Point
@@ -252,6 +262,46 @@ impl PublicKey {
             Self::Ed25519(key) => ("ssh-ed25519", field(key)),
         };
         format!("{name} {}", STANDARD.encode([field(name.as_bytes()), rest].concat()))
+    }
+}
+
+/// A PEM whose body is not broken into lines, as some issuers print it.
+fn on_one_line(pem: &str) -> Vec<u8> {
+    let mut lines = pem.lines();
+    let (first, last) = (lines.next().unwrap_or_default(), lines.next_back().unwrap_or_default());
+    format!("{first}\n{}\n{last}\n", lines.collect::<String>()).into_bytes()
+}
+
+/// The key in a line of an `authorized_keys` file.
+fn from_openssh(text: &[u8]) -> Option<PublicKey> {
+    let mut words = str::from_utf8(text).ok()?.split_ascii_whitespace();
+    let (name, blob) = (words.next()?, STANDARD.decode(words.next()?).ok()?);
+    let mut rest = blob.as_slice();
+    let mut field = || {
+        let (length, after) = rest.split_first_chunk::<4>()?;
+        let (field, after) = after.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+        rest = after;
+        Some(field)
+    };
+    if field()? != name.as_bytes() {
+        return None;
+    }
+    match name {
+        "ssh-rsa" => {
+            let (e, n) = (bignum::trim(field()?).to_vec(), bignum::trim(field()?).to_vec());
+            Some(PublicKey::Rsa { n, e })
+        }
+        "ssh-ed25519" => Some(PublicKey::Ed25519(field()?.to_vec())),
+        _ => {
+            let curve = match (name.strip_prefix("ecdsa-sha2-")?, field()?) {
+                ("nistp256", b"nistp256") => KeyKind::P256,
+                ("nistp384", b"nistp384") => KeyKind::P384,
+                ("nistp521", b"nistp521") => KeyKind::P521,
+                _ => return None,
+            };
+            let point = field()?.to_vec();
+            (point.len() == 1 + 2 * coordinate_len(curve)).then_some(PublicKey::Ec { curve, point })
+        }
     }
 }
 
@@ -309,7 +359,8 @@ impl PrivateKey {
     }
 
     fn from_der(bytes: &[u8]) -> Result<Self, KeyError> {
-        let unreadable = || KeyError::new("not a private key in PEM, DER or JWK");
+        let unreadable =
+            || KeyError::new("not a private key in PEM, DER or JWK; the name of a file is written file:PATH");
         let mut outer = Reader(bytes).sequence().ok_or_else(unreadable)?;
         outer.expect(der::INTEGER).ok_or_else(unreadable)?;
         match outer.peek() {
@@ -559,9 +610,13 @@ mod tests {
                 PublicForm::SpkiPemNoNewline,
                 PublicForm::SpkiPemCrlf,
                 PublicForm::SpkiDer,
+                PublicForm::SpkiPemOneLine,
                 PublicForm::Pkcs1Pem,
+                PublicForm::Pkcs1PemOneLine,
                 PublicForm::Pkcs1Der,
                 PublicForm::Jwk,
+                PublicForm::Openssh,
+                PublicForm::OpensshNewline,
             ] {
                 if let Some(text) = public.spelled(form) {
                     assert_eq!(PublicKey::parse(&text).as_ref(), Ok(public), "{kind:?} {form:?}");

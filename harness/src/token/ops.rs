@@ -239,12 +239,16 @@ pub enum PublicForm {
     SpkiPemNoNewline,
     /// The same with CR LF.
     SpkiPemCrlf,
+    /// The same with its body on one line.
+    SpkiPemOneLine,
     /// SubjectPublicKeyInfo in DER.
     SpkiDer,
     /// RSAPublicKey (PKCS#1) in PEM.
     Pkcs1Pem,
     /// The same without the last line feed.
     Pkcs1PemNoNewline,
+    /// RSAPublicKey in PEM with its body on one line.
+    Pkcs1PemOneLine,
     /// RSAPublicKey (PKCS#1) in DER.
     Pkcs1Der,
     /// JWK as compact JSON.
@@ -259,6 +263,8 @@ pub enum PublicForm {
     Raw,
     /// A line of an OpenSSH `authorized_keys` file, without a comment.
     Openssh,
+    /// The same with a line feed.
+    OpensshNewline,
     /// The certificate in PEM, exactly as the profile gives it.
     CertificatePem,
     /// The file or text of `keys.public`, byte for byte: what a server that loads the same file has in its hand.
@@ -388,6 +394,9 @@ pub enum JsonSerialization {
     General,
     /// A genuine flattened JWS whose text, cut at the periods, shows other claims (those of `tamper_claims`).
     Polyglot,
+    /// The same with the text in the name of a member, in the midst of which both a reader of JSON and one that cuts at the
+    /// periods find what they look for.
+    PolyglotName,
 }
 
 /// Encrypted tokens (RFC 7516), which a target that promises signed ones must refuse.
@@ -614,7 +623,7 @@ ops! {
     UnencodedClaims, "unencoded_claims", Segment, Breaking, Any, [r#""unencoded_claims""#];
 
     // ---- signature ----
-    /// Chooses the key and the algorithm of the signature without touching the header.
+    /// Chooses the key and the algorithm of the signature without touching the header; where a secret is chosen and the target's algorithm takes none, the header says HS256.
     Sign(Sign), "sign", Signature, Open, Any, [r#"{"sign":{"key":"wrong"}}"#, r#"{"sign":{"key":{"text":"dev-secret-key"},"with":"HS256"}}"#];
     /// Signs with the key of the further issuer at this place of the profile, its `alg` and its `kid` in the header. The
     /// claims stay: `iss` is not changed.
@@ -711,7 +720,8 @@ ops! {
     // ---- structure ----
     /// Writes the token in a JSON serialization.
     JsonSerialization(JsonSerialization), "json_serialization", Structure, Breaking, Any, [
-        r#"{"json_serialization":"flattened"}"#, r#"{"json_serialization":"general"}"#, r#"{"json_serialization":"polyglot"}"#];
+        r#"{"json_serialization":"flattened"}"#, r#"{"json_serialization":"general"}"#, r#"{"json_serialization":"polyglot"}"#,
+        r#"{"json_serialization":"polyglot_name"}"#];
     /// Encrypts the claims instead of signing them.
     Jwe(Jwe), "jwe", Structure, Breaking, Any, [
         r#"{"jwe":"dir"}"#, r#"{"jwe":{"pbes2":2000000}}"#, r#"{"jwe":{"zip":10000000}}"#];

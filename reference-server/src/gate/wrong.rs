@@ -299,6 +299,15 @@ impl Gate {
         None
     }
 
+    /// Whether the key that `kid` leads to is none, and with it the signature.
+    pub(super) fn needs_no_signature(&self, header: &Header) -> bool {
+        let names_one =
+            |kid: &Value| self.keys.iter().any(|key| key.kid.is_some() && key.kid.as_deref() == kid.as_str());
+        self.has(Fault::UnknownKidNeedsNoSignature)
+            && header.members.get("alg").is_some_and(|alg| alg == "none")
+            && header.members.get("kid").is_some_and(|kid| !names_one(kid))
+    }
+
     /// Whether `crit` and `b64` are let pass.
     pub(super) fn tolerates_extensions(&self, header: &Object) -> bool {
         if self.has(Fault::IgnoresCrit) {

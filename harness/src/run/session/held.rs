@@ -18,7 +18,11 @@ use crate::wire::frame;
 /// One opening by itself, from the dial to the end.
 pub(super) async fn alone(context: &Context<'_>, actor: &Actor, open: &Open) -> Result<Connection, Trouble> {
     let mut session = Session::new(context, actor);
-    session.open(open, &mut Vec::new()).await?;
+    match session.open(open, &mut Vec::new()).await {
+        // The connection tells.
+        Ok(()) | Err(Trouble::Throttled) => {}
+        Err(trouble) => return Err(trouble),
+    }
     let mut live = session.live.pop().ok_or_else(|| Trouble::Fault("nothing was opened".to_owned()))?;
     live.finish(context.deadlines.finish).await;
     Ok(live.log)
@@ -132,7 +136,7 @@ pub(in crate::run) async fn control(context: &Context<'_>, actor: &Actor) -> Res
     let observation = play(context, actor, &[Step::Open(Box::new(open))]).await;
     let trouble = observation.marks.into_iter().find_map(|mark| mark.trouble).and_then(|trouble| match trouble {
         Trouble::NotApplicable(why) | Trouble::Fault(why) => Some(why),
-        Trouble::NothingKept => None,
+        Trouble::NothingKept | Trouble::Throttled => None,
     });
     observation.connections.into_iter().next().ok_or_else(|| trouble.unwrap_or_default())
 }

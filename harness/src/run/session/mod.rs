@@ -87,7 +87,9 @@ pub(super) async fn play(context: &Context<'_>, actor: &Actor, steps: &[Step]) -
     for (index, step) in steps.iter().enumerate() {
         session.step(index, step).await;
         // What follows rests on a thing that is not there.
-        let rests = |trouble: &Trouble| matches!(trouble, Trouble::NotApplicable(_) | Trouble::NothingKept);
+        let rests = |trouble: &Trouble| {
+            matches!(trouble, Trouble::NotApplicable(_) | Trouble::NothingKept | Trouble::Throttled)
+        };
         if session.marks.last().is_some_and(|mark| mark.trouble.as_ref().is_some_and(rests)) {
             break;
         }
@@ -372,6 +374,10 @@ impl<'a> Session<'a> {
         let deadline = self.deadline();
         let profile = &self.context.target.profile;
         let limit = profile.max_message_bytes;
+        let bytes = send.frames.iter().map(|frame| frame.text.len().saturating_mul(frame.times.max(1))).sum::<usize>();
+        if send.within_limit && limit.is_some_and(|limit| (limit as usize) < bytes) {
+            return Err(Trouble::NotApplicable("the message is longer than `max_message_bytes`".to_owned()));
+        }
         let keepalive = profile.keepalive_text.as_ref();
         if send.keepalives > 0 && keepalive.is_none() {
             return Err(Trouble::NotApplicable("the profile declares no `keepalive_text`".to_owned()));

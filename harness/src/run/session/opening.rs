@@ -145,8 +145,13 @@ impl Session<'_> {
             let why = "the server ends the session that a user had when the user begins another, which it may";
             missing = (!self.are_together).then_some(why);
         }
+        let throttled = matches!(outcome::of(&live.log.events, self.context.learned.speaks), Outcome::Throttled(_));
         self.live.push(live);
-        missing.map_or(Ok(()), |why| Err(Trouble::NotApplicable(why.to_owned())))
+        match missing {
+            Some(why) => Err(Trouble::NotApplicable(why.to_owned())),
+            None if throttled => Err(Trouble::Throttled),
+            None => Ok(()),
+        }
     }
 
     /// Lets the target see what has ended, where it needs to.

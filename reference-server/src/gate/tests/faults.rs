@@ -294,6 +294,11 @@ fn sig_rows() -> Vec<Row> {
         lets_in(Fault::ConstantSignaturePasses, BadSignature, with_signature(&[0; 32])),
         lets_in(Fault::ConstantSignaturePasses, BadSignature, with_signature(&[0xff; 32])),
         lets_in(Fault::EmptySecretAccepted, BadSignature, under(b"")),
+        lets_in(
+            Fault::UnknownKidNeedsNoSignature,
+            BadSignature,
+            format!("{}.", signed_part(r#"{"alg":"none","kid":"nobody"}"#, CLAIMS)),
+        ),
         lets_in(Fault::DefaultSecretActive, BadSignature, under(b"dev-secret-key")),
         lets_in(Fault::DefaultSecretActive, BadSignature, under(b"your-256-bit-secret")),
         lets_in(Fault::AsymmetricAlgUnchecked, BadSignature, with_alg(r#""RS256""#)),

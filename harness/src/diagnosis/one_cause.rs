@@ -1,4 +1,5 @@
-//! Why no wrong role was refused: sixteen findings of one cause, which may as well be a mistake in the profile.
+//! Many findings of one cause: no wrong role is refused, which may as well be a mistake in the profile, or no signature is
+//! looked at.
 
 /// What is likely, where the gate has let in every role that was to be refused; `refused` tells of each such case whether it
 /// was. Nothing where one of them was refused: then the claim is read, and each finding speaks for itself.
@@ -11,6 +12,14 @@ pub fn no_role_refused(claim: &str, refused: &[bool]) -> Option<String> {
             refused.len()
         )
     })
+}
+
+/// What to mend first, where the case with this code shows that any key will do.
+pub fn any_key_will_do(code: &str) -> String {
+    format!(
+        "a token that any key has signed is admitted ({code}), and this may have no other cause: check the signature first, \
+         and run again"
+    )
 }
 
 #[cfg(test)]
