@@ -58,7 +58,7 @@ enum Policy {
 }
 
 /// How many sessions a server has room for that may be full.
-const ROOM: usize = 8;
+const ROOM: usize = 3;
 
 /// The session of each user, with its number.
 type Sessions = Arc<Mutex<HashMap<String, (usize, TcpStream)>>>;
@@ -128,14 +128,14 @@ fn gate(policy: Policy, sessions: &Sessions, mut stream: TcpStream, number: usiz
 }
 
 fn turn_away(policy: Policy, mut stream: TcpStream, head: &str) {
-    let (code, reason) = match policy {
-        Policy::Full1013 => (1013, &b"try again later"[..]),
-        Policy::Full4429 => (4429, b"too many"),
-        Policy::Full4000 => (4000, b"too many"),
+    let code = match policy {
+        Policy::Full1013 => 1013,
+        Policy::Full4429 => 4429,
+        Policy::Full4000 => 4000,
         _ => return answer(stream, "503 Service Unavailable"),
     };
     upgrade(&mut stream, head);
-    let _ = stream.write_all(&close_bytes(code, reason));
+    let _ = stream.write_all(&close_bytes(code, b"too many"));
     let _ = stream.shutdown(Shutdown::Write);
     let _ = stream.set_read_timeout(Some(Duration::from_millis(500)));
     while matches!(stream.read(&mut [0; 1024]), Ok(1..)) {}

@@ -274,6 +274,7 @@ fn crowded(
     let connections = observation.connections.get(mark.connection..).unwrap_or_default();
     let members: Vec<(&Open, &Connection)> = crowd.members().zip(connections).collect();
     let mut checks = Vec::new();
+    let usual = usual_refusal(&members, learned);
     for open in &crowd.of {
         let outcomes: Vec<Outcome> = members
             .iter()
@@ -288,7 +289,14 @@ fn crowded(
             None => format!("{right} of {}", crowd.times),
             Some(other) => format!("{right} of {}; others: {}", crowd.times, other.observed),
         };
+        // A good one that is told something else than the bad ones was not taken for one of them: there may be a limit.
+        let is_limited = |outcome: &Outcome| {
+            matches!(outcome, Outcome::Admitted(_)) || outcome.is_refused() && usual != Some(without_marks(outcome))
+        };
+        let limited =
+            open.expect == Expect::Admitted && right > 0 && usual.is_some() && outcomes.iter().all(is_limited);
         let grade = match other {
+            Some(other) if limited => other.grade.min(Grade::Inconclusive),
             Some(other) => other.grade,
             // Nobody seen is nothing earned.
             None if right < crowd.times || crowd.times == 0 => Grade::Inconclusive,
@@ -307,6 +315,17 @@ fn crowded(
         });
     }
     checks
+}
+
+/// How most of those are refused that must be.
+fn usual_refusal(members: &[(&Open, &Connection)], learned: &Learned) -> Option<Outcome> {
+    let told = members
+        .iter()
+        .filter(|(open, _)| open.expect == Expect::Refused)
+        .map(|(_, connection)| without_marks(&outcome::of(&connection.events, learned.speaks)))
+        .filter(Outcome::is_refused)
+        .collect::<Vec<_>>();
+    told.iter().max_by_key(|one| told.iter().filter(|other| other == one).count()).cloned()
 }
 
 /// A refusal without what may differ each time, such as a number by which it is found in a log.
