@@ -621,6 +621,7 @@ const CONTAINS: &[(Fault, &[Fault])] = &[
             Fault::SecondCarrierUnverified,
         ],
     ),
+    (Fault::AcceptsAlgNone, &[Fault::UnknownKidNeedsNoSignature]),
     (Fault::PayloadOutsideSignature, &[Fault::SignatureFromAnotherToken]),
     (Fault::SignatureFromAnotherToken, &[Fault::PayloadOutsideSignature]),
     (Fault::ComparesShorterLength, &[Fault::ComparesWithStartsWith]),
