@@ -961,6 +961,8 @@ pub enum Across {
     AllSignals,
     /// A declared close code is seen at least once.
     CloseReachesWire,
+    /// Forged tokens are refused before the upgrade, as `refuses_by: http` promises.
+    RefusesBeforeUpgrade,
     /// No application message comes before a refusal's close frame.
     NoDataBeforeClose,
     /// Refusals come within the budget.

@@ -197,6 +197,10 @@ needs! {
         target.profile.refuses_by != Some(RefusesBy::Http)
             && target.profile.signals.values().any(|signal| signal.close.is_some())
     };
+    /// It is promised that refusals come before the upgrade.
+    RefusesByHttp, "`refuses_by: http`", |target| {
+        target.profile.refuses_by == Some(RefusesBy::Http) && target.profile.first_message().is_none()
+    };
     /// Reason texts are promised.
     Reasons, "a reason text in `signals`", |target| target.profile.signals.values().any(|signal| signal.reason.is_some());
 

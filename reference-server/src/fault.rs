@@ -272,6 +272,7 @@ faults! {
         OverlongCloseReason = "overlong-close-reason",
         WrongReason = "wrong-reason",
         CloseBeforeAccept = "close-before-accept",
+        UpgradesToRefuse = "upgrades-to-refuse",
         ChallengeOfAnotherError = "challenge-of-another-error",
         ErrorWithoutCredentials = "error-without-credentials",
         RefusedSocketsLinger = "refused-sockets-linger",

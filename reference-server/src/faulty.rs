@@ -720,7 +720,7 @@ pub(crate) fn http(app: &App, denial: &Denial, token: &[u8]) -> HttpRefusal {
 /// Does this fault need the refusal after the upgrade, or before it, whatever the configured style?
 pub(crate) fn refuses_by_close(fault: Option<Fault>, configured: bool) -> bool {
     match fault {
-        Some(Fault::FramesBeforeVerification) => true,
+        Some(Fault::FramesBeforeVerification | Fault::UpgradesToRefuse) => true,
         Some(Fault::CloseBeforeAccept) => false,
         _ => configured,
     }

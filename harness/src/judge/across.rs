@@ -101,6 +101,7 @@ pub fn across(head: &CaseText, question: Across, run: &Run<'_>) -> Vec<Check> {
             checks.extend(browser_sees_close(weight, run));
             checks
         }
+        Across::RefusesBeforeUpgrade => vec![refuses_before_upgrade(weight, run)],
         _ if refusals.is_empty() && asks_refusals(question) => {
             vec![unseen(weight, "refusals to look at")]
         }
@@ -679,6 +680,16 @@ fn close_reaches_wire(weight: Weight, run: &Run<'_>) -> Check {
         statuses.join(", ")
     );
     weight.holds(false, expected, observed)
+}
+
+/// Whether forged tokens are refused before the upgrade, which only a profile promises. That a close code comes after it is
+/// asked by [`close_reaches_wire`].
+fn refuses_before_upgrade(weight: Weight, run: &Run<'_>) -> Check {
+    let weight = Weight { basis: Basis::Contract, level: Level::Must, ..weight };
+    all(weight, &run.refused_as(Class::BadSignature), "no forged token is refused after the upgrade", |seen| {
+        let is_late = matches!(seen.outcome, Outcome::RefusedClose { .. } | Outcome::Dropped { upgraded: true });
+        is_late.then(|| seen.outcome.to_string())
+    })
 }
 
 /// A browser that offered subprotocols fails a connection on which none of them was selected, before it sees any code.

@@ -930,6 +930,7 @@ fn across(question: Across) -> String {
             "each class of refusal has the signal that is declared for it, and declared differences are seen"
         }
         Across::CloseReachesWire => "a declared close code is seen on the wire at least once",
+        Across::RefusesBeforeUpgrade => "no forged token is refused after the upgrade",
         Across::NoDataBeforeClose => "no message of the application comes before the close frame of a refusal",
         Across::Prompt => "every refusal comes within the budget, `refusal_budget_ms` or one second",
         Across::Deliberate => "no refusal is a crash: no HTTP 5xx, no close 1011 or 1014",

@@ -228,9 +228,8 @@ impl<'r, 'o, 't> Group<'r, 'o, 't> {
         let Landed { index, seeds, observations, took } = landed;
         let number = self.in_flight.remove(&index).unwrap_or_default();
         let done = Played { seeds, observations, took, ..Played::of(self.trials[index]) };
-        if self.is_crowded && done.is_turned_away(self.runner.learned.speaks) {
+        if self.is_turned_away(&done) {
             self.ease(number);
-            return self.suspect(done, TURNED_AWAY.to_owned());
         }
         match self.spoilt.remove(&index) {
             None => self.fresh.push(done),
@@ -240,6 +239,11 @@ impl<'r, 'o, 't> Group<'r, 'o, 't> {
             }
             Some(_) => self.wait(index),
         }
+    }
+
+    /// Whether it may be that there were too many.
+    fn is_turned_away(&self, done: &Played<'_>) -> bool {
+        self.is_crowded && done.is_turned_away(self.runner.learned.speaks)
     }
 
     /// Has fewer in flight, once for all that were begun when there were as many.
@@ -298,12 +302,17 @@ impl<'r, 'o, 't> Group<'r, 'o, 't> {
             }
             None => Some("the run was interrupted before the control after it".to_owned()),
         };
+        let fresh = std::mem::take(&mut self.fresh);
+        // While the control was admitted, these were not.
+        let (turned_away, fresh): (Vec<_>, Vec<_>) =
+            fresh.into_iter().partition(|done| doubt.is_none() && self.is_turned_away(done));
         if doubt.is_none() && self.runner.options.stop.is_some() {
-            self.runner.failed += self.runner.failing(&self.fresh);
+            self.runner.failed += self.runner.failing(&fresh);
         }
-        for played in self.fresh.drain(..) {
-            self.done.played.push(Played { doubt: doubt.clone(), ..played });
+        for done in turned_away {
+            self.suspect(done, TURNED_AWAY.to_owned());
         }
+        self.done.played.extend(fresh.into_iter().map(|played| Played { doubt: doubt.clone(), ..played }));
         if self.done.lost.is_some() || self.runner.is_to_stop(0) {
             self.stop();
         }

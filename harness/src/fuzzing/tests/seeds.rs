@@ -74,7 +74,7 @@ fn sessions() -> Seeds {
 }
 
 /// What a case may ask: the steps, what they await, and questions to a whole run.
-const KINDS: [&str; 62] = [
+const KINDS: [&str; 63] = [
     "Say",
     "Hear",
     "Send",
@@ -116,6 +116,7 @@ const KINDS: [&str; 62] = [
     "Reasons",
     "AllSignals",
     "CloseReachesWire",
+    "RefusesBeforeUpgrade",
     "NoDataBeforeClose",
     "Prompt",
     "Deliberate",
