@@ -119,7 +119,7 @@ where
                 return;
             }
             let _ = timeout(limits.close, socket.flush()).await;
-            hang_up(socket.into_inner()).await;
+            part(socket.into_inner()).await;
         }
         Ending::Close(closing) => close(socket, closing, limits).await,
         Ending::Violation(closing) => {
@@ -166,6 +166,12 @@ where
     };
     let _: Result<Result<(), Error>, _> = timeout(limits.close, answered).await;
     hang_up(socket.into_inner()).await;
+}
+
+/// Ends the TCP connection when both sides have said Close. Nothing may come any more that could be left unread (RFC 6455
+/// §5.5.1), so that nobody need be waited for (§7.1.1).
+async fn part(mut stream: impl AsyncWrite + Unpin) {
+    let _ = timeout(LINGER, stream.shutdown()).await;
 }
 
 /// Ends the TCP connection from this side first, then waits a little for the client to do the same: closing with
