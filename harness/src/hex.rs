@@ -10,7 +10,9 @@ pub(crate) fn read(text: &str) -> Option<Vec<u8>> {
 
 /// The bytes as digits in lower case.
 pub(crate) fn write(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }
 
 /// Sixteen digits that stand for a text: the beginning of its SHA-256. They change with every version of the text, and

@@ -26,19 +26,22 @@ const MAX_SHOWN: usize = 1000;
 const SHORTEST_PART: usize = 12;
 
 #[derive(Clone)]
-struct Needle(String);
+struct Needle {
+    text: String,
+    /// What is looked for: a quotation may have broken off the rest.
+    start: Finder<'static>,
+}
 
 impl Needle {
-    /// What is looked for: a quotation may have broken off the rest.
-    fn start(&self) -> &str {
-        let needle = self.0.as_str();
-        let end = (SHORTEST_PART..needle.len()).find(|end| needle.is_char_boundary(*end)).unwrap_or(needle.len());
-        &needle[..end]
+    fn new(text: String) -> Self {
+        let end = (SHORTEST_PART..text.len()).find(|end| text.is_char_boundary(*end)).unwrap_or(text.len());
+        let start = Finder::new(&text[..end]).into_owned();
+        Self { text, start }
     }
 
     /// How many bytes of the front of `text` are this one's.
     fn covers(&self, text: &str) -> usize {
-        let same = text.chars().zip(self.0.chars()).take_while(|(a, b)| a == b);
+        let same = text.chars().zip(self.text.chars()).take_while(|(a, b)| a == b);
         same.map(|(character, _)| character.len_utf8()).sum()
     }
 
@@ -47,9 +50,9 @@ impl Needle {
     fn replace_all(needles: &[Self], text: String) -> String {
         let mut clean = String::new();
         let mut rest = text.as_str();
-        while let Some(at) = needles.iter().filter_map(|needle| rest.find(needle.start())).min() {
+        while let Some(at) = needles.iter().filter_map(|needle| needle.start.find(rest.as_bytes())).min() {
             let (before, after) = rest.split_at(at);
-            let here = needles.iter().filter(|needle| after.starts_with(needle.start()));
+            let here = needles.iter().filter(|needle| after.as_bytes().starts_with(needle.start.needle()));
             let length = here.map(|needle| needle.covers(after)).max().unwrap_or(after.len());
             clean.push_str(before);
             clean.push_str("[secret]");
@@ -81,7 +84,7 @@ impl Redactor {
     #[must_use]
     pub fn and(self, secret: &SecretBytes) -> Self {
         let bytes = secret.expose();
-        let mut needles: Vec<String> = self.needles.into_iter().map(|needle| needle.0).collect();
+        let mut needles: Vec<String> = self.needles.into_iter().map(|needle| needle.text).collect();
         if bytes.len() >= 6 {
             if let Ok(text) = std::str::from_utf8(bytes) {
                 let text = text.trim();
@@ -103,14 +106,13 @@ impl Redactor {
         needles.retain(|needle| needle.len() >= 6);
         needles.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         needles.dedup();
-        Self { needles: needles.into_iter().map(Needle).collect(), tokens: self.tokens }
+        Self { needles: needles.into_iter().map(Needle::new).collect(), tokens: self.tokens }
     }
 
     /// Replaces the parts of this token too: a mutated one need not look like a token.
     #[must_use]
     pub fn and_token(mut self, token: &[u8]) -> Self {
-        let text = String::from_utf8_lossy(token);
-        self.tokens.extend(parts(&text).filter_map(|part| part.as_bytes().first_chunk::<TOKEN_PART>()));
+        self.tokens.extend(parts(token).filter_map(<[u8]>::first_chunk::<TOKEN_PART>));
         self
     }
 
@@ -190,7 +192,7 @@ impl Redactor {
 
     /// A search for the secret in bytes, in each of its forms and backwards. What it looks for is prepared once.
     pub fn secret_finder(&self) -> impl Fn(&[u8]) -> bool {
-        let needles = self.needles.iter().map(|needle| needle.0.as_bytes());
+        let needles = self.needles.iter().map(|needle| needle.text.as_bytes());
         let spellings = needles.flat_map(|needle| [needle.to_vec(), needle.iter().rev().copied().collect()]);
         let finders: Vec<Finder<'static>> = spellings.map(|spelling| Finder::new(&spelling).into_owned()).collect();
         move |bytes| finders.iter().any(|finder| finder.find(bytes).is_some())
@@ -206,9 +208,10 @@ fn in_token(character: char) -> bool {
 
 /// What stands between the periods of a token, and between whatever else was put into it. That may be the name of a header,
 /// which hides nothing and without which no request can be read.
-fn parts(text: &str) -> impl Iterator<Item = &str> {
-    let names_header = |part: &str| part.get(..14).is_some_and(|start| start.eq_ignore_ascii_case("sec-websocket-"));
-    text.split(|character| !in_token(character)).filter(move |part| part.len() >= TOKEN_PART && !names_header(part))
+fn parts(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let names_header = |part: &[u8]| part.get(..14).is_some_and(|start| start.eq_ignore_ascii_case(b"sec-websocket-"));
+    let parts = text.split(|byte| !in_token(char::from(*byte)));
+    parts.filter(move |part| part.len() >= TOKEN_PART && !names_header(part))
 }
 
 fn percent_decode(text: &str) -> String {

@@ -469,6 +469,9 @@ impl Line {
 
 /// Text as it may be printed in a line: no control characters, no invisible or direction-turning ones.
 pub(super) fn printable(text: &str) -> String {
+    if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        return text.to_owned();
+    }
     let mut out = String::with_capacity(text.len());
     text.chars().for_each(|character| push_safe(&mut out, character));
     out

@@ -2,6 +2,8 @@
 //! legal styles and illegal syntaxes of `ops`. It writes only; the strict reader is `json`, and the two share
 //! no code, so that neither can hide the other's mistake.
 
+use std::fmt::Write as _;
+
 use serde_json::{Map, Value};
 
 use super::ops::{Encoding, Style, Syntax};
@@ -170,19 +172,6 @@ impl Document {
         // A stable sort: what is not named keeps its place behind what is.
         members
             .sort_by_key(|member| self.order.iter().position(|name| *name == member.name).unwrap_or(self.order.len()));
-        let mut texts: Vec<String> = members
-            .iter()
-            .map(|member| {
-                let colon = if self.has_style(Style::Spaced) { " : " } else { ":" };
-                let value = match &member.content {
-                    Content::Json(value) => self.value(value),
-                    Content::Literal(text) => text.clone(),
-                };
-                format!("{}{colon}{value}", self.name(&member.name))
-            })
-            .collect();
-        texts.extend(self.raw.iter().cloned());
-
         let (open, comma, close) = if self.has_style(Style::Pretty) {
             ("{\n  ", ",\n  ", "\n}")
         } else if self.has_style(Style::Tabs) {
@@ -194,14 +183,33 @@ impl Document {
         } else {
             ("{", ",", "}")
         };
-        let mut out = String::from(open);
+        let mut out = String::with_capacity(512);
+        out.push_str(open);
+        let mut raw: Vec<&str> = self.raw.iter().map(String::as_str).collect();
         match self.syntax {
             Some(Syntax::LineComment) => out.push_str("// gatecrash\n"),
             Some(Syntax::BlockComment) => out.push_str("/* gatecrash */"),
-            Some(Syntax::RawControl) => texts.push("\"gatecrash\":\"a\nb\"".to_owned()),
+            Some(Syntax::RawControl) => raw.push("\"gatecrash\":\"a\nb\""),
             _ => {}
         }
-        out.push_str(&texts.join(comma));
+        let colon = if self.has_style(Style::Spaced) { " : " } else { ":" };
+        for (position, member) in members.iter().enumerate() {
+            if position > 0 {
+                out.push_str(comma);
+            }
+            self.push_name(&mut out, &member.name);
+            out.push_str(colon);
+            match &member.content {
+                Content::Json(value) => self.push_value(&mut out, value),
+                Content::Literal(text) => out.push_str(text),
+            }
+        }
+        for (position, text) in raw.iter().enumerate() {
+            if position + members.len() > 0 {
+                out.push_str(comma);
+            }
+            out.push_str(text);
+        }
         if self.syntax == Some(Syntax::TrailingComma) {
             out.push(',');
         }
@@ -214,56 +222,67 @@ impl Document {
         out
     }
 
-    fn name(&self, name: &str) -> String {
+    fn push_name(&self, out: &mut String, name: &str) {
         if self.syntax == Some(Syntax::UnquotedNames) {
-            return name.to_owned();
+            out.push_str(name);
+        } else if self.has_style(Style::EscapeNames) {
+            self.push_string(out, name, 1);
+        } else {
+            self.push_string(out, name, 0);
         }
-        if self.has_style(Style::EscapeNames) {
-            let mut characters = name.chars();
-            if let Some(first) = characters.next() {
-                let rest = self.string(characters.as_str());
-                return format!("{}{}{}", &rest[..1], escape(first), &rest[1..]);
-            }
-        }
-        self.string(name)
     }
 
-    fn string(&self, text: &str) -> String {
+    /// A string, of which so many characters are written as `\u` escapes from the front.
+    fn push_string(&self, out: &mut String, text: &str, escaped: usize) {
         let quote = if self.syntax == Some(Syntax::SingleQuotes) { '\'' } else { '"' };
-        let mut out = String::from(quote);
-        for character in text.chars() {
+        let escapes_slashes = self.has_style(Style::EscapeSlashes);
+        out.push(quote);
+        for (position, character) in text.chars().enumerate() {
             match character {
+                _ if position < escaped => out.push_str(&escape(character)),
                 '"' | '\\' => out.extend(['\\', character]),
-                '/' if self.has_style(Style::EscapeSlashes) => out.push_str("\\/"),
+                '/' if escapes_slashes => out.push_str("\\/"),
                 '.' if self.escape_periods => out.push_str("\\u002e"),
                 '\0'..='\u{1f}' => out.push_str(&escape(character)),
                 _ => out.push(character),
             }
         }
         out.push(quote);
-        out
     }
 
-    fn value(&self, value: &Value) -> String {
+    fn push_value(&self, out: &mut String, value: &Value) {
         match value {
-            Value::String(text) if self.has_style(Style::EscapeValues) => {
-                let quote = if self.syntax == Some(Syntax::SingleQuotes) { "'" } else { "\"" };
-                let inner: String = text.chars().map(escape).collect();
-                format!("{quote}{inner}{quote}")
+            Value::String(text) => {
+                let escaped = if self.has_style(Style::EscapeValues) { usize::MAX } else { 0 };
+                self.push_string(out, text, escaped);
             }
-            Value::String(text) => self.string(text),
             Value::Array(items) => {
-                let items: Vec<String> = items.iter().map(|item| self.value(item)).collect();
-                format!("[{}]", items.join(","))
+                out.push('[');
+                for (position, item) in items.iter().enumerate() {
+                    if position > 0 {
+                        out.push(',');
+                    }
+                    self.push_value(out, item);
+                }
+                out.push(']');
             }
             Value::Object(members) => {
-                let members: Vec<String> = members
-                    .iter()
-                    .map(|(name, value)| format!("{}:{}", self.string(name), self.value(value)))
-                    .collect();
-                format!("{{{}}}", members.join(","))
+                out.push('{');
+                for (position, (name, value)) in members.iter().enumerate() {
+                    if position > 0 {
+                        out.push(',');
+                    }
+                    self.push_string(out, name, 0);
+                    out.push(':');
+                    self.push_value(out, value);
+                }
+                out.push('}');
             }
-            Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),
+            Value::Number(number) => {
+                let _ = write!(out, "{number}");
+            }
+            Value::Bool(is) => out.push_str(if *is { "true" } else { "false" }),
+            Value::Null => out.push_str("null"),
         }
     }
 }

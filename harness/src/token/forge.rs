@@ -3,6 +3,8 @@
 //! text. Each operator acts at its own layer. Sockets, clocks and randomness are absent; only ECDSA and PSS
 //! signatures are random, inside the cryptographic library.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
@@ -10,9 +12,9 @@ use serde_json::{Map, Value, json};
 use super::algorithm::{Algorithm, KeyKind};
 use super::document::Document;
 use super::given::Given;
-use super::interpolate::{ForgeError, Scope, words};
+use super::interpolate::{ForgeError, Scope};
 use super::jwe;
-use super::keyring::{self, Keyring, noise};
+use super::keyring::{Keyring, noise};
 use super::keys::{PrivateKey, PublicKey};
 use super::mint::Mint;
 use super::minted::Token;
@@ -22,7 +24,6 @@ use super::segment;
 use super::sign::{self, Method, SigningKey};
 use super::signature;
 use super::x509;
-use crate::hex;
 use crate::secret::SecretBytes;
 
 /// Makes the token that a recipe describes.
@@ -91,18 +92,16 @@ fn finish(ops: &[Op], mint: &Mint<'_>) -> Result<Vec<u8>, ForgeError> {
 }
 
 /// The values behind `${...}` for this token.
-fn scope(mint: &Mint<'_>, ops: &[Op]) -> Result<Scope, ForgeError> {
-    let hex = |label: &str| hex::write(&keyring::derive(label, mint.seed)[..16]);
+fn scope<'a>(mint: &Mint<'a>, ops: &[Op]) -> Result<Scope<'a>, ForgeError> {
     let mut scope = Scope {
         now: mint.now,
-        user: mint.user.to_owned(),
-        nonce: hex("nonce"),
-        jti: hex("jti"),
-        audience: mint.audience.map(str::to_owned),
-        issuer: mint.issuer.map(str::to_owned),
-        listener: mint.listener.map(str::to_owned),
-        jku_allowed: mint.jku_allowed.map(|allowed| allowed.trim_end_matches('/').to_owned()),
-        words: words(&mint.words),
+        user: Cow::Borrowed(mint.user),
+        seed: mint.seed,
+        audience: mint.audience,
+        issuer: mint.issuer,
+        listener: mint.listener,
+        jku_allowed: mint.jku_allowed.map(|allowed| allowed.trim_end_matches('/')),
+        words: mint.words,
         leeway: mint.declared.leeway,
         skew: mint.declared.skew,
         max_token_age: mint.declared.max_token_age,
@@ -110,7 +109,7 @@ fn scope(mint: &Mint<'_>, ops: &[Op]) -> Result<Scope, ForgeError> {
     };
     for op in ops {
         if let Op::User(name) = op {
-            scope.user = scope.text(name)?;
+            scope.user = Cow::Owned(scope.text(name)?);
         }
     }
     Ok(scope)
@@ -153,7 +152,7 @@ struct Signing {
 
 impl Draft {
     /// None when this attempt lacks the asked-for property and another may have it.
-    fn make(ops: &[Op], mint: &Mint<'_>, scope: &Scope, attempt: usize) -> Result<Option<Self>, ForgeError> {
+    fn make(ops: &[Op], mint: &Mint<'_>, scope: &Scope<'_>, attempt: usize) -> Result<Option<Self>, ForgeError> {
         let given = mint.given.map(Given::read).transpose()?;
         let signing = choose_signing(ops, mint, scope)?;
         let header = make_header(ops, mint, scope, given.as_ref())?;
@@ -203,31 +202,29 @@ impl Draft {
     }
 
     /// Header and claims as they are sent, when they were changed after signing.
-    fn tampered(&self, ops: &[Op], scope: &Scope) -> Result<(Vec<u8>, Vec<u8>), ForgeError> {
-        let (mut header, mut claims) = (self.header.clone(), self.claims.clone());
-        let (mut touched_header, mut touched_claims) = (false, false);
+    fn tampered(&self, ops: &[Op], scope: &Scope<'_>) -> Result<(Vec<u8>, Vec<u8>), ForgeError> {
+        let mut changed = [None, None];
         for op in ops {
-            match op {
-                Op::TamperHeader(map) => {
-                    header.set_all(scope.map(map)?);
-                    touched_header = true;
-                }
-                Op::TamperClaims(map) => {
-                    claims.set_all(scope.map(map)?);
-                    touched_claims = true;
-                }
-                _ => {}
+            let (part, document, map) = match op {
+                Op::TamperHeader(map) => (0, &self.header, map),
+                Op::TamperClaims(map) => (1, &self.claims, map),
+                _ => continue,
+            };
+            changed[part].get_or_insert_with(|| document.clone()).set_all(scope.map(map)?);
+        }
+        let sent = |changed: Option<&Document>, signed: &[u8]| match changed
+            .map(|document| segment::encode(&document.bytes()))
+        {
+            Some(text) if text == signed => {
+                Err(ForgeError::Impossible("tampering changes nothing in this token".into()))
             }
-        }
-        let header_text = if touched_header { segment::encode(&header.bytes()) } else { self.header_text.clone() };
-        let claims_text = if touched_claims { segment::encode(&claims.bytes()) } else { self.claims_text.clone() };
-        if (touched_header && header_text == self.header_text) || (touched_claims && claims_text == self.claims_text) {
-            return Err(ForgeError::Impossible("tampering changes nothing in this token".into()));
-        }
-        Ok((header_text, claims_text))
+            Some(text) => Ok(text),
+            None => Ok(signed.to_vec()),
+        };
+        Ok((sent(changed[0].as_ref(), &self.header_text)?, sent(changed[1].as_ref(), &self.claims_text)?))
     }
 
-    fn text(&self, ops: &[Op], mint: &Mint<'_>, scope: &Scope) -> Result<Vec<u8>, ForgeError> {
+    fn text(&self, ops: &[Op], mint: &Mint<'_>, scope: &Scope<'_>) -> Result<Vec<u8>, ForgeError> {
         let (header, claims) = self.tampered(ops, scope)?;
         let mut parts =
             vec![(Part::Header, header), (Part::Claims, claims), (Part::Signature, self.signature_text.clone())];
@@ -250,7 +247,12 @@ impl Draft {
     }
 
     /// The token in a JSON serialization (RFC 7515 §7.2).
-    fn json_serialization(&self, form: JsonSerialization, ops: &[Op], scope: &Scope) -> Result<Vec<u8>, ForgeError> {
+    fn json_serialization(
+        &self,
+        form: JsonSerialization,
+        ops: &[Op],
+        scope: &Scope<'_>,
+    ) -> Result<Vec<u8>, ForgeError> {
         let show = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
         let (header, claims) = (show(&self.header_text), show(&self.claims_text));
         let signature = show(&self.signature_text);
@@ -328,7 +330,7 @@ fn header_algorithm(ops: &[Op], mint: &Mint<'_>) -> Algorithm {
 
 /// The algorithm and the key: what `sign` says wins over what the header says. None where the signature of a token that
 /// was given is to be kept.
-fn choose_signing(ops: &[Op], mint: &Mint<'_>, scope: &Scope) -> Result<Option<Signing>, ForgeError> {
+fn choose_signing(ops: &[Op], mint: &Mint<'_>, scope: &Scope<'_>) -> Result<Option<Signing>, ForgeError> {
     let mut algorithm = header_algorithm(ops, mint);
     let mut choice =
         if ops.iter().any(|op| stated_algorithm(op).is_some()) { KeyChoice::Wrong } else { KeyChoice::Real };
@@ -408,7 +410,7 @@ fn spelled_key(keys: &Keyring, algorithm: Algorithm, form: PublicForm) -> Result
 }
 
 /// The header member in which an attacker's key travels.
-fn embed(header: &mut Document, op: &Op, mint: &Mint<'_>, scope: &Scope) -> Result<(), ForgeError> {
+fn embed(header: &mut Document, op: &Op, mint: &Mint<'_>, scope: &Scope<'_>) -> Result<(), ForgeError> {
     match op {
         Op::EmbedJwk(AttackerKey::Oct) => {
             let key = String::from_utf8_lossy(&segment::encode(Keyring::wrong_secret(mint.seed).expose())).into_owned();
@@ -440,7 +442,7 @@ fn embed(header: &mut Document, op: &Op, mint: &Mint<'_>, scope: &Scope) -> Resu
 }
 
 /// The header before a recipe changes it.
-fn start_header(ops: &[Op], mint: &Mint<'_>, scope: &Scope, given: Option<&Given>) -> Result<Document, ForgeError> {
+fn start_header(ops: &[Op], mint: &Mint<'_>, scope: &Scope<'_>, given: Option<&Given>) -> Result<Document, ForgeError> {
     let mut header = Document::default();
     match given {
         Some(given) => {
@@ -458,7 +460,7 @@ fn start_header(ops: &[Op], mint: &Mint<'_>, scope: &Scope, given: Option<&Given
 }
 
 /// The claims before a recipe changes them.
-fn start_claims(mint: &Mint<'_>, scope: &Scope, given: Option<&Given>) -> Result<Document, ForgeError> {
+fn start_claims(mint: &Mint<'_>, scope: &Scope<'_>, given: Option<&Given>) -> Result<Document, ForgeError> {
     let mut claims = Document::default();
     if let Some(given) = given {
         claims.set_all(given.claims.clone());
@@ -474,7 +476,7 @@ fn start_claims(mint: &Mint<'_>, scope: &Scope, given: Option<&Given>) -> Result
     Ok(claims)
 }
 
-fn make_header(ops: &[Op], mint: &Mint<'_>, scope: &Scope, given: Option<&Given>) -> Result<Document, ForgeError> {
+fn make_header(ops: &[Op], mint: &Mint<'_>, scope: &Scope<'_>, given: Option<&Given>) -> Result<Document, ForgeError> {
     let mut header = start_header(ops, mint, scope, given)?;
     for op in ops {
         embed(&mut header, op, mint, scope)?;
@@ -521,7 +523,7 @@ fn make_header(ops: &[Op], mint: &Mint<'_>, scope: &Scope, given: Option<&Given>
     Ok(header)
 }
 
-fn make_claims(ops: &[Op], mint: &Mint<'_>, scope: &Scope, given: Option<&Given>) -> Result<Document, ForgeError> {
+fn make_claims(ops: &[Op], mint: &Mint<'_>, scope: &Scope<'_>, given: Option<&Given>) -> Result<Document, ForgeError> {
     let mut claims = start_claims(mint, scope, given)?;
     let template = given.map_or(mint.claims, |given| &given.claims);
     for op in ops {
@@ -606,7 +608,7 @@ fn extra_claims(count: usize) -> Map<String, Value> {
 }
 
 /// The text of header or claims; none when a property that another value would have is missing.
-fn make_segment(mut bytes: Vec<u8>, part: Part, ops: &[Op], scope: &Scope) -> Result<Option<Vec<u8>>, ForgeError> {
+fn make_segment(mut bytes: Vec<u8>, part: Part, ops: &[Op], scope: &Scope<'_>) -> Result<Option<Vec<u8>>, ForgeError> {
     for op in ops {
         // Spaces behind the JSON are legal (RFC 8259 §2) and give the length that the deformation needs.
         match op {
@@ -634,7 +636,7 @@ fn make_segment(mut bytes: Vec<u8>, part: Part, ops: &[Op], scope: &Scope) -> Re
 }
 
 /// Applies one operator of the segment layer. False when the segment lacks what the operator needs.
-fn deform_segment(text: &mut Vec<u8>, part: Part, op: &Op, scope: &Scope) -> Result<bool, ForgeError> {
+fn deform_segment(text: &mut Vec<u8>, part: Part, op: &Op, scope: &Scope<'_>) -> Result<bool, ForgeError> {
     match op {
         Op::Pad(chosen) if *chosen == part => segment::pad(text),
         Op::StdAlphabet(chosen) if *chosen == part => return Ok(segment::to_standard(text)),
@@ -798,7 +800,7 @@ fn change_parts(parts: &mut Vec<(Part, Vec<u8>)>, op: &Op) -> Result<(), ForgeEr
 }
 
 /// Applies one operator that works on the whole text.
-fn change_text(mut text: Vec<u8>, op: &Op, scope: &Scope) -> Result<Vec<u8>, ForgeError> {
+fn change_text(mut text: Vec<u8>, op: &Op, scope: &Scope<'_>) -> Result<Vec<u8>, ForgeError> {
     match op {
         Op::UpperCase => text.make_ascii_uppercase(),
         Op::LowerCase => text.make_ascii_lowercase(),

@@ -4,9 +4,13 @@
 
 use std::fmt;
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Number, Value};
 
+use super::keyring::derive;
 use super::mint::Words;
+use crate::hex;
 
 /// Every name that may stand in `${...}`.
 pub const KNOWN_NAMES: [&str; 26] = [
@@ -107,17 +111,17 @@ impl std::error::Error for ForgeError {}
 
 /// The values behind the names.
 #[derive(Debug, Clone)]
-pub(crate) struct Scope {
+pub(crate) struct Scope<'a> {
     pub(crate) now: f64,
-    pub(crate) user: String,
-    pub(crate) nonce: String,
-    pub(crate) jti: String,
-    pub(crate) audience: Option<String>,
-    pub(crate) issuer: Option<String>,
-    /// Those that the profile declares; empty ones are not declared.
-    pub(crate) words: Vec<(&'static str, Option<String>)>,
-    pub(crate) listener: Option<String>,
-    pub(crate) jku_allowed: Option<String>,
+    pub(crate) user: Cow<'a, str>,
+    /// What `${nonce}` and `${jti}` are derived from.
+    pub(crate) seed: u64,
+    pub(crate) audience: Option<&'a str>,
+    pub(crate) issuer: Option<&'a str>,
+    /// Those that the profile declares.
+    pub(crate) words: Words<'a>,
+    pub(crate) listener: Option<&'a str>,
+    pub(crate) jku_allowed: Option<&'a str>,
     pub(crate) leeway: Option<f64>,
     pub(crate) skew: f64,
     pub(crate) max_token_age: Option<f64>,
@@ -193,7 +197,7 @@ fn parse(text: &str) -> Result<Expression<'_>, ForgeError> {
     Ok(Expression { name, terms, format })
 }
 
-impl Scope {
+impl Scope<'_> {
     fn number(&self, name: &str) -> Result<f64, ForgeError> {
         match name {
             // Whole seconds, so that `${now+300}` is an integer and `${now}` is never later than the clock.
@@ -209,21 +213,23 @@ impl Scope {
     }
 
     fn piece(&self, expression: &Expression<'_>) -> Result<Piece, ForgeError> {
+        let declared = |value: Option<&str>, name| value.map(str::to_owned).ok_or(ForgeError::Undeclared(name));
+        let derived = |label| hex::write(&derive(label, self.seed)[..16]);
         let text = match expression.name {
-            "user" => Some(self.user.clone()),
-            "nonce" => Some(self.nonce.clone()),
-            "jti" => Some(self.jti.clone()),
-            "audience" => Some(self.audience.clone().ok_or(ForgeError::Undeclared("audience"))?),
-            "issuer" => Some(self.issuer.clone().ok_or(ForgeError::Undeclared("issuer"))?),
-            "listener" => Some(self.listener.clone().ok_or(ForgeError::Undeclared("listener"))?),
+            "user" => Some(self.user.clone().into_owned()),
+            "nonce" => Some(derived("nonce")),
+            "jti" => Some(derived("jti")),
+            "audience" => Some(declared(self.audience, "audience")?),
+            "issuer" => Some(declared(self.issuer, "issuer")?),
+            "listener" => Some(declared(self.listener, "listener")?),
             // Without the scheme, so that a name and an @ can stand before it.
             "listener_rest" => {
-                let listener = self.listener.as_deref().ok_or(ForgeError::Undeclared("listener"))?;
-                Some(listener.split_once("://").map_or(listener, |(_, rest)| rest).to_owned())
+                let rest = self.listener.map(|listener| listener.split_once("://").map_or(listener, |(_, rest)| rest));
+                Some(declared(rest, "listener")?)
             }
-            "jku_allowed" => Some(self.jku_allowed.clone().ok_or(ForgeError::Undeclared("jku_allowlist"))?),
-            name => match self.words.iter().find(|(known, _)| *known == name) {
-                Some((name, word)) => Some(word.clone().ok_or(ForgeError::Undeclared(name))?),
+            "jku_allowed" => Some(declared(self.jku_allowed, "jku_allowlist")?),
+            name => match self.words.of(name) {
+                Some((name, word)) => Some(declared(word, name)?),
                 None => None,
             },
         };
@@ -305,25 +311,6 @@ impl Scope {
     }
 }
 
-/// The words of a profile by the names they have in `${...}`.
-pub(crate) fn words(words: &Words<'_>) -> Vec<(&'static str, Option<String>)> {
-    [
-        ("identity_claim", words.identity_claim),
-        ("role_claim", words.role_claim),
-        ("allowed_role", words.allowed_role),
-        ("denied_role", words.denied_role),
-        ("default_role", words.default_role),
-        ("required_scope", words.required_scope),
-        ("kid", words.kid),
-        ("other_issuer", words.other_issuer),
-        ("other_kid", words.other_kid),
-        ("weak_secret", words.weak_secret),
-        ("test_token", words.test_token),
-    ]
-    .map(|(name, word)| (name, word.map(str::to_owned)))
-    .to_vec()
-}
-
 /// Latin letters and Cyrillic ones that look like them.
 const LOOK_ALIKES: [(char, char); 9] = [
     ('a', '\u{430}'),
@@ -398,10 +385,15 @@ fn whole(text: &str) -> Option<&str> {
     (!inner.contains(['{', '}'])).then_some(inner)
 }
 
+/// Where the next `${` begins. By its first character: to prepare a search for both takes longer than to look at most texts.
+fn expression_in(text: &str) -> Option<usize> {
+    text.match_indices('$').map(|(at, _)| at).find(|at| text[at + 1..].starts_with('{'))
+}
+
 /// Cuts a string into plain text and expressions. `$${` is a literal `${`.
 fn walk<'a>(text: &'a str, each: &mut impl FnMut(Part<'a>) -> Result<(), ForgeError>) -> Result<(), ForgeError> {
     let mut rest = text;
-    while let Some(at) = rest.find("${") {
+    while let Some(at) = expression_in(rest) {
         if rest[..at].ends_with('$') {
             each(Part::Plain(&rest[..at - 1]))?;
             each(Part::Plain("${"))?;
@@ -451,17 +443,16 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn scope() -> Scope {
+    fn scope() -> Scope<'static> {
         Scope {
             now: 1_790_000_000.75,
             user: "bob".into(),
-            nonce: "n".into(),
-            jti: "j".into(),
+            seed: 1,
             audience: None,
-            issuer: Some("https://issuer.example".into()),
-            listener: Some("http://h:1/n".into()),
+            issuer: Some("https://issuer.example"),
+            listener: Some("http://h:1/n"),
             jku_allowed: None,
-            words: words(&Words { allowed_role: Some("editor"), ..Words::default() }),
+            words: Words { allowed_role: Some("editor"), ..Words::default() },
             leeway: Some(5.0),
             skew: 0.0,
             max_token_age: None,

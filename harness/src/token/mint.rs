@@ -75,6 +75,26 @@ pub struct Words<'a> {
     pub test_token: Option<&'a str>,
 }
 
+impl<'a> Words<'a> {
+    /// The word behind a name that may stand in `${...}`, declared or not; none where the name is no word of a profile.
+    pub(crate) fn of(&self, name: &str) -> Option<(&'static str, Option<&'a str>)> {
+        let words = [
+            ("identity_claim", self.identity_claim),
+            ("role_claim", self.role_claim),
+            ("allowed_role", self.allowed_role),
+            ("denied_role", self.denied_role),
+            ("default_role", self.default_role),
+            ("required_scope", self.required_scope),
+            ("kid", self.kid),
+            ("other_issuer", self.other_issuer),
+            ("other_kid", self.other_kid),
+            ("weak_secret", self.weak_secret),
+            ("test_token", self.test_token),
+        ];
+        words.into_iter().find(|(known, _)| *known == name)
+    }
+}
+
 /// A further issuer that a target trusts, with its key.
 #[derive(Debug, Clone)]
 pub struct OtherIssuer {

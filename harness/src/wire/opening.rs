@@ -100,13 +100,18 @@ pub fn accept_for(key: &[u8]) -> String {
 /// Percent-encodes every byte that is not unreserved (RFC 3986 §2.3).
 pub fn percent_encode(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    let is_unreserved = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
     let mut encoded = String::with_capacity(bytes.len());
-    for byte in bytes {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            encoded.push(char::from(*byte));
-        } else {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        // A whole token at once, as a rule.
+        let (plain, after) = rest.split_at(rest.iter().position(|byte| !is_unreserved(byte)).unwrap_or(rest.len()));
+        encoded.push_str(str::from_utf8(plain).unwrap_or_default());
+        rest = after;
+        if let Some((byte, after)) = rest.split_first() {
             let (high, low) = (DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]);
             encoded.extend(['%', char::from(high), char::from(low)]);
+            rest = after;
         }
     }
     encoded

@@ -272,14 +272,12 @@ impl<'a> Session<'a> {
 
     /// The request with the words of the target put into its texts.
     fn filled(&self, written: &Request) -> Result<Request, Trouble> {
-        self.minting(|mint| {
-            let mut request = written.clone();
-            let values = request.set.values_mut().chain(request.add.iter_mut().map(|(_, value)| value));
-            for text in request.query.iter_mut().chain(values) {
-                *text = fill(text, mint)?;
-            }
-            Ok(request)
-        })
+        let mut request = written.clone();
+        let values = request.set.values_mut().chain(request.add.iter_mut().map(|(_, value)| value));
+        for text in request.query.iter_mut().chain(values) {
+            *text = self.worded(text)?;
+        }
+        Ok(request)
     }
 
     fn websocket_key(&self) -> String {
