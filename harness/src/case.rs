@@ -112,6 +112,12 @@ pub enum Over {
     First,
     /// Each of them, as a trial of its own.
     All,
+    /// Each place in the URL.
+    Url,
+    /// The path.
+    Path,
+    /// Each query parameter.
+    Query,
     /// Each cookie.
     Cookie,
     /// Each list of subprotocols.
@@ -128,6 +134,9 @@ impl Over {
         match self {
             Self::First => index == 0,
             Self::All => true,
+            Self::Url => carrier.is_in_url(),
+            Self::Path => matches!(carrier, Carrier::Path),
+            Self::Query => matches!(carrier, Carrier::Query(_)),
             Self::Cookie => matches!(carrier, Carrier::Cookie(_)),
             Self::Subprotocol => matches!(carrier, Carrier::Subprotocol(_)),
             Self::EncodedSubprotocol => matches!(carrier, Carrier::Subprotocol(offer)
@@ -190,8 +199,9 @@ pub struct Carry {
 pub struct Also {
     /// The token.
     pub token: Recipe,
-    /// Where it rides.
-    pub on: Carrier,
+    /// Where it rides; unset, in the next carrier that the profile declares.
+    #[serde(default)]
+    pub on: Option<Carrier>,
 }
 
 /// How a token is written in a request target.

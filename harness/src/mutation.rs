@@ -119,6 +119,7 @@ const OTHERS: &[Row] = &[
         "Sends the token and a second one in another place.",
         &[
             "{ carry: { also: [{ token: { forge: [{ user: bob }] }, on: { authorization: Bearer } }] }, expect: either }",
+            "{ needs: [two_carriers], carry: { also: [{ token: { forge: [{ user: bob }] } }] }, expect: either }",
         ],
     ),
     (

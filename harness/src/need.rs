@@ -47,11 +47,11 @@ macro_rules! needs {
 needs! {
     // ---- carriers ----
     /// The token rides in the request target.
-    UrlCarrier, "a carrier in the URL", |target| target.profile.carriers.first().is_some_and(Carrier::is_in_url);
+    UrlCarrier, "a carrier in the URL", |target| has(target, Carrier::is_in_url);
     /// The token rides in a path segment.
-    PathCarrier, "a path carrier", |target| target.profile.carriers.first() == Some(&Carrier::Path);
+    PathCarrier, "a path carrier", |target| has(target, |carrier| *carrier == Carrier::Path);
     /// The token rides in a query parameter.
-    QueryCarrier, "a query carrier", |target| matches!(target.profile.carriers.first(), Some(Carrier::Query(_)));
+    QueryCarrier, "a query carrier", |target| has(target, |carrier| matches!(carrier, Carrier::Query(_)));
     /// The token rides in `Authorization`.
     HeaderCarrier, "an `authorization: Bearer` carrier", |target| {
         has(target, |carrier| matches!(carrier, Carrier::Authorization(scheme) if scheme.eq_ignore_ascii_case("Bearer")))
@@ -66,10 +66,10 @@ needs! {
     };
     /// The token is told in the first message.
     FirstMessageCarrier, "a `first_message` carrier", |target| target.profile.first_message().is_some();
-    /// One of the carriers is in the URL.
-    AnyUrlCarrier, "a carrier in the URL", |target| has(target, Carrier::is_in_url);
-    /// More than one carrier is declared.
-    TwoCarriers, "more than one carrier", |target| target.profile.carriers.len() > 1;
+    /// More than one carrier of the opening request is declared.
+    TwoCarriers, "more than one carrier in the opening request", |target| {
+        target.profile.carriers.iter().filter(|carrier| carrier.is_in_opening()).count() > 1
+    };
     /// Quotes around a token are part of it. In a cookie they are not: its value may stand between two (RFC 6265 §4.1.1).
     QuotedTokenIsAnother, "a first carrier that is no cookie", |target| {
         !matches!(target.profile.carriers.first(), Some(Carrier::Cookie(_)))

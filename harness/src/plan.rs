@@ -361,8 +361,11 @@ mod tests {
     use crate::profile::Profile;
 
     fn target(carriers: &str) -> Target {
-        let text =
-            format!("url: ws://h/ws\nsecret: {}\nwelcome: {{ text: hello }}\ncarriers: {carriers}", "x".repeat(40));
+        let path = if carriers.contains("path") { "/{token}" } else { "" };
+        let text = format!(
+            "url: ws://h/ws{path}\nsecret: {}\nwelcome: {{ text: hello }}\ncarriers: {carriers}",
+            "x".repeat(40)
+        );
         Target::from_profile(Profile::from_yaml("p", &text).expect("a profile")).expect("a target")
     }
 
@@ -389,6 +392,15 @@ mod tests {
         assert_eq!(ids("CAR-032", all), ["CAR-032@subprotocol", "CAR-032@subprotocol-2"]);
         assert_eq!(ids("CAR-033", all), ["CAR-033@subprotocol-2"]);
         assert_eq!(ids("CAR-035", all), ["CAR-035@first-message"]);
+        // Wherever among the others the carrier stands that a case is about.
+        assert_eq!(
+            ids("CAR-017", r#"[{ authorization: Bearer }, { query: token }, path]"#),
+            ["CAR-017@query", "CAR-017@path"]
+        );
+        assert_eq!(ids("CAR-011", r#"[{ authorization: Bearer }, { query: token }, path]"#), ["CAR-011@query"]);
+        assert_eq!(ids("CAR-027", r#"[{ authorization: Bearer }, { query: token }, path]"#), ["CAR-027@path"]);
+        assert_eq!(of_case("CAR-014", "[{ cookie: a }, { query: token }]"), [("CAR-014@cookie".to_owned(), true)]);
+        assert_eq!(of_case("CAR-014", "[{ query: token }]"), [("CAR-014@query".to_owned(), false)]);
         // Once, and with a reason.
         assert_eq!(of_case("CAR-035", "[{ query: token }]"), [("CAR-035@query".to_owned(), false)]);
     }

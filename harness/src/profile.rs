@@ -466,6 +466,11 @@ impl Carrier {
     pub fn is_in_url(&self) -> bool {
         matches!(self, Self::Path | Self::Query(_))
     }
+
+    /// Whether the token is part of the opening request.
+    pub fn is_in_opening(&self) -> bool {
+        !matches!(self, Self::FirstMessage(_))
+    }
 }
 
 /// How a target refuses.
@@ -861,6 +866,13 @@ impl Profile {
         }
         lay_over(&mut template, &self.claims);
         template
+    }
+
+    /// The first declared carrier that can hold a second token in the request in which this one holds the first.
+    pub fn carrier_beside(&self, carrier: &Carrier) -> Option<&Carrier> {
+        let is_beside =
+            |other: &&Carrier| carrier.is_in_opening() && other.is_in_opening() && !other.is_same_place(carrier);
+        self.carriers.iter().find(is_beside)
     }
 
     /// The header of a valid token without its `alg`.

@@ -133,6 +133,7 @@ fn carrier_for(case: &Case) -> Carrier {
 /// Declares what a case needs, as far as it shows in what is sent.
 fn declare(profile: &mut Profile, need: Need) {
     match need {
+        Need::TwoCarriers => profile.carriers.push(Carrier::Authorization("Bearer".to_owned())),
         Need::Algorithms => profile.algorithms = Some(vec!["HS256".to_owned()]),
         Need::Kid => profile.kid = Some("key-1".to_owned()),
         Need::Leeway | Need::NoLeeway => profile.leeway = Some(0),
@@ -328,7 +329,10 @@ impl<'a> Scene<'a> {
             .iter()
             .zip(&open.carry.also)
             .zip(names)
-            .map(|((made, also), name)| Placed { on: &also.on, token: made.shown(name) })
+            .filter_map(|((made, also), name)| {
+                let on = also.on.as_ref().or_else(|| self.target.profile.carrier_beside(main_on))?;
+                Some(Placed { on, token: made.shown(name) })
+            })
             .collect();
         let written = self.request(&open.request);
         let key = open.request.key.as_deref().unwrap_or("<16 random bytes in base64>");

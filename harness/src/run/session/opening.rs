@@ -44,13 +44,16 @@ impl Session<'_> {
         key: &str,
     ) -> Result<(Opening, Option<Vec<u8>>), Trouble> {
         let target = self.context.target;
+        let on = open.carry.on.as_ref().unwrap_or(&self.actor.carrier);
         let mut also = Vec::new();
         for extra in &open.carry.also {
-            also.push((&extra.on, self.mint(&extra.token)?));
+            let place = extra.on.as_ref().or_else(|| target.profile.carrier_beside(on));
+            let place = place
+                .ok_or_else(|| Trouble::NotApplicable("no other carrier is declared beside this one".to_owned()))?;
+            also.push((place, self.mint(&extra.token)?));
         }
         let also: Vec<_> =
             also.iter().map(|(on, token)| Placed { on, token: token.as_ref().and_then(Token::bytes) }).collect();
-        let on = open.carry.on.as_ref().unwrap_or(&self.actor.carrier);
         let main = Placed { on, token: token.and_then(Token::bytes) };
         let declared = &target.profile.carriers;
         if open.carry.undeclared && declared.iter().any(|carrier| carrier.is_same_place(main.on)) {
