@@ -1019,6 +1019,8 @@ pub enum Across {
     ExpectationsAbsent,
     /// What the server says about its make; for the report.
     Banners,
+    /// Statuses come with the header without which they do not help.
+    StatusHeaders,
 }
 
 /// A question to the profile.

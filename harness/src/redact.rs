@@ -191,7 +191,7 @@ impl Redactor {
     }
 
     /// A search for the secret in bytes, in each of its forms and backwards. What it looks for is prepared once.
-    pub fn secret_finder(&self) -> impl Fn(&[u8]) -> bool {
+    pub fn secret_finder(&self) -> impl Fn(&[u8]) -> bool + use<> {
         let needles = self.needles.iter().map(|needle| needle.text.as_bytes());
         let spellings = needles.flat_map(|needle| [needle.to_vec(), needle.iter().rev().copied().collect()]);
         let finders: Vec<Finder<'static>> = spellings.map(|spelling| Finder::new(&spelling).into_owned()).collect();

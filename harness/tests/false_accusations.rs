@@ -5,11 +5,10 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use gatecrash::case::{Across, CaseText, Expect, Step};
-use gatecrash::judge::{self, Run, Seen};
+use gatecrash::judge::{self, Heard, Run, Seen};
 use gatecrash::observation::{Connection, End, Event, Mark, Observation, WITNESS_PING, What};
 use gatecrash::outcome::Outcome;
 use gatecrash::profile::{Class, Profile, Signal};
-use gatecrash::redact::Redactor;
 use gatecrash::token::Token;
 use gatecrash::verdict::{Check, Verdict};
 use gatecrash::wire::answer::Head;
@@ -72,12 +71,12 @@ fn verdict_on(question: Across, token: &str, sent: &str, events: Vec<Event>, out
             seen(&common, &unauthorized),
             seen(&special, outcome),
         ],
+        heard: [&common, &special].map(|connection| Heard { code: "TST-002", connection }).to_vec(),
         controls: &[],
         witness: None,
         keys: &gatecrash::token::Keyring::new(),
         host: "localhost",
         profile: &profile,
-        redactor: &Redactor::for_secrets(&[]),
         refusal_budget: Duration::from_secs(1),
     };
     let checks: Vec<Check> = judge::across(&case, question, &run);
@@ -160,12 +159,12 @@ fn verdict_on_controls(controls: &[Outcome]) -> Verdict {
 fn verdict_on_run(question: Across, controls: &[Outcome], witness: Option<&Connection>) -> Verdict {
     let run = Run {
         seen: Vec::new(),
+        heard: Vec::new(),
         controls,
         witness,
         keys: &gatecrash::token::Keyring::new(),
         host: "localhost",
         profile: &Profile::default(),
-        redactor: &Redactor::for_secrets(&[]),
         refusal_budget: Duration::from_secs(1),
     };
     Verdict::of(&judge::across(&case("must"), question, &run))

@@ -20,7 +20,6 @@ use gatecrash::observation::{Connection, End, Event, Mark, Observation, What};
 use gatecrash::outcome::{self, Outcome};
 use gatecrash::plan::{self, Selection};
 use gatecrash::profile::{Class, Profile, Signal};
-use gatecrash::redact::Redactor;
 use gatecrash::report::{About, Exit, Failure, Report, Standard, TrialReport};
 use gatecrash::target::Templates;
 use gatecrash::token::{Answer, Op, Recipe, Rules, default_claims, forge, oracle};
@@ -97,7 +96,6 @@ fn ask(question: Across, level: Level, profile: &Profile, class: Class, refusals
         outcome,
         connection,
     });
-    let redactor = Redactor::default();
     let budget = Duration::from_secs(1);
     let run = Run {
         seen: seen.collect(),
@@ -106,7 +104,7 @@ fn ask(question: Across, level: Level, profile: &Profile, class: Class, refusals
         keys: &gatecrash::token::Keyring::new(),
         host: "localhost",
         profile,
-        redactor: &redactor,
+        heard: Vec::new(),
         refusal_budget: budget,
     };
     judge::across(&head_of_a_case(level, Severity::Medium), question, &run)

@@ -7,12 +7,10 @@ use gatecrash::case::{
     Across, Alive, Answer, Await, Awaited, CaseText, Close, Cut, Expect, Fetches, Hear, Hello, Http, OldTls, Open, Say,
     Send, Step,
 };
-use gatecrash::judge::{self, Learned, Run, Seen, Weight};
+use gatecrash::judge::{self, Heard, Learned, Run, Seen, Weight};
 use gatecrash::observation::{Connection, End, Event, Fetch, Mark, Observation, Secured, Trouble, What};
 use gatecrash::outcome::{self, Outcome};
 use gatecrash::profile::{Class, Echo, Profile, Shape, Signal};
-use gatecrash::redact::Redactor;
-use gatecrash::secret::SecretBytes;
 use gatecrash::token::{Keyring, Token};
 use gatecrash::verdict::{Check, Grade, Level, Verdict};
 use gatecrash::wire::answer::Head;
@@ -32,7 +30,7 @@ const EXPECTATIONS: [Expect; 7] = [
     Expect::NotUpgraded,
 ];
 
-const QUESTIONS: [Across; 28] = [
+const QUESTIONS: [Across; 29] = [
     Across::Signal(Class::Expired),
     Across::Signal(Class::Missing),
     Across::Reasons,
@@ -50,6 +48,7 @@ const QUESTIONS: [Across; 28] = [
     Across::TokenNotReflected,
     Across::SecretAbsent,
     Across::NoInternals,
+    Across::StatusHeaders,
     Across::Unmasked,
     Across::ValidMessages,
     Across::Controls,
@@ -412,10 +411,10 @@ proptest! {
             .zip(&outcomes)
             .map(|((connection, expect, class), outcome)| Seen { code: "TST-001", class: *class, expect: *expect, outcome, connection })
             .collect();
-        let redactor = Redactor::for_secrets(&[SecretBytes::new("a secret of some length")]);
         let keys = Keyring::new().with_secret("a secret of some length");
         let witness = connections.first().map(|(connection, _, _)| connection);
-        let run = Run { seen, controls: &outcomes, witness, keys: &keys, host: "localhost", profile: &profile, redactor: &redactor, refusal_budget: Duration::from_secs(1) };
+        let heard = connections.iter().map(|(connection, _, _)| Heard { code: "TST-001", connection }).collect();
+        let run = Run { seen, heard, controls: &outcomes, witness, keys: &keys, host: "localhost", profile: &profile, refusal_budget: Duration::from_secs(1) };
         for question in QUESTIONS {
             for check in judge::across(&head_of_a_case("must"), question, &run) {
                 prop_assert!(!check.expected.is_empty(), "{question:?}: {check:?}");
@@ -430,15 +429,14 @@ fn a_run_that_saw_nothing_answers_no_question_by_a_pass() {
         signals: [(Class::Expired, Signal { close: Some(4001), reason: Some("over".to_owned()), http: None })].into(),
         ..Profile::default()
     };
-    let redactor = Redactor::default();
     let run = Run {
         seen: Vec::new(),
+        heard: Vec::new(),
         controls: &[],
         witness: None,
         keys: &Keyring::new(),
         host: "localhost",
         profile: &profile,
-        redactor: &redactor,
         refusal_budget: Duration::from_secs(1),
     };
     for question in QUESTIONS {

@@ -4,11 +4,10 @@
 use std::time::Duration;
 
 use gatecrash::case::{Across, CaseText, Expect, Step};
-use gatecrash::judge::{self, Learned, Run, Seen};
+use gatecrash::judge::{self, Heard, Learned, Run, Seen};
 use gatecrash::observation::{Connection, End, Event, Mark, Observation, What};
 use gatecrash::outcome;
 use gatecrash::profile::{Class, Echo, Profile, Shape};
-use gatecrash::redact::Redactor;
 use gatecrash::token::{Keyring, Token};
 use gatecrash::verdict::{Grade, Verdict};
 use gatecrash::wire::answer::Head;
@@ -192,12 +191,12 @@ fn asked(question: Across, class: Class, seen: Connection, profile: &Profile, wi
         Seen { code: "TST-001", class: Some(class), expect: Expect::Refused, outcome: &outcome, connection: &seen };
     let run = Run {
         seen: vec![seen],
+        heard: vec![Heard { code: seen.code, connection: seen.connection }],
         controls: &[],
         witness,
         keys: &keys,
         host: "server.example",
         profile,
-        redactor: &Redactor::default(),
         refusal_budget: Duration::from_secs(1),
     };
     Verdict::of(&judge::across(&case(), question, &run))
@@ -278,6 +277,76 @@ fn a_refusal_tells_neither_errors_nor_expectations() {
     assert_eq!(told(Across::ExpectationsAbsent, "Invalid token; ask your admin"), Verdict::Pass);
     assert_eq!(told(Across::NoLibraryWords, "Not enough segments"), Verdict::Fail);
     assert_eq!(told(Across::NoLibraryWords, "Invalid or expired token"), Verdict::Pass);
+    // In the challenge as well, and there in what it describes: a realm is a name like any other.
+    let challenged = |question, challenge: &str| {
+        let seen = connection("main", vec![head(401, &[("WWW-Authenticate", challenge)]), body("no")]);
+        asked(question, Class::BadSignature, seen, &profile, None)
+    };
+    let described = r#"Bearer realm="x", error="invalid_token", error_description="Signature verification failed""#;
+    assert_eq!(challenged(Across::NoLibraryWords, described), Verdict::Fail);
+    let expecting =
+        r#"Bearer error_description="the audience must be https://audience.example", error="invalid_token""#;
+    assert_eq!(challenged(Across::ExpectationsAbsent, expecting), Verdict::Fail);
+    let realm = r#"Bearer realm="https://audience.example", error="invalid_token", error_description="bad audience""#;
+    assert_eq!(challenged(Across::ExpectationsAbsent, realm), Verdict::Pass);
+    assert_eq!(told(Across::ExpectationsAbsent, "this is https://audience.example: no entry"), Verdict::Pass);
+}
+
+#[test]
+fn the_secret_and_the_inside_are_looked_for_in_every_answer() {
+    let with_secret = |question, secret: &str, what: Vec<What>| {
+        let keys = Keyring::new().with_secret(secret);
+        let seen = connection("login", what);
+        let heard = vec![Heard { code: "TST-001", connection: &seen }];
+        let profile = Profile::default();
+        let run = Run {
+            seen: Vec::new(),
+            heard,
+            controls: &[],
+            witness: None,
+            keys: &keys,
+            host: "server.example",
+            profile: &profile,
+            refusal_budget: Duration::from_secs(1),
+        };
+        Verdict::of(&judge::across(&case(), question, &run))
+    };
+    let said = |question, text: &str| with_secret(question, SECRET, vec![head(200, &[]), body(text)]);
+    assert_eq!(said(Across::SecretAbsent, &format!("{{\"key\":\"{SECRET}\"}}")), Verdict::Fail);
+    assert_eq!(said(Across::SecretAbsent, "-----BEGIN PRIVATE KEY-----\nMIG"), Verdict::Fail);
+    assert_eq!(said(Across::SecretAbsent, "-----BEGIN PUBLIC KEY-----\nMIG"), Verdict::Pass);
+    // What anybody writes is no leak, although somebody took it for the secret.
+    let word = vec![head(401, &[]), body("the password is wrong")];
+    assert_eq!(with_secret(Across::SecretAbsent, "password", word), Verdict::Pass);
+
+    for line in [
+        r#"  File "/srv/app/ws.py", line 12, in connect"#,
+        "thread 'main' at src/gate.rs:77:13",
+        "at verify (/app/ws.js:10:5)",
+        "at app.Gate.check(Gate.java:55)",
+        "main.go:33 +0x1d",
+        "gate.rb:12:in `call'",
+        "in /var/www/gate.php on line 12",
+        "in Gate.cs:line 9",
+        "ERROR 1064: You have an error in your SQL syntax",
+    ] {
+        assert_eq!(said(Across::NoInternals, line), Verdict::Fail, "{line}");
+    }
+    for line in [
+        "expected value at line 1 column 1",
+        "see https://status.example.rs:8443/ and https://www.example.com.py:80/",
+        "invalid token: app.js",
+        "the time is 12:30:05",
+    ] {
+        assert_eq!(said(Across::NoInternals, line), Verdict::Pass, "{line}");
+    }
+
+    let status = |status, headers: &[(&str, &str)]| {
+        with_secret(Across::StatusHeaders, SECRET, vec![head(status, headers), body("")])
+    };
+    assert_eq!((status(405, &[]), status(405, &[("Allow", "GET")])), (Verdict::Fail, Verdict::Pass));
+    assert_eq!((status(426, &[]), status(426, &[("Upgrade", "websocket")])), (Verdict::Fail, Verdict::Pass));
+    assert_eq!(status(400, &[]), Verdict::Info);
 }
 
 #[test]

@@ -273,6 +273,7 @@ faults! {
         WrongReason = "wrong-reason",
         CloseBeforeAccept = "close-before-accept",
         UpgradesToRefuse = "upgrades-to-refuse",
+        StatusWithoutItsHeader = "status-without-its-header",
         ChallengeOfAnotherError = "challenge-of-another-error",
         ErrorWithoutCredentials = "error-without-credentials",
         RefusedSocketsLinger = "refused-sockets-linger",

@@ -14,8 +14,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONNECTION, HeaderName, ORIGIN,
-    RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, UPGRADE, WWW_AUTHENTICATE,
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CACHE_CONTROL, CONNECTION, HeaderName,
+    ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
+    WWW_AUTHENTICATE,
 };
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
 use axum::response::Response;
@@ -423,7 +424,7 @@ async fn answer(
     }
     faulty::read_body(app.config.fault, &mut head, &mut body).await;
     if let Err(bad) = opening::check_any(&head, app.config.fault) {
-        return bad_opening(&bad, peer);
+        return bad_opening(app, &bad, peer);
     }
     let (dialect, fault) = (app.config.dialect, app.config.fault);
     if fault == Some(Fault::RoutesAbsoluteForm) && head.uri.scheme().is_some() {
@@ -447,7 +448,7 @@ async fn answer(
     let opening = match opening::check(&head, app.config.subprotocol.as_deref(), fault) {
         Ok(opening) => opening,
         Err(bad) => {
-            let mut response = bad_opening(&bad, peer);
+            let mut response = bad_opening(app, &bad, peer);
             if app.has(Fault::IdentitySticksToConnection) {
                 Box::pin(sticky.learn(app, &head, segment)).await;
                 response.headers_mut().remove(CONNECTION);
@@ -516,11 +517,14 @@ fn switching(asked: &HeaderMap, opening: &Opening, compression: Option<&Agreed>,
     response
 }
 
-fn bad_opening(bad: &BadOpening, peer: SocketAddr) -> Response {
+fn bad_opening(app: &App, bad: &BadOpening, peer: SocketAddr) -> Response {
     tracing::info!(%peer, status = bad.status.as_u16(), why = bad.why, "no handshake");
     let mut response = detail(bad.status, bad.why);
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     for (name, value) in &bad.headers {
+        if app.has(Fault::StatusWithoutItsHeader) && (*name == ALLOW || *name == UPGRADE) {
+            continue;
+        }
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     response

@@ -4,16 +4,14 @@ use std::time::Duration;
 
 use arbitrary::{Result, Unstructured};
 
-use super::seen::{self, SECRET, TRIALS};
+use super::seen::{self, TRIALS};
 use crate::case::{Across, Body, CaseText, Expect, Step};
-use crate::judge::{self, Learned, Run, Seen, Weight};
+use crate::judge::{self, Heard, Learned, Run, Seen, Weight};
 use crate::observation::{Event, Observation, What};
 use crate::outcome::{self, Outcome};
 use crate::plan::Trial;
 use crate::profile::{Class, Profile};
-use crate::redact::Redactor;
 use crate::report::Failure;
-use crate::secret::SecretBytes;
 use crate::target::Target;
 use crate::token::Keyring;
 use crate::verdict::{Check, Grade, Verdict};
@@ -196,15 +194,16 @@ fn across(
             })
             .collect()
     };
-    let redactor = Redactor::for_secrets(&[SecretBytes::new(SECRET)]);
+    let heard: Vec<Heard<'_>> =
+        connections.iter().map(|(connection, _, _)| Heard { code: "TST-001", connection }).collect();
     let run = |seen, controls| Run {
         seen,
+        heard: heard.clone(),
         controls,
         witness: connections.first().map(|(connection, _, _)| connection),
         keys: &target.keys,
         host: &target.endpoint.host,
         profile: &target.profile,
-        redactor: &redactor,
         refusal_budget: Duration::from_secs(1),
     };
     let whole = run(seen(&|_, _| true), &outcomes);
@@ -216,12 +215,12 @@ fn across(
     assert_ne!(Verdict::of(&no_controls), Verdict::Pass, "no control, and yet all of them were admitted");
     let nothing = Run {
         seen: Vec::new(),
+        heard: Vec::new(),
         controls: &[],
         witness: None,
         keys: &Keyring::new(),
         host: "localhost",
         profile: &Profile::default(),
-        redactor: &redactor,
         refusal_budget: Duration::from_secs(1),
     };
     assert_ne!(Verdict::of(&judge::across(head, question, &nothing)), Verdict::Pass, "passed on nothing");

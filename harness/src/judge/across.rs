@@ -5,12 +5,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use regex_lite::Regex;
+
 use super::Weight;
 use crate::case::{Across, CaseText, Expect};
 use crate::observation::{Connection, Event, Proofs, WITNESS_PING, What};
 use crate::outcome::{Outcome, Service};
 use crate::profile::{Carrier, Class, Profile, RefusesBy, Shape, Signal};
 use crate::redact::{Redactor, contains};
+use crate::secret::SecretBytes;
 use crate::token::{Keyring, genuine_signatures};
 use crate::verdict::{Basis, Check, Grade, Level};
 use crate::wire::answer::lines;
@@ -31,11 +34,22 @@ pub struct Seen<'a> {
     pub connection: &'a Connection,
 }
 
+/// One connection of the run, whatever it was for.
+#[derive(Debug, Clone, Copy)]
+pub struct Heard<'a> {
+    /// The code of its case.
+    pub code: &'a str,
+    /// All that was seen.
+    pub connection: &'a Connection,
+}
+
 /// Everything a run saw.
 #[derive(Debug)]
 pub struct Run<'a> {
     /// The openings of every case.
     pub seen: Vec<Seen<'a>>,
+    /// Every connection of every case: the openings, those beside them, and what the HTTP endpoints said.
+    pub heard: Vec<Heard<'a>>,
     /// What came of every control.
     pub controls: &'a [Outcome],
     /// The session that was held through the run, as it was found at the end.
@@ -46,8 +60,6 @@ pub struct Run<'a> {
     pub host: &'a str,
     /// What the target declares.
     pub profile: &'a Profile,
-    /// Finds the secret.
-    pub redactor: &'a Redactor,
     /// Within this a refusal is prompt.
     pub refusal_budget: Duration,
 }
@@ -174,17 +186,23 @@ pub fn across(head: &CaseText, question: Across, run: &Run<'_>) -> Vec<Check> {
             contains(&answer, signature).then(|| "its signature stands in the answer".to_owned())
         })],
         Across::SecretAbsent => {
-            let finds = run.redactor.secret_finder();
-            let every: Vec<&Seen<'_>> = run.seen.iter().collect();
-            vec![all(weight, &every, "the secret does not come back, in any spelling", |seen| {
-                finds(&seen.connection.received_bytes()).then(|| "it stands in an answer".to_owned())
+            let finds = secret_finder(run.keys);
+            vec![everywhere(weight, &run.heard, "the secret does not come back, in any spelling", |connection| {
+                let answer = connection.received_bytes();
+                if finds(&answer) {
+                    return Some("it stands in an answer".to_owned());
+                }
+                contains(&answer, b"PRIVATE KEY-----").then(|| "a private key stands in an answer".to_owned())
             })]
         }
         Across::NoInternals => {
-            let every: Vec<&Seen<'_>> = run.seen.iter().collect();
-            vec![all(weight, &every, "no stack traces and no internals", |seen| {
-                let text = String::from_utf8_lossy(&seen.connection.received_bytes()).into_owned();
-                INTERNALS.iter().find(|mark| text.contains(*mark)).map(|mark| format!("\"{mark}\" stands in an answer"))
+            let line = Regex::new(LINE_OF_SOURCE).ok();
+            vec![everywhere(weight, &run.heard, "no stack traces and no internals", |connection| {
+                let answer = connection.received_bytes();
+                let text = String::from_utf8_lossy(&answer);
+                let mark = INTERNALS.iter().copied().find(|mark| text.contains(mark));
+                let mark = mark.or_else(|| Some(line.as_ref()?.find(&text)?.as_str()));
+                mark.map(|mark| format!("\"{}\" stands in an answer", mark.escape_debug()))
             })]
         }
         Across::Unmasked => {
@@ -266,6 +284,7 @@ pub fn across(head: &CaseText, question: Across, run: &Run<'_>) -> Vec<Check> {
             vec![all(weight, &refusals, "nothing of what the token should have been", |seen| disclosed(seen, run))]
         }
         Across::Banners => vec![banners(weight, run)],
+        Across::StatusHeaders => vec![status_headers(weight, run)],
     }
 }
 
@@ -370,12 +389,24 @@ fn status_semantics(weight: Weight, run: &Run<'_>) -> Check {
     weight.check(Grade::Info, "401 for the unknown and 403 for those who may not, or 403 for all", observed)
 }
 
-/// What a refusal says in words: a reason, or a body.
+/// What a refusal says in words: a reason, or a body and what the challenge describes (RFC 6750 §3).
 fn told_text(seen: &Seen<'_>) -> String {
     match seen.outcome {
         Outcome::RefusedClose { reason, .. } => reason.clone(),
         Outcome::RefusedMessage(text) => text.clone(),
-        _ => String::from_utf8_lossy(seen.connection.body()).into_owned(),
+        _ => {
+            let mut text = String::from_utf8_lossy(seen.connection.body()).into_owned();
+            let challenge = challenge(seen).unwrap_or_default();
+            if let Some((_, described)) = challenge.split_once("error_description=") {
+                text.push('\n');
+                text.push_str(
+                    described
+                        .strip_prefix('"')
+                        .map_or(described, |quoted| quoted.split('"').next().unwrap_or_default()),
+                );
+            }
+            text
+        }
     }
 }
 
@@ -418,21 +449,30 @@ fn disclosed(seen: &Seen<'_>, run: &Run<'_>) -> Option<String> {
     let sent = |value: &str| {
         claims.as_ref().is_some_and(|claims| serde_json::to_string(claims).is_ok_and(|text| text.contains(value)))
     };
-    for (name, value) in [("audience", &run.profile.audience), ("issuer", &run.profile.issuer)] {
-        if let Some(value) = value.as_ref().filter(|value| told.contains(value.as_str()) && !sent(value)) {
+    let words = |text: &str| -> Vec<String> {
+        let words = text.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '-');
+        words.map(str::to_owned).collect()
+    };
+    for (name, short, value) in [("audience", "aud", &run.profile.audience), ("issuer", "iss", &run.profile.issuer)] {
+        let Some(value) = value.as_ref().filter(|value| told.contains(value.as_str()) && !sent(value)) else {
+            continue;
+        };
+        // The name of a service may stand in any page. Who tells what was expected says of what.
+        let is_named = |word: &String| word.eq_ignore_ascii_case(name) || word.eq_ignore_ascii_case(short);
+        if words(&told.replace(value.as_str(), "")).iter().any(is_named) {
             return Some(format!("the {name} \"{}\"", value.escape_debug()));
         }
     }
+    let words = words(&told);
     let roles = run.profile.roles.as_ref().map(|roles| roles.allowed.as_slice()).unwrap_or_default();
-    let words: Vec<&str> = told.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '-').collect();
-    let listed = roles.iter().filter(|role| words.contains(&role.as_str()) && !sent(role)).count();
+    let listed = roles.iter().filter(|role| words.contains(role) && !sent(role)).count();
     (listed > 1).then(|| format!("{listed} of the roles that would be let in"))
 }
 
 fn banners(weight: Weight, run: &Run<'_>) -> Check {
     let mut seen_banners = BTreeSet::new();
-    for seen in &run.seen {
-        let Some(head) = seen.connection.head() else { continue };
+    for heard in &run.heard {
+        let Some(head) = heard.connection.head() else { continue };
         for name in ["server", "x-powered-by", "via", "x-aspnet-version"] {
             if let Some(value) = head.header(name) {
                 let value: String = value.chars().take(80).collect();
@@ -445,10 +485,42 @@ fn banners(weight: Weight, run: &Run<'_>) -> Check {
     weight.check(Grade::Info, "what the server says about its make", observed)
 }
 
+/// A 405 names the methods that are taken (RFC 9110 §15.5.6), a 426 the protocol to ask for (§15.5.22).
+fn status_headers(weight: Weight, run: &Run<'_>) -> Check {
+    let expected = "405 with Allow, 426 with Upgrade";
+    let wanted = |connection: &Connection| match connection.head().map(|head| head.status) {
+        Some(405) => Some("allow"),
+        Some(426) => Some("upgrade"),
+        _ => None,
+    };
+    let told: Vec<Heard<'_>> = run.heard.iter().copied().filter(|heard| wanted(heard.connection).is_some()).collect();
+    if told.is_empty() {
+        return weight.check(Grade::Info, expected, "no answer was a 405 or a 426");
+    }
+    everywhere(weight, &told, expected, |connection| {
+        let (head, name) = (connection.head()?, wanted(connection)?);
+        head.header(name).is_none().then(|| format!("{} without `{name}`", head.status))
+    })
+}
+
 /// What a close frame of a server must be.
 pub(super) const WELL_FORMED_CLOSE: &str = "close frames of 2 to 125 bytes, final, unmasked, with a reason in UTF-8";
 
-/// Texts that only a program's own trouble puts into an answer.
+/// Finds the shared secrets among these keys, in any spelling. A short one of nothing but letters is an ordinary word, and
+/// stands in answers by chance.
+fn secret_finder(keys: &Keyring) -> impl Fn(&[u8]) -> bool + use<> {
+    let is_word =
+        |secret: &SecretBytes| secret.expose().len() < 16 && secret.expose().iter().all(u8::is_ascii_alphabetic);
+    let secrets = keys.secret().into_iter().chain(keys.retired_secrets()).filter(|secret| !is_word(secret));
+    Redactor::for_secrets(&secrets.cloned().collect::<Vec<_>>()).secret_finder()
+}
+
+/// A line of a source, as traces name it. Two numbers or more are asked for where the ending is a domain as well: a port
+/// stands behind those.
+const LINE_OF_SOURCE: &str = r#"\.(?:py", line \d+|(?:rs|m?js|cjs|ts):\d+:\d+|java:\d+\)|kt:\d+\)|go:\d+|rb:\d+:in|php(?::| on line |\()\d+|cs:line \d+)"#;
+
+/// Texts that only a program's own trouble puts into an answer. The place of a mistake in JSON, "at line 1 column 2", is
+/// none of them: it tells the client about its own text.
 const INTERNALS: &[&str] = &[
     "Traceback (most recent call last)",
     "stack backtrace:",
@@ -465,6 +537,14 @@ const INTERNALS: &[&str] = &[
     "goroutine 1 [",
     "SQLSTATE",
     "syntax error at or near",
+    "You have an error in your SQL syntax",
+    "SQLITE_ERROR",
+    "sqlite3.OperationalError",
+    "psycopg2.",
+    "sqlalchemy.exc.",
+    "node:internal/",
+    "/usr/lib/python",
+    "/usr/src/app/",
 ];
 
 fn asks_refusals(question: Across) -> bool {
@@ -479,6 +559,7 @@ fn asks_refusals(question: Across) -> bool {
             | Across::NoTokenInRedirect
             | Across::StatusSemantics
             | Across::Banners
+            | Across::StatusHeaders
     )
 }
 
@@ -489,16 +570,30 @@ fn unseen(weight: Weight, expected: &str) -> Check {
 
 /// No attempt shows the flaw; the first ones that do are named.
 fn all(weight: Weight, attempts: &[&Seen<'_>], expected: &str, flaw: impl Fn(&Seen<'_>) -> Option<String>) -> Check {
-    let flaws: Vec<(&str, String)> =
-        attempts.iter().filter_map(|seen| flaw(seen).map(|observed| (seen.code, observed))).collect();
+    let flaws = attempts.iter().filter_map(|seen| Some((seen.code, flaw(seen)?))).collect();
+    none_of(weight, attempts.len(), expected, flaws)
+}
+
+/// No connection shows the flaw; the first ones that do are named.
+fn everywhere(
+    weight: Weight,
+    heard: &[Heard<'_>],
+    expected: &str,
+    flaw: impl Fn(&Connection) -> Option<String>,
+) -> Check {
+    let flaws = heard.iter().filter_map(|heard| Some((heard.code, flaw(heard.connection)?))).collect();
+    none_of(weight, heard.len(), expected, flaws)
+}
+
+fn none_of(weight: Weight, attempts: usize, expected: &str, flaws: Vec<(&str, String)>) -> Check {
     match flaws.as_slice() {
-        [] if attempts.is_empty() => unseen(weight, expected),
-        [] => weight.holds(true, expected, format!("{} attempt(s), all so", attempts.len())),
+        [] if attempts == 0 => unseen(weight, expected),
+        [] => weight.holds(true, expected, format!("{attempts} attempt(s), all so")),
         [(code, first), ..] => {
             let codes: BTreeSet<&str> = flaws.iter().map(|(code, _)| *code).collect();
             let others: Vec<&str> = codes.into_iter().filter(|other| other != code).take(5).collect();
             let tail = if others.is_empty() { String::new() } else { format!("; also {}", others.join(", ")) };
-            weight.holds(false, expected, format!("{first} in {code} ({} of {}){tail}", flaws.len(), attempts.len()))
+            weight.holds(false, expected, format!("{first} in {code} ({} of {attempts}){tail}", flaws.len()))
         }
     }
 }

@@ -7,7 +7,7 @@
 mod across;
 mod answer;
 
-pub use across::{Run, Seen, across, habit};
+pub use across::{Heard, Run, Seen, across, habit};
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -948,6 +948,9 @@ fn across(question: Across) -> String {
         Across::OneSignalPerClass => "all refusals of one class are told in the same way",
         Across::TokenNotReflected => "no answer contains the token that was sent",
         Across::SecretAbsent => "no answer contains the signing secret",
+        Across::StatusHeaders => {
+            "every 405 names the methods that are taken (`Allow`), every 426 the protocol (`Upgrade`)"
+        }
         Across::NoInternals => "no answer contains a stack trace or other internals",
         Across::Unmasked => "no frame of the server is masked (RFC 6455 §5.1)",
         Across::ValidMessages => "every text message is UTF-8, and JSON where the profile declares it",

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::case::{Body, Expect, Step};
-use crate::judge::Seen;
+use crate::judge::{Heard, Seen};
 use crate::observation::{Connection, Mark, Observation, Trouble};
 use crate::outcome::{self, Outcome};
 use crate::plan::{Trial, class_of};
@@ -109,6 +109,16 @@ pub(super) fn seen<'a>(
         }
     }
     all
+}
+
+/// The connections of the trials that are `believed`, whatever they were for.
+pub(super) fn heard<'a>(played: &'a [Played<'a>], believed: impl Fn(&Played<'_>) -> bool) -> Vec<Heard<'a>> {
+    let believed = played.iter().filter(|played| believed(played));
+    let connections = believed.flat_map(|played| {
+        let connections = played.observations.iter().flat_map(|observation| &observation.connections);
+        connections.map(|connection| (played.trial.case.head.code.as_str(), connection))
+    });
+    connections.map(|(code, connection)| Heard { code, connection }).collect()
 }
 
 /// How the forged tokens of these trials were refused.

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::group::panic_text;
 use super::options::Options;
-use super::played::{Played, outcomes, seen};
+use super::played::{Played, heard, outcomes, seen};
 use super::runner::{Runner, Tried};
 use super::wallet::NoToken;
 use crate::case::{self, Across, Body, Expect, Step};
@@ -119,12 +119,12 @@ pub async fn run(
     let learned = Learned { drops: judge::habit(&seen), ..Learned::clone(&runner.learned) };
     let view = Run {
         seen,
+        heard: heard(&played, |played| played.doubt.is_none()),
         controls: &runner.controls,
         witness: witness.as_ref(),
         keys: &target.keys,
         host: &target.endpoint.host,
         profile: &target.profile,
-        redactor: &redactor,
         // A promise, not a deadline: a hurried run does not tighten it.
         refusal_budget: Duration::from_millis(target.profile.refusal_budget_ms.unwrap_or(1_000))
             .mul_f64(options.timeout_scale.max(1.0)),

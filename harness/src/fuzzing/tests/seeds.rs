@@ -74,7 +74,7 @@ fn sessions() -> Seeds {
 }
 
 /// What a case may ask: the steps, what they await, and questions to a whole run.
-const KINDS: [&str; 63] = [
+const KINDS: [&str; 64] = [
     "Say",
     "Hear",
     "Send",
@@ -128,6 +128,7 @@ const KINDS: [&str; 63] = [
     "Controls",
     "Witness",
     "Banners",
+    "StatusHeaders",
     "NotSuccess",
     "ChallengeFits",
     "BareChallenge",
