@@ -907,6 +907,8 @@ pub struct Http {
     pub declared_answer: bool,
     /// The members the profile declares for a refusal must be there.
     pub declared_refusal: bool,
+    /// The answer says the same as that of the HTTP step before: status, challenge and words.
+    pub told_like_before: bool,
     /// Parts of the answer that later steps have as `${kept.NAME}`; where one is missing, the case fails.
     pub keep: BTreeMap<String, Part>,
     /// Keep the token of the answer for later steps.
@@ -937,6 +939,8 @@ pub enum Label {
 pub enum Issued {
     /// Signed as declared, and alive for as long as the answer says.
     Lifetime,
+    /// Valid now, by its `iat`, `nbf` and `exp`, as far as clocks agree.
+    Current,
     /// It names its bearer by the declared identity claim.
     Identity,
     /// It tells nothing that its bearer alone should know.

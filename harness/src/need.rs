@@ -44,6 +44,9 @@ macro_rules! needs {
     };
 }
 
+/// The curves of ECDSA in JWS (RFC 7518 §3.4).
+const CURVES: [KeyKind; 3] = [KeyKind::P256, KeyKind::P384, KeyKind::P521];
+
 needs! {
     // ---- carriers ----
     /// The token rides in the request target.
@@ -82,10 +85,14 @@ needs! {
     RsaPublicKey, "an RSA key in `keys`", |target| target.keys.public(KeyKind::Rsa).is_some();
     /// A private RSA key of the target is known.
     RsaPrivateKey, "a private RSA key in `keys`", |target| target.keys.private(KeyKind::Rsa).is_some();
-    /// A public P-256 key of the target is known.
-    EcPublicKey, "a P-256 key in `keys`", |target| target.keys.public(KeyKind::P256).is_some();
+    /// A public key of the target on an elliptic curve of ECDSA is known.
+    EcPublicKey, "a key for ECDSA in `keys`", |target| CURVES.iter().any(|curve| target.keys.public(*curve).is_some());
+    /// A private key of the target on an elliptic curve of ECDSA is known.
+    EcPrivateKey, "a private key for ECDSA in `keys`", |target| {
+        CURVES.iter().any(|curve| target.keys.private(*curve).is_some())
+    };
     /// A private P-256 key of the target is known.
-    EcPrivateKey, "a private P-256 key in `keys`", |target| target.keys.private(KeyKind::P256).is_some();
+    P256PrivateKey, "a private P-256 key in `keys`", |target| target.keys.private(KeyKind::P256).is_some();
     /// A public Ed25519 key of the target is known.
     EdPublicKey, "an Ed25519 key in `keys`", |target| target.keys.public(KeyKind::Ed25519).is_some();
     /// A private Ed25519 key of the target is known.

@@ -251,4 +251,64 @@ fn a_login_may_be_answered_in_its_own_way() {
     assert_eq!(verdict_on_login(json!({"issued": "nothing"}), None, 429, &refused), Verdict::Inconclusive);
     let hidden = json!({"detail": rs256["token"].as_str().map(|token| format!("see {token}"))});
     assert_eq!(verdict_on_login(json!({"issued": "nothing"}), None, 200, &hidden), Verdict::Fail);
+    // It is the second 0: clocks differ by minutes, and zones by more.
+    let current = |claims: serde_json::Value| {
+        let token = json!({ "token": format!("{header}.{}.c2ln", encoded(claims)) });
+        verdict_on_login(json!({"issued": "current"}), None, 200, &token)
+    };
+    assert_eq!(current(json!({"iat": 120, "exp": 3600})), Verdict::Pass);
+    assert_eq!(current(json!({"sub": "alice"})), Verdict::Pass);
+    assert_eq!(current(json!({"iat": 7200, "exp": 9000})), Verdict::Fail);
+    assert_eq!(current(json!({"iat": -18_000, "exp": -16_200})), Verdict::Fail);
+    // A token that was issued before, and is handed out again: `expires_in` counts from now.
+    let again =
+        json!({ "token": format!("{header}.{}.c2ln", encoded(json!({"iat": -1200, "exp": 600}))), "expires_in": 600 });
+    assert_eq!(verdict_on_login(json!({"issued": "lifetime"}), None, 200, &again), Verdict::Pass);
+}
+
+#[test]
+fn two_refusals_are_compared_by_their_words() {
+    let answer = |status: u16, name: &str, text: &str| {
+        let headers = vec![("WWW-Authenticate".to_owned(), b"Bearer".to_vec())];
+        let head = Head { minor_version: 1, status, reason: String::new(), headers };
+        let body = What::Body { bytes: text.as_bytes().to_vec(), complete: true };
+        let sent = format!("POST /login HTTP/1.1\r\n\r\n{{\"username\":\"{name}\",\"password\":\"wrong\"}}");
+        let events = [What::Head(head), body].map(|what| Event { at: Duration::ZERO, what });
+        Connection {
+            name: "http".to_owned(),
+            sent: sent.into_bytes(),
+            key: None,
+            token: None,
+            tls: None,
+            events: events.into(),
+        }
+    };
+    let steps = json!([
+        { "http": { "endpoint": "login", "answer": { "status": [401, 403] } } },
+        { "http": { "endpoint": "login", "told_like_before": true } },
+    ]);
+    let steps: Vec<Step> = serde_json::from_value(steps).expect("steps");
+    let compared = |known: Connection, unknown: Connection| {
+        let mark = |step| Mark { step, connection: step, from: 0, to: 2, ..Mark::default() };
+        let observation =
+            Observation { connections: vec![known, unknown], marks: vec![mark(0), mark(1)], ..Observation::default() };
+        Verdict::of(&judge::session(
+            &case("must"),
+            &steps,
+            &observation,
+            &Profile::default(),
+            &judge::Learned::default(),
+        ))
+    };
+    let wrong =
+        answer(401, "alice", r#"{"detail":"bad password for alice","at":"12:00:01","trace":"00-4bf92f3577b34da6"}"#);
+    let same =
+        answer(401, "nobody", r#"{"detail":"bad password for nobody","at":"12:00:02","trace":"00-a3ce929d0e0e4736"}"#);
+    assert_eq!(compared(wrong.clone(), same), Verdict::Pass);
+    assert_eq!(compared(wrong.clone(), answer(401, "nobody", r#"{"detail":"we do not know nobody"}"#)), Verdict::Fail);
+    assert_eq!(
+        compared(wrong.clone(), answer(403, "nobody", r#"{"detail":"bad password for nobody"}"#)),
+        Verdict::Fail
+    );
+    assert_eq!(compared(wrong, answer(429, "nobody", "")), Verdict::Inconclusive);
 }

@@ -401,6 +401,7 @@ faults! {
         LoginByGet = "login-by-get",
         CacheableToken = "cacheable-token",
         LifetimeInMinutes = "lifetime-in-minutes",
+        IssuedInLocalTime = "issued-in-local-time",
         IssuedTokenLacksClaims = "issued-token-lacks-claims",
         PasswordInToken = "password-in-token",
         ConstantIssuedToken = "constant-issued-token",

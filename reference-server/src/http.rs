@@ -256,7 +256,8 @@ fn no_store(response: &mut Response) {
 
 fn issue(app: &App, account: &Account, password: &str) -> io::Result<Value> {
     let lifetime = app.config.token_lifetime.as_secs();
-    let now = app.now() as u64;
+    let zone = if app.has(Fault::IssuedInLocalTime) { 2 * 3600 } else { 0 };
+    let now = app.now() as u64 + zone;
     let mut claims = account.user.claims.clone();
     claims.insert("iat".to_owned(), now.into());
     claims.insert("exp".to_owned(), (now + lifetime).into());

@@ -75,11 +75,12 @@ impl Setting {
 
 /// A key pair that is made once per process: an RSA key takes longer than many a run.
 fn pair(kind: KeyKind) -> Option<&'static PrivateKey> {
-    static PAIRS: [OnceLock<Option<PrivateKey>>; 3] = [const { OnceLock::new() }; 3];
+    static PAIRS: [OnceLock<Option<PrivateKey>>; 4] = [const { OnceLock::new() }; 4];
     let place = match kind {
         KeyKind::Rsa => 0,
         KeyKind::P256 => 1,
         KeyKind::Ed25519 => 2,
+        KeyKind::P384 => 3,
         _ => return None,
     };
     PAIRS[place].get_or_init(|| PrivateKey::generate(kind)).as_ref()
@@ -155,6 +156,21 @@ fn es256(config: &mut Config, profile: &mut Profile) {
     profile.jti_single_use = true;
 }
 
+/// HS512, with a secret as long as its hash.
+fn hs512(config: &mut Config, profile: &mut Profile) {
+    let secret = "the secret of the server that signs with HS512, all of its sixty-four bytes";
+    config.secret = secret.as_bytes().to_vec();
+    config.algorithm = jsonwebtoken::Algorithm::HS512;
+    profile.secret = Some(secret.to_owned());
+    profile.algorithm = Some("HS512".to_owned());
+    profile.algorithms = Some(vec!["HS512".to_owned()]);
+}
+
+/// ES384, whose signatures are longer than those of the other curve.
+fn es384(config: &mut Config, profile: &mut Profile) {
+    signed_with(config, profile, KeyKind::P384, jsonwebtoken::Algorithm::ES384);
+}
+
 /// EdDSA, and only one bearer is known.
 fn eddsa(config: &mut Config, profile: &mut Profile) {
     signed_with(config, profile, KeyKind::Ed25519, jsonwebtoken::Algorithm::EdDSA);
@@ -189,8 +205,10 @@ pub const SETTINGS: &[Setting] = &[
     Setting::changed(Dialect::Strict, RefusalStyle::Http, "strict::http", promises),
     Setting::changed(Dialect::Strict, RefusalStyle::Close, "rs256", rs256),
     Setting::changed(Dialect::Strict, RefusalStyle::Close, "es256", es256),
+    Setting::changed(Dialect::PersonalAssistant, RefusalStyle::Close, "es384", es384),
     Setting::changed(Dialect::Strict, RefusalStyle::Close, "eddsa", eddsa),
     Setting::changed(Dialect::PersonalAssistant, RefusalStyle::Close, "ps256", ps256),
+    Setting::changed(Dialect::PersonalAssistant, RefusalStyle::Close, "hs512", hs512),
     Setting {
         name: "strict::tls",
         dialect: Dialect::Strict,

@@ -10,9 +10,9 @@ use crate::kept;
 use crate::observation::{Connection, End, Observation, What};
 use crate::profile::{HttpEndpoint, Profile};
 use crate::redact::{contains, jwts};
-use crate::token::Token;
+use crate::token::{Token, UNDECLARED_LEEWAY};
 use crate::verdict::{Basis, Check, Grade, Level};
-use crate::wire::answer::lines;
+use crate::wire::answer::{Head, lines};
 use crate::wire::opening::accept_for;
 
 /// Grades the head and the body of an answer against what they must look like.
@@ -223,7 +223,10 @@ pub(super) fn http(
     if connection.head().is_some() {
         if let (Some(issued), Some(declared)) = (http.issued, declared) {
             let earlier = observation.connections[..index].iter().rev().find_map(|other| token_of(other, declared));
-            checks.push(self::issued(weight, issued, connection, earlier, declared, profile));
+            checks.push(self::issued(weight, issued, (connection, observation.began), earlier, declared, profile));
+        }
+        if http.told_like_before {
+            checks.push(told_like_before(weight, observation, index));
         }
         if !http.keep.is_empty() {
             checks.push(kept(weight, http, connection));
@@ -239,6 +242,52 @@ pub(super) fn http(
         checks.push(weight.check(Grade::Error, "something to check", "the case asks nothing of the answer"));
     }
     checks
+}
+
+/// Two answers say the same. What differs from answer to answer by itself does not count: numbers, times, identifiers, and
+/// what the client sent.
+fn told_like_before(weight: Weight, observation: &Observation, index: usize) -> Check {
+    let expected = "the same status, challenge and words as before";
+    let connection = &observation.connections[index];
+    let earlier = observation.connections[..index].iter().rev().find(|other| other.name == connection.name);
+    let Some((earlier, (this, before))) =
+        earlier.and_then(|earlier| Some((earlier, (connection.head()?, earlier.head()?))))
+    else {
+        return weight.check(Grade::Inconclusive, expected, "no answer before");
+    };
+    if [this, before].iter().any(|head| matches!(head.status, 429 | 503)) {
+        return weight.check(Grade::Inconclusive, expected, "the endpoint asks to slow down");
+    }
+    let words = |bytes: &[u8]| -> Vec<String> {
+        let text = String::from_utf8_lossy(bytes);
+        let words = text.split(|c: char| !c.is_alphanumeric() && c != '-' && c != '_').filter(|word| !word.is_empty());
+        words.map(str::to_owned).collect()
+    };
+    let sent = [&connection.sent, &earlier.sent].map(|sent| words(sent));
+    // A name that was sent may come back; a long word is an identifier.
+    let tells = |word: &String| {
+        let [this, before] = &sent;
+        word.len() < 16 && !word.contains(|c: char| c.is_ascii_digit()) && this.contains(word) == before.contains(word)
+    };
+    let told = |connection: &Connection, head: &Head| {
+        let challenge = head.header("www-authenticate").unwrap_or_default();
+        let words: Vec<String> = words(connection.body()).into_iter().filter(tells).collect();
+        (head.status, challenge, words)
+    };
+    let ((status, challenge, words), other) = (told(connection, this), told(earlier, before));
+    let observed = match (status == other.0, challenge == other.1, words == other.2) {
+        (true, true, true) => format!("{status}, as before"),
+        (false, ..) => format!("{status}, and before {}", other.0),
+        (_, false, _) => "another challenge than before".to_owned(),
+        _ => {
+            let new = words.iter().find(|word| !other.2.contains(word));
+            format!(
+                "{status} in other words than before{}",
+                new.map(|word| format!(" (\"{word}\")")).unwrap_or_default()
+            )
+        }
+    };
+    weight.holds((status, challenge, words) == other, expected, observed)
 }
 
 /// The answer holds what later steps need of it.
@@ -368,7 +417,7 @@ const INDISCREET: &[&str] =
 fn issued(
     weight: Weight,
     issued: Issued,
-    connection: &Connection,
+    (connection, began): (&Connection, f64),
     earlier: Option<Token>,
     declared: &HttpEndpoint,
     profile: &Profile,
@@ -380,35 +429,62 @@ fn issued(
         (_, Some(parts)) => parts,
         (_, None) => return weight.holds(false, "a token in the answer", "none that can be read"),
     };
+    let now = began + connection.answered_at().unwrap_or_default().as_secs_f64();
     match issued {
         Issued::Lifetime => {
             let promised = body.get("expires_in").and_then(Value::as_f64);
             let algorithm = header.get("alg").and_then(Value::as_str).unwrap_or_default();
             // What is not declared is the issuer's to choose, but for no signature at all.
-            let wanted = profile.algorithm.as_deref();
-            let is_right = wanted.map_or(!algorithm.eq_ignore_ascii_case("none"), |wanted| algorithm == wanted);
-            let wanted = wanted.unwrap_or("other than none");
+            let declared: Vec<&str> = match (&profile.algorithm, &profile.algorithms) {
+                (Some(one), _) => vec![one],
+                (None, Some(several)) => several.iter().map(String::as_str).collect(),
+                (None, None) => Vec::new(),
+            };
+            let is_right = match declared.as_slice() {
+                [] => !algorithm.eq_ignore_ascii_case("none"),
+                declared => declared.contains(&algorithm),
+            };
+            let wanted = if declared.is_empty() { "other than none".to_owned() } else { declared.join(" or ") };
             let exp = claims.get("exp").and_then(Value::as_f64);
             let issued_at = claims.get("iat").and_then(Value::as_f64);
             let life = match (exp, issued_at) {
                 (Some(exp), Some(iat)) => Some(exp - iat),
                 _ => None,
             };
+            let left = exp.map(|exp| exp - now);
             let expected = match promised {
-                Some(seconds) => format!("alg {wanted}, alive for {seconds} s as expires_in says (within 5 s)"),
+                Some(seconds) => format!("alg {wanted}, alive for {seconds} s as expires_in says"),
                 None => format!("alg {wanted}, with an exp"),
             };
-            let right = is_right
-                && match (promised, life) {
-                    (Some(promised), Some(life)) => (promised - life).abs() <= 5.0,
-                    _ => exp.is_some(),
-                };
-            let observed = match (life, exp) {
+            // `expires_in` counts from the answer (RFC 6749 §5.1): a token that was issued before may have lived for a while.
+            let right = match (promised, life, left) {
+                (Some(promised), Some(life), Some(left)) => {
+                    (promised - life).abs() <= 5.0 || (promised - left).abs() <= 5.0
+                }
+                (Some(promised), None, Some(left)) => (promised - left).abs() <= UNDECLARED_LEEWAY,
+                _ => exp.is_some(),
+            };
+            let observed = match (life, left) {
                 (Some(life), _) => format!("alg {algorithm}, alive for {life:.0} s"),
-                (None, Some(_)) => format!("alg {algorithm}, with an exp and no iat"),
+                (None, Some(left)) => format!("alg {algorithm}, no iat, alive for {left:.0} s more"),
                 (None, None) => format!("alg {algorithm}, without exp"),
             };
-            weight.holds(right, expected, observed)
+            weight.holds(is_right && right, expected, observed)
+        }
+        Issued::Current => {
+            // Whose clock is right is not asked: time zones are further apart than clocks.
+            let since = |name: &str| claims.get(name).and_then(Value::as_f64).map(|time| now - time);
+            let begun = ["iat", "nbf"].map(since).into_iter().flatten().all(|since| since >= -UNDECLARED_LEEWAY);
+            let over = since("exp").is_some_and(|since| since > UNDECLARED_LEEWAY);
+            let told =
+                ["iat", "nbf", "exp"].into_iter().filter_map(|name| Some(format!("{name} {:+.0} s", -since(name)?)));
+            let observed = told.collect::<Vec<_>>().join(", ");
+            let observed = if observed.is_empty() { "no times".to_owned() } else { format!("{observed} from now") };
+            weight.holds(
+                begun && !over,
+                "iat and nbf not in the future, exp not in the past, within five minutes",
+                observed,
+            )
         }
         Issued::Identity => {
             let names = &profile.identity_claims;

@@ -448,12 +448,16 @@ impl<'a> Scene<'a> {
         if http.declared_answer {
             right.push("the members that the profile declares for a good answer".to_owned());
         }
+        if http.told_like_before {
+            right.push("the same status, challenge and words as before".to_owned());
+        }
         if http.declared_refusal {
             right.push("the members that the profile declares for a refusal".to_owned());
         }
         right.extend(http.issued.map(|issued| {
             match issued {
                 Issued::Lifetime => "the issued token is signed as declared and lives as long as the answer says",
+                Issued::Current => "the issued token is valid now by its own times, give or take five minutes",
                 Issued::Identity => "the issued token names its bearer by the declared claim",
                 Issued::Discreet => "the issued token tells nothing that its bearer alone should know",
                 Issued::Differs => "the issued token is another than the one of the step before",

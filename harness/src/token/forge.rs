@@ -318,10 +318,20 @@ fn secret_algorithm(op: &Op, mint: &Mint<'_>) -> Option<Algorithm> {
     (by_secret && mint.algorithm.key_kind() != KeyKind::Secret).then_some(Algorithm::HS256)
 }
 
+/// The algorithm of the target's own elliptic curve: it signs with it, or it has a key of it.
+fn ecdsa_algorithm(mint: &Mint<'_>) -> Algorithm {
+    let curves =
+        [(KeyKind::P256, Algorithm::ES256), (KeyKind::P384, Algorithm::ES384), (KeyKind::P521, Algorithm::ES512)];
+    let signs = curves.iter().find(|(_, algorithm)| *algorithm == mint.algorithm);
+    let has_key = || curves.iter().find(|(curve, _)| mint.keys.public(*curve).is_some());
+    signs.or_else(has_key).map_or(Algorithm::ES256, |(_, algorithm)| *algorithm)
+}
+
 /// What the header says: `alg` wins over an embedded key, which wins over the target's own.
 fn header_algorithm(ops: &[Op], mint: &Mint<'_>) -> Algorithm {
     let explicit = ops.iter().rev().find_map(|op| match op {
         Op::Alg(algorithm) => Some(*algorithm),
+        Op::Ecdsa => Some(ecdsa_algorithm(mint)),
         _ => None,
     });
     let brought = || ops.iter().rev().find_map(|op| stated_algorithm(op).or_else(|| secret_algorithm(op, mint)));
@@ -447,7 +457,10 @@ fn start_header(ops: &[Op], mint: &Mint<'_>, scope: &Scope<'_>, given: Option<&G
     match given {
         Some(given) => {
             header.set_all(given.header.clone());
-            if ops.iter().any(|op| matches!(op, Op::Alg(_) | Op::ByIssuer(_)) || stated_algorithm(op).is_some()) {
+            if ops
+                .iter()
+                .any(|op| matches!(op, Op::Alg(_) | Op::Ecdsa | Op::ByIssuer(_)) || stated_algorithm(op).is_some())
+            {
                 header.set("alg", json!(header_algorithm(ops, mint).name()));
             }
         }

@@ -29,6 +29,7 @@ mod x509;
 
 pub use algorithm::{Algorithm, KeyKind};
 pub use forge::{fill, forge};
+pub(crate) use interpolate::UNDECLARED_LEEWAY;
 pub use interpolate::{ForgeError, KNOWN_NAMES, check_text};
 pub use keyring::Keyring;
 pub use keys::{KeyError, PrivateKey, PublicKey};

@@ -465,6 +465,8 @@ ops! {
     Header(Map<String, Value>), "header", Header, Open, Any, [r#"{"header":{"x-trace":"1","foo":{"a":[1]}}}"#];
     /// Signs with another algorithm and says so in the header: an honest token of that algorithm.
     Alg(Algorithm), "alg", Header, Open, Any, [r#"{"alg":"HS384"}"#];
+    /// Signs with the ECDSA algorithm of the target's elliptic curve, and says so in the header.
+    Ecdsa, "ecdsa", Header, Open, Ec, [r#""ecdsa""#];
     /// Removes header members.
     DropHeader(Vec<String>), "drop_header", Header, Open, Any, [r#"{"drop_header":["typ"]}"#];
     /// Renames header members, value and place kept.
