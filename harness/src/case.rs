@@ -961,6 +961,8 @@ pub enum KeySet {
     Public,
     /// Its keys are strong and can be told apart.
     Sound,
+    /// Each key says that it is for signatures, and of which algorithm.
+    Marked,
 }
 
 /// A question to everything the run saw.

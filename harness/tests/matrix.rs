@@ -1,10 +1,11 @@
 //! The kill matrix as tests: with no fault every case passes in every dialect and refusal style; with a fault the
-//! cases that hunt it fail, and only they and their named companions.
+//! cases that hunt it fail, and only they and their named companions. When all have run, the entries of tables are told
+//! that failed with none of them.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use gatecrash::command::bundled_server::{BundledServer, SETTINGS};
-use gatecrash::command::matrix::{UNHURRIED_MS, kill};
+use gatecrash::command::matrix::{Kill, UNHURRIED_MS, kill, toothless};
 use gatecrash::{Catalogue, Suite, Verdict};
 use gatecrash_reference_server::Fault;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -39,17 +40,29 @@ fn main() {
             Ok(())
         }));
     }
+    let kills: Arc<Mutex<Vec<Kill>>> = Arc::default();
     for fault in Fault::ALL {
         if catalogue.weaknesses.get(fault.name()).is_some_and(|weakness| weakness.not_seeded.is_some()) {
             continue;
         }
-        let (suite, catalogue) = (suite.clone(), Arc::clone(&catalogue));
+        let (suite, catalogue, kills) = (suite.clone(), Arc::clone(&catalogue), Arc::clone(&kills));
         tests.push(Trial::test(format!("kills::{fault}"), move || {
             let kill = runtime()?.block_on(kill(&suite, &catalogue, *fault))?;
-            if kill.is_clean() { Ok(()) } else { Err(Failed::from(kill.to_string())) }
+            let verdict = if kill.is_clean() { Ok(()) } else { Err(Failed::from(kill.to_string())) };
+            kills.lock().unwrap_or_else(PoisonError::into_inner).push(kill);
+            verdict
         }));
     }
-    libtest_mimic::run(&arguments, tests).exit();
+    let everything = tests.len();
+    let conclusion = libtest_mimic::run(&arguments, tests);
+    // Only all faults together can say that an entry shows by none of them.
+    if (conclusion.num_passed + conclusion.num_failed) as usize == everything {
+        let kills = kills.lock().unwrap_or_else(PoisonError::into_inner);
+        for (code, label) in toothless(&catalogue, kills.iter()) {
+            eprintln!("no fault turns {code} ({label}) red");
+        }
+    }
+    conclusion.exit();
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {

@@ -283,7 +283,9 @@ impl Config {
             (None, Environment::Production) => Vec::new(),
         };
         if self.fault == Some(Fault::DefaultAccount) {
-            users.push(User::new("admin", "admin", json!({"sub": "admin", "role": "admin"})));
+            for (name, password) in [("admin", "admin"), ("user", "password"), ("test", "test")] {
+                users.push(User::new(name, password, json!({"sub": name, "role": "admin"})));
+            }
         }
         users
     }

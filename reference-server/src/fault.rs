@@ -177,12 +177,23 @@ faults! {
         CtyPicksParser = "cty-picks-parser",
         IdentityInQuery = "identity-in-query",
         ScopeBySubstring = "scope-by-substring",
+        PollutesPrototype = "pollutes-prototype",
     }
     "KEY" {
         RequiresKid = "requires-kid",
+        KidNamesAFile = "kid-names-a-file",
+        KidInAQuery = "kid-in-a-query",
+        KidInAShell = "kid-in-a-shell",
+        KidInAFilter = "kid-in-a-filter",
+        KidInAHeader = "kid-in-a-header",
+        TrustsEmbeddedKey = "trusts-embedded-key",
+        TrustsEmbeddedSecret = "trusts-embedded-secret",
+        TrustsEmbeddedCertificate = "trusts-embedded-certificate",
+        ComputesWithEmbeddedKey = "computes-with-embedded-key",
         AnyKeyForAnyIssuer = "any-key-for-any-issuer",
         PublishesSecret = "publishes-secret",
         PublishesWeakKey = "publishes-weak-key",
+        PublishesUnmarkedKey = "publishes-unmarked-key",
     }
     "CAR" {
         HeaderCarrierMissing = "header-carrier-missing",
@@ -386,7 +397,7 @@ faults! {
         OriginByLooseRegex = "origin-by-loose-regex",
         OriginByHostOnly = "origin-by-host-only",
         OriginBySubstring = "origin-by-substring",
-        FirstOriginCounts = "first-origin-counts",
+        AnyOriginCounts = "any-origin-counts",
         SameHostIsAllowed = "same-host-is-allowed",
         AbsentOriginAllowed = "absent-origin-allowed",
     }
@@ -433,7 +444,7 @@ faults! {
         FollowsJku = "follows-jku",
         FollowsX5u = "follows-x5u",
         FetchesJkuButRefuses = "fetches-jku-but-refuses",
-        JkuAllowedByPrefix = "jku-allowed-by-prefix",
+        JkuAllowedBySubstring = "jku-allowed-by-substring",
     }
     "TLS" {
         PlainPortServes = "plain-port-serves",

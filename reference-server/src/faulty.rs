@@ -33,7 +33,7 @@ use crate::app::App;
 use crate::carrier::{self, Carried, Places};
 use crate::dialect::{Dialect, Route};
 use crate::fault::Fault;
-use crate::gate::{Bearer, Refusal, RequestHints, STACK_OVERFLOW};
+use crate::gate::{Bearer, Refusal, RequestHints, STACK_OVERFLOW, exponentiation, shell};
 use crate::hub::Seat;
 use crate::refusal::{self, Closing, Denial, HttpRefusal, REASON_BYTES};
 use crate::transport::Way;
@@ -192,10 +192,17 @@ pub(crate) fn secret_of_worker(app: &App) -> Option<&[u8]> {
 pub(crate) fn published_by_mistake(app: &App) -> Vec<Value> {
     let text = |bytes: &[u8]| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes);
     match app.config.fault {
-        Some(Fault::PublishesSecret) => vec![json!({ "kty": "oct", "k": text(&app.config.secret) })],
+        Some(Fault::PublishesSecret) => {
+            vec![json!({ "kty": "oct", "k": text(&app.config.secret), "alg": "HS256", "use": "sig" })]
+        }
         // 1024 bits, and an exponent under which a signature is the message.
         Some(Fault::PublishesWeakKey) => {
-            vec![json!({ "kty": "RSA", "kid": "legacy", "n": text(&[0xc5; 128]), "e": "AQ", "use": "sig" })]
+            let n = text(&[0xc5; 128]);
+            vec![json!({ "kty": "RSA", "kid": "legacy", "n": n, "e": "AQ", "alg": "RS256", "use": "sig" })]
+        }
+        // Strong, and for anything.
+        Some(Fault::PublishesUnmarkedKey) => {
+            vec![json!({ "kty": "RSA", "kid": "unmarked", "n": text(&[0xc5; 256]), "e": "AQAB" })]
         }
         _ => Vec::new(),
     }
@@ -444,11 +451,16 @@ pub(crate) async fn after_verification(
             verdict
         }
         Some(Fault::UnboundedPbes2) => {
-            let key = tokio::time::sleep(derivation(token).min(Duration::from_secs(30)));
-            tokio::select! {
-                () = key => {}
-                () = app.stopped() => {}
-            }
+            busy(app, derivation(token)).await;
+            verdict
+        }
+        Some(Fault::KidInAShell) => {
+            let kid = members(token, 0).and_then(|header| header.get("kid")?.as_str().and_then(shell));
+            busy(app, kid.unwrap_or_default()).await;
+            verdict
+        }
+        Some(Fault::ComputesWithEmbeddedKey) => {
+            busy(app, members(token, 0).as_ref().and_then(exponentiation).unwrap_or_default()).await;
             verdict
         }
         Some(Fault::SharedVerificationState) => {
@@ -458,6 +470,14 @@ pub(crate) async fn after_verification(
         }
         Some(Fault::LooksUpUserFirst) => look_up(app, token, verdict),
         _ => verdict,
+    }
+}
+
+/// Has no time for this client, for as long as that: at most until somebody would look after the server.
+async fn busy(app: &App, time: Duration) {
+    tokio::select! {
+        () = tokio::time::sleep(time.min(Duration::from_secs(30))) => {}
+        () = app.stopped() => {}
     }
 }
 

@@ -35,7 +35,7 @@ pub(crate) async fn with_keys<'h>(
     let mut fetched = Vec::new();
     for (member, read) in [("jku", key_set as fn(&[u8]) -> Vec<DecodingKey>), ("x5u", certificate)] {
         let follows = match fault {
-            Some(Fault::FollowsJku | Fault::JkuAllowedByPrefix) => member == "jku",
+            Some(Fault::FollowsJku | Fault::JkuAllowedBySubstring) => member == "jku",
             Some(Fault::FollowsX5u) => member == "x5u",
             Some(Fault::FetchesJkuButRefuses) => true,
             _ => false,
@@ -44,7 +44,7 @@ pub(crate) async fn with_keys<'h>(
             continue;
         }
         let Some(url) = address(token, member) else { continue };
-        if fault == Some(Fault::JkuAllowedByPrefix) && !url.starts_with(TRUSTED) {
+        if fault == Some(Fault::JkuAllowedBySubstring) && !url.contains(TRUSTED) {
             continue;
         }
         if let Ok(Some(body)) = tokio::time::timeout(PATIENCE, get(&url)).await {
@@ -66,7 +66,8 @@ fn address(token: &[u8], member: &str) -> Option<String> {
 
 /// Asks for a URL in plain HTTP. No name is looked up, and only this machine is asked.
 async fn get(url: &str) -> Option<Vec<u8>> {
-    let rest = url.strip_prefix("http://")?;
+    // Blanks around an address are dropped by most that read one.
+    let rest = url.trim().strip_prefix("http://")?;
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     // What stands before the last @ is a name and a password (RFC 3986 §3.2.1).
     let authority = authority.rsplit('@').next().unwrap_or_default();

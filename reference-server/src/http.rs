@@ -184,8 +184,8 @@ async fn login(State(app): Shared, Extension(Peer(peer)): Extension<Peer>, crede
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(FAILURE_WINDOW.as_secs()));
         return response;
     }
-    if app.has(Fault::InjectableLogin) && is_tautology(&username) {
-        // WHERE name = '...' OR 1=1: the first row.
+    if app.has(Fault::InjectableLogin) && (is_tautology(&username) || username.contains(")(")) {
+        // WHERE name = '...' OR 1=1, or (&(uid=*)(uid=*)): the first row, or the first entry.
         if let Some(account) = app.accounts.first()
             && let Ok(body) = issue(&app, account, &password)
         {
@@ -328,7 +328,9 @@ async fn validate(State(app): Shared, headers: HeaderMap) -> Response {
         _ => b"",
     };
     let verified = match app.validator.admit(token, app.now()) {
-        Err(Refusal::BadSignature(_)) if app.has(Fault::ValidateIgnoresSignature) => {
+        // Decoded and not verified, and of nothing it makes a user without a name.
+        Err(Refusal::Missing) if app.has(Fault::ValidateIgnoresSignature) => Ok(app.validator.anonymous()),
+        Err(Refusal::BadSignature(_) | Refusal::Expired) if app.has(Fault::ValidateIgnoresSignature) => {
             unverified(token).ok_or(Refusal::Malformed("no claims"))
         }
         verified => verified,

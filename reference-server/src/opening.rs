@@ -5,7 +5,7 @@
 //! of Sec-WebSocket-Accept or a refusal out. Says nothing about tokens, which are looked at only after this.
 
 use axum::http::header::{
-    ALLOW, CONNECTION, CONTENT_LENGTH, HOST, HeaderName, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
+    ALLOW, CONNECTION, CONTENT_LENGTH, HOST, HeaderName, ORIGIN, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
 use axum::http::request::Parts;
@@ -80,7 +80,7 @@ fn is_host(value: &[u8]) -> bool {
 /// What a request to the WebSocket endpoint must be.
 pub(crate) fn check(head: &Parts, subprotocol: Option<&str>, fault: Option<Fault>) -> Result<Opening, BadOpening> {
     let headers = &head.headers;
-    if fault == Some(Fault::UpgradesOldDraft) && headers.contains_key(KEY_OF_DRAFT_76) {
+    if fault == Some(Fault::UpgradesOldDraft) && (headers.contains_key(KEY_OF_DRAFT_76) || is_of_draft_75(headers)) {
         return Ok(Opening { accept: derive_accept_key(b""), subprotocol: None });
     }
     if fault == Some(Fault::UnknownHeaderIsError) && headers.keys().any(|name| !KNOWN.contains(&name.as_str())) {
@@ -151,6 +151,13 @@ pub(crate) fn check(head: &Parts, subprotocol: Option<&str>, fault: Option<Fault
             faulty::bend_subprotocol(fault, &offered, ours).map(str::to_owned)
         },
     })
+}
+
+/// draft-hixie-thewebsocketprotocol-75 has no key, no version, and always an origin.
+fn is_of_draft_75(headers: &HeaderMap) -> bool {
+    headers.contains_key(ORIGIN)
+        && !headers.contains_key(SEC_WEBSOCKET_KEY)
+        && !headers.contains_key(SEC_WEBSOCKET_VERSION)
 }
 
 /// The first of the two keys of draft-hixie-thewebsocketprotocol-76.

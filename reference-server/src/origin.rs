@@ -4,8 +4,8 @@
 //! origin in one way only (RFC 6454 §6.1), so that nothing has to be parsed or folded. A client without `Origin` is a
 //! program and no page; it is let on unless the configuration wants one. Pure.
 
-use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
+use axum::http::{HeaderMap, HeaderValue};
 
 use crate::carrier;
 use crate::config::Config;
@@ -15,13 +15,16 @@ use crate::fault::Fault;
 pub(crate) fn is_allowed(config: &Config, headers: &HeaderMap) -> bool {
     let mut origins = headers.get_all(ORIGIN).iter();
     let (first, second) = (origins.next(), origins.next());
+    let is_good = |origin: &HeaderValue| {
+        origin
+            .to_str()
+            .is_ok_and(|origin| is_listed(config, origin, config.fault) || is_waved_through(config, origin, headers))
+    };
     match (first, second) {
         _ if config.allowed_origins.is_empty() => true,
         (None, _) => !config.require_origin || config.fault == Some(Fault::AbsentOriginAllowed),
-        (Some(_), Some(_)) if config.fault != Some(Fault::FirstOriginCounts) => false,
-        (Some(origin), _) => origin
-            .to_str()
-            .is_ok_and(|origin| is_listed(config, origin, config.fault) || is_waved_through(config, origin, headers)),
+        (Some(one), Some(other)) => config.fault == Some(Fault::AnyOriginCounts) && (is_good(one) || is_good(other)),
+        (Some(origin), None) => is_good(origin),
     }
 }
 
@@ -29,9 +32,12 @@ pub(crate) fn is_allowed(config: &Config, headers: &HeaderMap) -> bool {
 fn is_listed(config: &Config, origin: &str, fault: Option<Fault>) -> bool {
     let mut allowed = config.allowed_origins.iter().map(String::as_str);
     let host = |allowed: &str| allowed.split_once("://").map_or(allowed, |(_, host)| host).to_owned();
+    // The host without its first label.
+    let domain =
+        |allowed: &str| host(allowed).split_once('.').map_or_else(|| host(allowed), |(_, rest)| rest.to_owned());
     match fault {
         Some(Fault::OriginByPrefix) => allowed.any(|allowed| origin.starts_with(allowed)),
-        Some(Fault::OriginBySuffix) => allowed.any(|allowed| origin.ends_with(&host(allowed))),
+        Some(Fault::OriginBySuffix) => allowed.any(|allowed| origin.ends_with(&domain(allowed))),
         Some(Fault::OriginBySubstring) => allowed.any(|allowed| origin.contains(&host(allowed))),
         Some(Fault::OriginByLooseRegex) => allowed.any(|allowed| {
             // A period of a regular expression is any character.

@@ -451,13 +451,17 @@ impl Deadlines {
         let left = expires_at.map(|at| at - app.now());
         Self {
             // A token that should not have been let in (only a fault does) has no end here either: it is served.
-            expiry: left.filter(|left| app.config.close_at_expiry && *left > 0.0 && *left < FAR.as_secs_f64()).map(
-                |left| {
+            expiry: left
+                .filter(|left| {
+                    app.config.close_at_expiry
+                        && *left > 0.0
+                        && (*left < FAR.as_secs_f64() || app.has(Fault::ExpiryTimerOverflows))
+                })
+                .map(|left| {
                     // A timer that counts milliseconds in 32 bits is due at once after 24.8 days.
                     let overflows = app.has(Fault::ExpiryTimerOverflows) && left * 1000.0 > f64::from(i32::MAX);
                     now + if overflows { Duration::ZERO } else { Duration::from_secs_f64(left) }
-                },
-            ),
+                }),
             session: limits.session.map(|session| now + session.min(FAR)),
             idle: limits.idle,
             ping_every: limits.ping_every,

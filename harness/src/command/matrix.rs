@@ -4,16 +4,17 @@
 //! each case that hunts it was applicable once. Those cases must fail, and no others but the companions that
 //! `weaknesses.yaml` names.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use gatecrash_reference_server::Fault;
 
 use super::bundled_server::{BundledServer, SETTINGS};
+use crate::case::Case;
 use crate::catalogue::Catalogue;
 use crate::report::{Failure, Report};
 use crate::suite::Suite;
-use crate::verdict::Verdict;
+use crate::verdict::{Grade, Verdict};
 
 /// A companion that stands for whatever is in flight: such a fault takes everybody's connection down.
 const EVERYTHING: &str = "*";
@@ -21,6 +22,39 @@ const EVERYTHING: &str = "*";
 const HASTE: f64 = 0.4;
 /// How long a refusal may take where a busy machine, and not the target, would be what is measured.
 pub const UNHURRIED_MS: u64 = 60_000;
+
+/// An entry of a case's table: the code of the case, and the label of the entry.
+pub type Entry = (String, String);
+
+/// Entries that no fault turns red, and why they stay.
+const NEVER_RED: &[(&str, &[&str], &str)] = &[
+    ("SIG-028", &["2", "3", "4", "5", "6", "7"], "the bundled server has used two secrets before, and not eight"),
+    (
+        "SIG-041",
+        &["0-1", "1-0", "1-1", "n-1", "1-n", "least-greatest", "greatest-least", "greatest-greatest"],
+        "without a check of ranges they are computed with, and the sum is wrong; it is right for r and s of zero alone",
+    ),
+    ("HTTP-019", &["admin-password"], "the account of that name has another password, which is an entry as well"),
+];
+
+/// The entries of tables that none of these runs has turned red, but for those that have a reason not to.
+///
+/// Only cases that hunt a weakness are asked, and of them only those that a fault can have.
+pub fn toothless<'k>(catalogue: &Catalogue, kills: impl IntoIterator<Item = &'k Kill>) -> Vec<Entry> {
+    let red: BTreeSet<&Entry> = kills.into_iter().flat_map(|kill| &kill.red).collect();
+    let seeded = |case: &&Case| {
+        let weakness = case.head.weakness.as_deref().and_then(|name| catalogue.weaknesses.get(name));
+        weakness.is_some_and(|weakness| weakness.not_seeded.is_none())
+    };
+    let entries = catalogue.cases.iter().filter(seeded).flat_map(|case| {
+        let labels = case.variants.iter().map(|variant| &variant.label).filter(|label| !label.is_empty());
+        labels.map(|label| (case.head.code.clone(), label.clone()))
+    });
+    let excused = |(code, label): &Entry| {
+        NEVER_RED.iter().any(|(other, entries, _)| other == code && entries.contains(&label.as_str()))
+    };
+    entries.filter(|entry| !red.contains(entry) && !excused(entry)).collect()
+}
 
 /// What a fault did to the suite.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,6 +67,8 @@ pub struct Kill {
     pub unrelated: BTreeSet<String>,
     /// Companions that failed in none of the settings that were tried. They may in another, so this fails nothing.
     pub idle: BTreeSet<String>,
+    /// Entries of tables that failed, in whichever case.
+    pub red: BTreeSet<Entry>,
 }
 
 impl Kill {
@@ -94,6 +130,7 @@ async fn attempt(suite: &Suite, catalogue: &Catalogue, fault: Fault) -> Result<K
     let idle = companions.iter().filter(|code| **code != EVERYTHING).map(|code| (*code).to_owned()).collect();
     let mut kill = Kill { idle, ..Kill::default() };
     let mut open: BTreeSet<&str> = hunters.clone();
+    let cases: BTreeMap<&str, &Case> = catalogue.cases.iter().map(|case| (case.head.code.as_str(), case)).collect();
     for setting in SETTINGS {
         if open.is_empty() {
             break;
@@ -110,6 +147,7 @@ async fn attempt(suite: &Suite, catalogue: &Catalogue, fault: Fault) -> Result<K
             continue;
         }
         let report = suite.run(&target.target).await.map_err(|found| found.to_string())?;
+        kill.red.extend(red_entries(&report, &cases));
         let failed = failed(&report);
         for code in &hunters {
             let tried =
@@ -131,6 +169,27 @@ async fn attempt(suite: &Suite, catalogue: &Catalogue, fault: Fault) -> Result<K
         }
     }
     Ok(kill)
+}
+
+/// The entries of tables that a fault made fail or warn. A check is called after its entry, and after its step where the
+/// entry has several.
+fn red_entries(report: &Report, cases: &BTreeMap<&str, &Case>) -> BTreeSet<Entry> {
+    let mut red = BTreeSet::new();
+    for trial in &report.trials {
+        let Some(case) = cases.get(trial.code.as_str()) else { continue };
+        for check in trial.checks.iter().filter(|check| matches!(check.grade, Grade::Fail | Grade::Warn)) {
+            let is_of = |label: &&String| {
+                check
+                    .label
+                    .strip_prefix(label.as_str())
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with([':', ' ']))
+            };
+            let labels = case.variants.iter().map(|variant| &variant.label).filter(|label| !label.is_empty());
+            let longest = labels.filter(is_of).max_by_key(|label| label.len());
+            red.extend(longest.map(|label| (trial.code.clone(), label.clone())));
+        }
+    }
+    red
 }
 
 /// The cases that a fault made fail or warn, with what they saw.

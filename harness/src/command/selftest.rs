@@ -9,7 +9,7 @@ use gatecrash_reference_server::Fault;
 use crate::report::Exit;
 use crate::suite::Suite;
 
-use super::matrix::{Kill, kill};
+use super::matrix::{Kill, kill, toothless};
 use super::{bundled, say};
 
 /// What `gatecrash selftest` is told.
@@ -65,6 +65,12 @@ pub(super) fn selftest(arguments: &Selftest) -> Exit {
             None => "was not tried".to_owned(),
         };
         say(&format!("{:width$}  {told}\n", fault.name()));
+    }
+    if arguments.faults.is_empty() {
+        let kills: Vec<&Kill> = results.iter().flatten().flatten().collect();
+        for (code, label) in toothless(&catalogue, kills) {
+            say(&format!("no fault turns {code} ({label}) red\n"));
+        }
     }
     let share = 100.0 * killed as f64 / faults.len().max(1) as f64;
     say(&format!(

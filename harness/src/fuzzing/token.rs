@@ -167,6 +167,7 @@ fn is_small(recipe: &Recipe, depth: usize) -> bool {
         && ops.len() <= 12
         && ops.iter().all(|op| match op {
             Op::HeaderFiller(size)
+            | Op::LongKid(size)
             | Op::ClaimsFiller(size)
             | Op::ExtraClaims(size)
             | Op::HeaderDepth(size)

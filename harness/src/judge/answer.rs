@@ -311,6 +311,7 @@ fn key_set(weight: Weight, question: KeySet, connection: &Connection) -> Check {
         KeySet::Sound => {
             "RSA keys of 2048 bits or more with an odd exponent from 3 on, and a kid of its own for each key"
         }
+        KeySet::Marked => "keys for signatures that say so, by use or key_ops, and of which algorithm, by alg",
     };
     let Some(keys) = body.get("keys").and_then(Value::as_array).filter(|keys| !keys.is_empty()) else {
         return weight.check(Grade::Inconclusive, expected, "no key set with a key in it");
@@ -321,9 +322,24 @@ fn key_set(weight: Weight, question: KeySet, connection: &Connection) -> Check {
             Some(format!("key {} has the member {member}", at + 1))
         }),
         KeySet::Sound => unsound(keys),
+        KeySet::Marked => unmarked(keys),
     };
     let observed = wrong.clone().unwrap_or_else(|| format!("{} key(s), nothing amiss", keys.len()));
     weight.holds(wrong.is_none(), expected, observed)
+}
+
+/// The key of a set that does not say what it is for, if there is one. A set may hold keys for encryption as well.
+fn unmarked(keys: &[Value]) -> Option<String> {
+    keys.iter().enumerate().find_map(|(at, key)| {
+        let at = at + 1;
+        let signs = match (key.get("use").and_then(Value::as_str), key.get("key_ops").and_then(Value::as_array)) {
+            (Some(purpose), _) => purpose == "sig",
+            (None, Some(operations)) => operations.iter().any(|operation| operation == "verify"),
+            (None, None) => return Some(format!("key {at} has neither use nor key_ops")),
+        };
+        let lacks_alg = key.get("alg").and_then(Value::as_str).is_none();
+        (signs && lacks_alg).then(|| format!("key {at} has no alg"))
+    })
 }
 
 /// What is amiss with the keys of a set, if anything is.

@@ -473,6 +473,9 @@ impl<'a> Scene<'a> {
                     "RSA keys of 2048 bits or more with an odd exponent from 3 on, each key with a kid of its own"
                         .to_owned()
                 }
+                KeySet::Marked => {
+                    "of each key whether it is for signatures (use or key_ops), and of which algorithm (alg)".to_owned()
+                }
             }
         }));
         right.extend(http.current_time.as_ref().map(|at| format!("{at} is the time of now, within a minute")));

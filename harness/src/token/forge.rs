@@ -437,14 +437,18 @@ fn embed(header: &mut Document, op: &Op, mint: &Mint<'_>, scope: &Scope<'_>) -> 
         Op::EmbedX5u(url) => header.set("x5u", json!(scope.text(url)?)),
         Op::OversizedJwk(bits) => {
             let mut n = noise("modulus", mint.seed, bits.div_ceil(8));
-            // An odd number of exactly that many bits, or a verifier could refuse it for its form alone.
-            if let Some(first) = n.first_mut() {
-                *first |= 0x80;
+            // As long, or the power would be had by few multiplications, at any length.
+            let mut e = noise("exponent", mint.seed, n.len());
+            for number in [&mut n, &mut e] {
+                // An odd number of exactly that many bits, or a verifier could refuse it for its form alone.
+                if let Some(first) = number.first_mut() {
+                    *first |= 0x80;
+                }
+                if let Some(last) = number.last_mut() {
+                    *last |= 1;
+                }
             }
-            if let Some(last) = n.last_mut() {
-                *last |= 1;
-            }
-            header.set("jwk", PublicKey::Rsa { n, e: vec![1, 0, 1] }.jwk());
+            header.set("jwk", PublicKey::Rsa { n, e }.jwk());
         }
         _ => {}
     }
@@ -513,6 +517,7 @@ fn make_header(ops: &[Op], mint: &Mint<'_>, scope: &Scope<'_>, given: Option<&Gi
             Op::HeaderLast(map) => header.add_last(scope.map(map)?),
             Op::HeaderStyle(style) => header.add_style(*style),
             Op::HeaderOrder(names) => header.set_order(names),
+            Op::LongKid(len) => header.set("kid", json!("a".repeat(*len))),
             Op::HeaderFiller(len) => header.set("x-filler", json!("a".repeat(*len))),
             Op::HeaderDepth(depth) => {
                 header.set_literal("x-depth", format!("{}{}", "[".repeat(*depth), "]".repeat(*depth)));

@@ -488,6 +488,8 @@ ops! {
     HeaderOrder(Vec<String>), "header_order", Header, Benign, Any, [r#"{"header_order":["typ","alg"]}"#];
     /// Adds an unknown header member of arrays nested this deep.
     HeaderDepth(usize), "header_depth", Header, Open, Any, [r#"{"header_depth":500}"#];
+    /// Writes a kid of this many characters, which names no key.
+    LongKid(usize), "long_kid", Header, Open, Any, [r#"{"long_kid":200}"#];
     /// Adds an unknown header member of this many characters.
     HeaderFiller(usize), "header_filler", Header, Benign, Any, [r#"{"header_filler":200}"#];
     /// Writes the header in a way that only lenient parsers read.
@@ -853,7 +855,9 @@ impl Op {
                 Some(KeyChoice::Hex(hex)) => parse_hex(hex).map(|_| ()),
                 _ => Ok(()),
             },
-            Self::HeaderFiller(size) | Self::ClaimsFiller(size) => limit("filler", *size, 16 << 20),
+            Self::HeaderFiller(size) | Self::LongKid(size) | Self::ClaimsFiller(size) => {
+                limit("filler", *size, 16 << 20)
+            }
             Self::ExtraClaims(count) => limit("extra claims", *count, 100_000),
             Self::HeaderDepth(depth) | Self::ClaimsDepth(depth) => limit("depth", *depth, 1_000_000),
             Self::Jwe(Jwe::Zip(size)) => limit("inflated size", *size, 128 << 20),

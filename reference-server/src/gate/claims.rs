@@ -27,7 +27,7 @@ impl Gate {
             return Err(Refusal::BadClaims("a claim that is not known"));
         }
         let identity = self.identity(&token.claims)?;
-        if self.chokes_on_identity(&identity) {
+        if self.chokes_on_identity(&identity) || self.chokes_on_role(&token.claims) {
             return Err(Refusal::Internal("the query failed"));
         }
         self.check_directory(&identity)?;

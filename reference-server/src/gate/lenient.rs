@@ -135,6 +135,26 @@ pub(super) fn unverified_payload(token: &[u8]) -> Option<Vec<u8>> {
     jws::decode(token.split(|&byte| byte == b'.').nth(1)?).ok()
 }
 
+// Texts.
+
+/// Letters of other alphabets that look like these.
+const CYRILLIC: [(char, char); 9] =
+    [('а', 'a'), ('е', 'e'), ('о', 'o'), ('р', 'p'), ('с', 'c'), ('х', 'x'), ('у', 'y'), ('і', 'i'), ('ѕ', 's')];
+
+/// In plain letters, as a function writes it that makes names for files and addresses: full-width forms narrowed, accents
+/// dropped, and letters of other alphabets replaced by those they look like.
+pub(super) fn transliterated(text: &str) -> String {
+    let plain = |c: char| match u32::from(c) {
+        wide @ 0xff01..=0xff5e => char::from_u32(wide - 0xfee0),
+        0x300..=0x36f => None,
+        0xe0..=0xe5 => Some('a'),
+        0xe8..=0xeb => Some('e'),
+        0xf2..=0xf6 => Some('o'),
+        _ => Some(CYRILLIC.iter().find(|(other, _)| *other == c).map_or(c, |(_, latin)| *latin)),
+    };
+    text.chars().filter_map(plain).collect()
+}
+
 // The JSON.
 
 /// Whether the text at least begins as an object.
@@ -215,9 +235,32 @@ pub(super) fn first_wins_for(name: &str, bytes: &[u8]) -> Result<Object, &'stati
     Ok(object)
 }
 
-/// Without `//` and `/* */` comments and without commas before a closing bracket.
+/// JSON5 turned into JSON, as far as tokens are likely to use it: without `//` and `/* */` comments and without commas
+/// before a closing bracket, with double quotes around texts and around names.
 pub(super) fn plain_json(text: &[u8]) -> Vec<u8> {
-    without_trailing_commas(&without_comments(text))
+    without_trailing_commas(&with_double_quotes(&without_comments(text)))
+}
+
+fn with_double_quotes(text: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(&byte) = rest.first() {
+        let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$');
+        let end = match byte {
+            b'"' | b'\'' => string_length(rest),
+            _ => rest.iter().position(|byte| !is_name(byte)).unwrap_or(rest.len()).max(1),
+        };
+        let is_named = is_name(&byte) && rest[end..].trim_ascii_start().starts_with(b":");
+        if byte == b'\'' || is_named {
+            plain.push(b'"');
+            plain.extend_from_slice(if is_named { &rest[..end] } else { &rest[1..end - 1] });
+            plain.push(b'"');
+        } else {
+            plain.extend_from_slice(&rest[..end]);
+        }
+        rest = &rest[end..];
+    }
+    plain
 }
 
 fn without_comments(text: &[u8]) -> Vec<u8> {
@@ -231,7 +274,7 @@ fn without_comments(text: &[u8]) -> Vec<u8> {
             let end = rest[2..].windows(2).position(|pair| pair == b"*/");
             rest = &rest[end.map_or(rest.len(), |at| at + 4)..];
         } else {
-            let end = if byte == b'"' { string_length(rest) } else { 1 };
+            let end = if matches!(byte, b'"' | b'\'') { string_length(rest) } else { 1 };
             plain.extend_from_slice(&rest[..end]);
             rest = &rest[end..];
         }
@@ -253,13 +296,13 @@ fn without_trailing_commas(text: &[u8]) -> Vec<u8> {
     plain
 }
 
-/// The length of the JSON string that `text` begins with, quotes included.
+/// The length of the string that `text` begins with, its quotes included, of whichever kind they are.
 fn string_length(text: &[u8]) -> usize {
     let mut at = 1;
     while at < text.len() {
         match text[at] {
-            b'"' => return at + 1,
             b'\\' => at += 2,
+            byte if byte == text[0] => return at + 1,
             _ => at += 1,
         }
     }

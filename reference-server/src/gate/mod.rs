@@ -28,6 +28,7 @@ mod keys;
 mod lenient;
 mod loose;
 mod memory;
+mod misled;
 #[cfg(test)]
 mod tests;
 mod used;
@@ -40,6 +41,7 @@ use json::{Members, Object};
 use jws::Compact;
 use keys::Key;
 use memory::Memory;
+pub(crate) use misled::{exponentiation, shell};
 use used::Used;
 pub(crate) use wrong::STACK_OVERFLOW;
 
@@ -362,7 +364,7 @@ impl Gate {
         if token.is_empty() {
             return Err(Refusal::Missing);
         }
-        if token.len() > self.policy.max_token_bytes {
+        if token.len() > self.policy.max_token_bytes && !self.measures_late() {
             return Err(Refusal::Malformed("longer than the limit"));
         }
         let decision = self.decide(token, now, hints);
@@ -444,8 +446,11 @@ impl Gate {
         header: &Header,
         hints: &RequestHints,
     ) -> Result<Option<&str>, Refusal> {
-        if self.believes_fetched(compact, header, hints) {
+        if self.believes_fetched(compact, header, hints) || self.believes_embedded(compact, header) {
             return Ok(None);
+        }
+        if let Some(refusal) = self.chokes_on_kid(header) {
+            return Err(refusal);
         }
         if self.needs_no_signature(header) {
             return Ok(None);
@@ -464,7 +469,10 @@ impl Gate {
             self.remember_match(compact, &signature);
             return Ok(key.issuer.as_deref());
         }
-        if self.believes_anyway(compact, &signature, hints) || self.believes_key_anyway(keys, compact, &signature) {
+        if self.believes_anyway(compact, &signature)
+            || self.believes_kid(compact, header, &signature)
+            || self.believes_key_anyway(keys, compact, &signature)
+        {
             return Ok(None);
         }
         self.remember_mismatch(compact);

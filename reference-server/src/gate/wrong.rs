@@ -20,6 +20,7 @@ use super::keys::{Key, rsa_numbers, verifies};
 use super::lenient::{self, REGISTERED_CLAIMS};
 use super::loose;
 use super::memory::Memory;
+use super::misled::{self, Row};
 use super::{Bearer, Believed, Check, Gate, Header, Part, Refusal, RequestHints, RolePolicy, hmac};
 use crate::fault::Fault;
 
@@ -28,7 +29,19 @@ const BYPASS_WORDS: [&[u8]; 10] =
     [b"null", b"undefined", b"None", b"true", b"0", b"test", b"admin", b"dev", b"guest", b"[object Object]"];
 
 /// The secrets of tutorials.
-const DEFAULT_SECRETS: [&str; 4] = ["dev-secret-key", "secret", "changeme", "your-256-bit-secret"];
+const DEFAULT_SECRETS: [&str; 11] = [
+    "dev-secret-key",
+    "secret",
+    "changeme",
+    "your-256-bit-secret",
+    "a-string-secret-at-least-256-bits-long",
+    "password",
+    "test",
+    "key",
+    "supersecret",
+    "jwt_secret",
+    "your-secret-key",
+];
 
 /// The names of RFC 7518 §3.1 and RFC 8037 §3.1.
 const KNOWN_ALGORITHMS: [&str; 14] = [
@@ -45,6 +58,15 @@ const FAILURES_TO_LOCK: u32 = 10;
 
 /// What a gate says that took its process with it.
 pub(crate) const STACK_OVERFLOW: &str = "the stack overflowed";
+
+/// Where the memory keeps what every object inherits; no bearer is called so.
+const OF_EVERY_OBJECT: &str = "\0prototype";
+
+/// The object at the end of these names.
+fn inner(claims: &Members<'_>, names: &[&str]) -> Option<Value> {
+    let (first, rest) = names.split_first()?;
+    rest.iter().try_fold(claims.get(first)?.to_value(), |object, name| object.get(*name).cloned())
+}
 
 /// Is it nested deeper than a parser without a limit can bear? Brackets in strings count too.
 fn overflows(json: &[u8]) -> bool {
@@ -114,6 +136,12 @@ impl Gate {
                 .is_some_and(|json| overflows(&json))
         {
             return Some(Err(Refusal::Internal(STACK_OVERFLOW)));
+        }
+        if self.has(Fault::SecondCarrierUnverified)
+            && hints.second_carrier
+            && let Some(claims) = lenient::unverified_claims(token)
+        {
+            return Some(self.judge_unsigned(&Object::new(), claims, now, hints));
         }
         if self.has(Fault::OpaqueClaimsSegment)
             && let Ok(claims) = jws::decode(token).and_then(|bytes| json::object(&bytes))
@@ -301,11 +329,13 @@ impl Gate {
 
     /// Whether the key that `kid` leads to is none, and with it the signature.
     pub(super) fn needs_no_signature(&self, header: &Header) -> bool {
-        let names_one =
-            |kid: &Value| self.keys.iter().any(|key| key.kid.is_some() && key.kid.as_deref() == kid.as_str());
         self.has(Fault::UnknownKidNeedsNoSignature)
             && header.members.get("alg").is_some_and(|alg| alg == "none")
-            && header.members.get("kid").is_some_and(|kid| !names_one(kid))
+            && header.members.get("kid").is_some_and(|kid| !self.knows_kid(kid))
+    }
+
+    fn knows_kid(&self, kid: &Value) -> bool {
+        self.keys.iter().any(|key| key.kid.is_some() && key.kid.as_deref() == kid.as_str())
     }
 
     /// Whether `crit` and `b64` are let pass.
@@ -453,7 +483,7 @@ impl Gate {
 
     /// Believes a signature by a key that was found where the token itself points.
     pub(super) fn believes_fetched(&self, compact: &Compact<'_>, header: &Header, hints: &RequestHints) -> bool {
-        if !self.has(Fault::FollowsJku) && !self.has(Fault::FollowsX5u) && !self.has(Fault::JkuAllowedByPrefix) {
+        if !self.has(Fault::FollowsJku) && !self.has(Fault::FollowsX5u) && !self.has(Fault::JkuAllowedBySubstring) {
             return false;
         }
         let named = header.members.get("alg").and_then(Value::as_str).and_then(|name| name.parse::<Algorithm>().ok());
@@ -463,13 +493,75 @@ impl Gate {
         hints.fetched.iter().any(|key| verifies(key, algorithm, compact.signed, &signature))
     }
 
+    /// Believes a signature by a key that the token brings along.
+    pub(super) fn believes_embedded(&self, compact: &Compact<'_>, header: &Header) -> bool {
+        if self.fault.is_none() {
+            return false;
+        }
+        let members = &header.members;
+        let named = members.get("alg").and_then(Value::as_str).and_then(|name| name.parse::<Algorithm>().ok());
+        let (Some(algorithm), Ok(signature)) = (named, jws::decode(compact.signature.unwrap_or_default())) else {
+            return false;
+        };
+        if self.has(Fault::TrustsEmbeddedKey) {
+            return misled::embedded_key(members)
+                .is_some_and(|key| verifies(&key, algorithm, compact.signed, &signature));
+        }
+        if self.has(Fault::TrustsEmbeddedSecret) {
+            return misled::embedded_secret(members)
+                .is_some_and(|secret| !signature.is_empty() && hmac(&secret, algorithm, compact.signed) == signature);
+        }
+        if self.has(Fault::TrustsEmbeddedCertificate) {
+            return misled::certified_key(members, algorithm)
+                .is_some_and(|key| verifies(&key, algorithm, compact.signed, &signature));
+        }
+        false
+    }
+
+    /// Breaks on a `kid` that was put where it is more than a name.
+    pub(super) fn chokes_on_kid(&self, header: &Header) -> Option<Refusal> {
+        let kid = header.members.get("kid")?;
+        let name = kid.as_str().unwrap_or_default();
+        if self.has(Fault::KidInAQuery) && misled::query(name) == Row::Error {
+            return Some(Refusal::Internal("the query for the key failed"));
+        }
+        if self.has(Fault::KidInAFilter) && misled::breaks_filter(kid) {
+            return Some(Refusal::Internal("the filter for the key failed"));
+        }
+        if self.has(Fault::KidInAHeader) && misled::breaks_header(name) {
+            return Some(Refusal::Internal("the request for the key cannot be written"));
+        }
+        None
+    }
+
+    /// Has done something with the token before it asks how long it is.
+    pub(super) fn measures_late(&self) -> bool {
+        self.has(Fault::KidInAHeader)
+    }
+
+    /// Believes a MAC under what `kid` leads to.
+    pub(super) fn believes_kid(&self, compact: &Compact<'_>, header: &Header, signature: &[u8]) -> bool {
+        let Some(kid) = header.members.get("kid") else { return false };
+        let name = kid.as_str().unwrap_or_default();
+        let fits = |secret: &[u8]| hmac(secret, self.policy.algorithm, compact.signed) == signature;
+        if self.has(Fault::KidNamesAFile) {
+            // Some servers strip the line feed at the end of such a file.
+            return misled::file(name).is_some_and(|bytes| fits(bytes) || fits(bytes.trim_ascii()));
+        }
+        if self.has(Fault::KidInAQuery) {
+            return matches!(misled::query(name), Row::Key(key) if fits(key.as_bytes()));
+        }
+        if self.has(Fault::UnknownKidNeedsNoSignature) && !self.knows_kid(kid) {
+            // What is not there becomes a text, and that the secret.
+            return fits(b"") || fits(b"undefined");
+        }
+        false
+    }
+
     /// Believes a signature that does not match.
-    pub(super) fn believes_anyway(&self, compact: &Compact<'_>, signature: &[u8], hints: &RequestHints) -> bool {
+    pub(super) fn believes_anyway(&self, compact: &Compact<'_>, signature: &[u8]) -> bool {
         if self.has(Fault::IgnoresSignature) {
             return true;
-        }
-        if self.has(Fault::SecondCarrierUnverified) {
-            return hints.second_carrier;
         }
         if self.has(Fault::MissingSignatureSegment) {
             return compact.signature.is_none();
@@ -565,7 +657,7 @@ impl Gate {
         if self.has(Fault::PublicKeyAsSecret) {
             let pems = self.keys.iter().filter_map(|key| key.pem.as_ref());
             return pems
-                .flat_map(|pem| [pem.as_str(), pem.trim_end()])
+                .flat_map(|pem| [pem.clone(), pem.trim_end().to_owned(), pem.replace('\n', "\r\n")])
                 .any(|pem| hmac(pem.as_bytes(), Algorithm::HS256, signed) == signature);
         }
         if self.has(Fault::PublicKeyAsSecretUnlessPem) {
@@ -574,7 +666,15 @@ impl Gate {
                 let lines = pem.lines().filter(|line| !line.starts_with("-----"));
                 STANDARD.decode(lines.collect::<String>()).unwrap_or_default()
             };
-            return pems.map(body).any(|der| hmac(&der, Algorithm::HS256, signed) == signature);
+            // As libraries hand a key on: whole, as the numbers of RSA, the modulus alone, a point, its coordinates.
+            let bare = self.keys.iter().filter_map(Key::bytes).flat_map(|bytes| {
+                let modulus = rsa_numbers(bytes).map_or(&[][..], |(n, _)| n);
+                [bytes, modulus, bytes.strip_prefix(&[4]).unwrap_or_default()]
+            });
+            return pems
+                .map(body)
+                .chain(bare.filter(|bytes| !bytes.is_empty()).map(<[u8]>::to_vec))
+                .any(|secret| hmac(&secret, Algorithm::HS256, signed) == signature);
         }
         if self.has(Fault::RetiredSecretAccepted) {
             return self.is_retired(compact, signature);
@@ -886,7 +986,8 @@ impl Gate {
             return text.is_some_and(str::is_empty) || array.is_some_and(Vec::is_empty);
         }
         if self.has(Fault::AudBySubstring) {
-            return text.is_some_and(|aud| aud.contains(audience));
+            // In either direction: which text is looked for in which is easily mixed up.
+            return text.is_some_and(|aud| !aud.is_empty() && (aud.contains(audience) || audience.contains(aud)));
         }
         if self.has(Fault::FoldsAudCase) {
             return text.is_some_and(|aud| aud.eq_ignore_ascii_case(audience));
@@ -918,12 +1019,7 @@ impl Gate {
         if !self.has(Fault::NormalisesIdentity) {
             return None;
         }
-        // Full-width forms are folded as NFKC folds them.
-        let narrow = |c: char| match u32::from(c) {
-            wide @ 0xff01..=0xff5e => char::from_u32(wide - 0xfee0).unwrap_or(c),
-            _ => c,
-        };
-        let text: String = identity.chars().map(narrow).collect();
+        let text = lenient::transliterated(identity);
         Some(text.split('\0').next().unwrap_or_default().trim().to_lowercase())
     }
 
@@ -933,6 +1029,12 @@ impl Gate {
             return identity.contains(['\'', '"', '*', '(']);
         }
         self.has(Fault::CrashesOnControlCharacters) && identity.contains(char::is_control)
+    }
+
+    /// Breaks on a role that is no mere name, where one is asked for.
+    pub(super) fn chokes_on_role(&self, claims: &Members<'_>) -> bool {
+        let role = self.policy.roles.as_ref().and_then(|roles| claims.get(&roles.claim)?.as_str());
+        role.is_some_and(|role| self.chokes_on_identity(role))
     }
 
     /// Who the bearer is where the token does not say.
@@ -964,6 +1066,19 @@ impl Gate {
         }
         if self.has(Fault::RoleCachedPerUser) {
             return self.memory().role(identity).map(Value::from);
+        }
+        if self.has(Fault::PollutesPrototype) {
+            // Claims that say nothing of a role inherit what some other claims have put into every object.
+            let mut memory = self.memory();
+            for part in [&["__proto__"][..], &["constructor", "prototype"]] {
+                if let Some(role) =
+                    inner(&token.claims, part).and_then(|object| object.get(&roles.claim)?.as_str().map(str::to_owned))
+                {
+                    memory.keep_role(OF_EVERY_OBJECT, &role);
+                }
+            }
+            let silent = token.claims.get(&roles.claim).is_none();
+            return silent.then(|| memory.role(OF_EVERY_OBJECT).map(Value::from))?;
         }
         None
     }
@@ -1028,12 +1143,14 @@ impl Gate {
         }
         if self.has(Fault::TrimsRole) {
             let blank = |c: char| c.is_whitespace() || c.is_control() || c == '\u{200b}';
-            return allowed(&name?.trim_matches(blank).into());
+            return allowed(&lenient::transliterated(name?).trim_matches(blank).into());
         }
         if self.has(Fault::RoleBySubstring) {
             let name = name?;
             let mut within = roles.allowed.iter();
-            return within.find(|role| name.contains(role.as_str())).cloned();
+            return within
+                .find(|role| name.contains(role.as_str()) || !name.is_empty() && role.contains(name))
+                .cloned();
         }
         if self.has(Fault::RoleAnyOfArray) {
             return role?.as_array()?.iter().find_map(allowed);

@@ -35,6 +35,11 @@ const NOT_THE_GATES: &[(Fault, &str)] = &[
     (Fault::RsaRangeUnchecked, "needs a signer of its own, which the harness has"),
     (Fault::PublishesSecret, "of the published keys"),
     (Fault::PublishesWeakKey, "of the published keys"),
+    (Fault::PublishesUnmarkedKey, "of the published keys"),
+    (Fault::KidInAShell, "of how long it takes"),
+    (Fault::ComputesWithEmbeddedKey, "of how long it takes"),
+    (Fault::TrustsEmbeddedKey, "needs a signer of its own, which the harness has"),
+    (Fault::TrustsEmbeddedCertificate, "needs a signer of its own, which the harness has"),
     (Fault::LongRoleBreaksClose, "of how the refusal is told"),
     (Fault::ReasonCutInsideCharacter, "of how the refusal is told"),
 ];
@@ -42,7 +47,7 @@ const NOT_THE_GATES: &[(Fault, &str)] = &[
 /// Whether a fault of this place in the catalogue is judged here.
 fn is_judged_here(fault: Fault) -> bool {
     let range = |first: Fault, last: Fault| first <= fault && fault <= last;
-    range(Fault::RefusesEveryone, Fault::PublishesWeakKey)
+    range(Fault::RefusesEveryone, Fault::PublishesUnmarkedKey)
         || range(Fault::OnlyAdminAllowed, Fault::ReasonCutInsideCharacter)
         || fault == Fault::JudgesClaimsFirst
 }
@@ -256,6 +261,10 @@ fn sig_rows() -> Vec<Row> {
         format!("{}..{}.{}.{}", b64(r#"{"alg":"dir","enc":"A256GCM"}"#), b64([7; 12]), b64("ciphertext"), b64([9; 16]));
     let inner = format!("{}.", signed_part(r#"{"alg":"none"}"#, CLAIMS));
     let expired = r#"{"sub":"alice","role":"admin","exp":1}"#;
+    let named = |kid: &str, secret: &[u8]| {
+        let signed = signed_part(format!(r#"{{"alg":"HS256","typ":"JWT","kid":{kid}}}"#), CLAIMS);
+        format!("{signed}.{}", mac_with(secret, Algorithm::HS256, &signed))
+    };
     vec![
         lets_in(Fault::IgnoresSignature, BadSignature, forged()),
         lets_in(Fault::ComparesSignaturePrefix, BadSignature, with_signature(&other_tail)),
@@ -309,6 +318,18 @@ fn sig_rows() -> Vec<Row> {
         lets_in(Fault::DecryptsJwe, Malformed, jwe),
         lets_in(Fault::TrustsNestedToken, Malformed, mint(r#"{"alg":"HS256","cty":"JWT"}"#, inner)),
         keeps_out(Fault::RefusesUnknownHeader, Malformed, with_header(r#"{"alg":"HS256","typ":"JWT","x-trace":"1"}"#)),
+        lets_in(Fault::KidNamesAFile, BadSignature, named(r#""../../../proc/sys/kernel/randomize_va_space""#, b"2\n")),
+        lets_in(Fault::KidInAQuery, BadSignature, named(r#""x' UNION SELECT 'mallory'-- ""#, b"mallory")),
+        keeps_out(Fault::KidInAQuery, Internal, named(r#""'""#, SECRET)),
+        keeps_out(Fault::KidInAFilter, Internal, named(r#"{"$ne":""}"#, SECRET)),
+        keeps_out(Fault::KidInAFilter, Internal, named(r#""*)(uid=*""#, SECRET)),
+        keeps_out(Fault::KidInAHeader, Internal, named(r#""a\u0000b""#, SECRET)),
+        row(Fault::KidInAHeader, named(&format!("{:?}", "a".repeat(10_240)), SECRET), Malformed, Internal),
+        lets_in(Fault::TrustsEmbeddedSecret, BadSignature, {
+            let header = format!(r#"{{"alg":"HS256","jwk":{{"kty":"oct","k":"{}"}}}}"#, b64("mallory"));
+            let signed = signed_part(header, CLAIMS);
+            format!("{signed}.{}", mac_with(b"mallory", Algorithm::HS256, &signed))
+        }),
         lets_in(
             Fault::HeaderOverridesClaims,
             Expired,
@@ -393,6 +414,8 @@ fn role_rows() -> Vec<Row> {
             mint(r#"{"alg":"HS256","role":"admin"}"#, r#"{"sub":"alice","role":"viewer","exp":1800000300}"#),
         ),
         lets(Fault::RoleCachedPerUser, r#""viewer""#).after([valid()]),
+        lets_in(Fault::PollutesPrototype, RoleNotAllowed, with_claims(r#"{"sub":"alice","exp":1800000300}"#))
+            .after([with_claims(r#"{"sub":"bob","role":"admin","exp":1800000300,"__proto__":{"role":"admin"}}"#)]),
     ]
 }
 
@@ -599,9 +622,15 @@ const CONTAINS: &[(Fault, &[Fault])] = &[
             Fault::RequiresTyp,
             Fault::ExactTyp,
             Fault::CtyPicksParser,
+            Fault::KidInAQuery,
+            Fault::KidInAFilter,
+            Fault::KidInAHeader,
         ],
     ),
-    (Fault::RefusesUnknownHeader, &[Fault::CtyPicksParser]),
+    (
+        Fault::RefusesUnknownHeader,
+        &[Fault::CtyPicksParser, Fault::KidInAQuery, Fault::KidInAFilter, Fault::KidInAHeader],
+    ),
     (
         Fault::IgnoresSignature,
         &[
@@ -619,6 +648,9 @@ const CONTAINS: &[(Fault, &[Fault])] = &[
             Fault::DefaultSecretActive,
             Fault::RetiredSecretAccepted,
             Fault::SecondCarrierUnverified,
+            Fault::KidNamesAFile,
+            Fault::KidInAQuery,
+            Fault::TrustsEmbeddedSecret,
         ],
     ),
     (Fault::AcceptsAlgNone, &[Fault::UnknownKidNeedsNoSignature]),
@@ -652,7 +684,8 @@ const CONTAINS: &[(Fault, &[Fault])] = &[
         Fault::ViewerAllowed,
         &[Fault::MergesRoleClaims, Fault::RoleFromRequest, Fault::RoleFromHeader, Fault::RoleCachedPerUser],
     ),
-    (Fault::ReadOnlyAllowed, &[Fault::DefaultRoleAdmin]),
+    (Fault::ReadOnlyAllowed, &[Fault::PollutesPrototype, Fault::DefaultRoleAdmin]),
+    (Fault::DefaultRoleAdmin, &[Fault::PollutesPrototype]),
     (
         Fault::DenylistOfRoles,
         &[Fault::FalsyRoleSkipsCheck, Fault::FoldsRoleCase, Fault::TrimsRole, Fault::RoleBySubstring],
