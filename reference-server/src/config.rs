@@ -283,7 +283,9 @@ impl Config {
             (None, Environment::Production) => Vec::new(),
         };
         if self.fault == Some(Fault::DefaultAccount) {
-            users.push(User::new("admin", "admin", json!({"sub": "admin", "role": "admin"})));
+            for name in ["admin", "strict-sample"] {
+                users.push(User::new(name, name, json!({"sub": name, "role": "admin"})));
+            }
         }
         users
     }

@@ -28,7 +28,8 @@ const BYPASS_WORDS: [&[u8]; 10] =
     [b"null", b"undefined", b"None", b"true", b"0", b"test", b"admin", b"dev", b"guest", b"[object Object]"];
 
 /// The secrets of tutorials.
-const DEFAULT_SECRETS: [&str; 4] = ["dev-secret-key", "secret", "changeme", "your-256-bit-secret"];
+const DEFAULT_SECRETS: [&str; 5] =
+    ["dev-secret-key", "secret", "changeme", "your-256-bit-secret", "strict-development-key"];
 
 /// The names of RFC 7518 §3.1 and RFC 8037 §3.1.
 const KNOWN_ALGORITHMS: [&str; 14] = [
@@ -743,6 +744,9 @@ impl Gate {
 
     /// Refuses claims it has no use for.
     pub(super) fn dislikes_claims(&self, claims: &Members<'_>) -> bool {
+        if self.has(Fault::RequiresUndeclaredClaim) && claims.get("jti").is_none() {
+            return true;
+        }
         self.has(Fault::RefusesUnknownClaim)
             && claims.names().any(|name| {
                 !REGISTERED_CLAIMS.contains(&name)
@@ -886,7 +890,7 @@ impl Gate {
             return text.is_some_and(str::is_empty) || array.is_some_and(Vec::is_empty);
         }
         if self.has(Fault::AudBySubstring) {
-            return text.is_some_and(|aud| aud.contains(audience));
+            return text.is_some_and(|aud| !aud.is_empty() && (aud.contains(audience) || audience.contains(aud)));
         }
         if self.has(Fault::FoldsAudCase) {
             return text.is_some_and(|aud| aud.eq_ignore_ascii_case(audience));
