@@ -100,10 +100,6 @@ impl Words<'_> {
     }
 
     fn word(&self, name: &str) -> Result<String, String> {
-        if name == "origin.last" {
-            let last = self.profile.allowed_origins.last().cloned();
-            return last.ok_or_else(|| "the profile declares no `allowed_origins`".to_owned());
-        }
         if name == "subprotocol" {
             return self.profile.subprotocol.clone().ok_or_else(|| "the profile declares no `subprotocol`".to_owned());
         }
@@ -198,6 +194,7 @@ pub fn place(
         };
         target = template
             .replace("${endpoint}", &endpoint.bare_path())
+            .replace("${endpoint|upper}", &endpoint.bare_path().to_ascii_uppercase())
             .replace("${param}", param)
             .replace("${host}", &endpoint.host_header())
             .replace("${token}", &written)
@@ -438,7 +435,6 @@ mod tests {
         ] {
             assert_eq!(fitted(text, &[origin]), Ok(near.to_owned()), "{text}");
         }
-        assert_eq!(fitted("${origin.last}", &[deep, local]), Ok(local.to_owned()));
         // What the target gives no part for cannot be tried.
         assert!(fitted("${origin.undotted_host}", &[local]).is_err());
         assert!(fitted("${origin}${origin.default_port}", &[local]).is_err());
@@ -488,6 +484,15 @@ mod tests {
         let request = Request { parameters: 5, ..Request::default() };
         let opening = place(&endpoint, "k", main, &Carry::default(), &[], &request);
         assert_eq!(String::from_utf8_lossy(&opening.target), "/ws?p0=1&p1=1&token=t&p2=1&p3=1&p4=1");
+    }
+
+    #[test]
+    fn the_endpoint_has_another_spelling() {
+        let endpoint = Endpoint::parse("ws://h/ws/Feed/{token}").expect("a URL");
+        let main = Placed { on: &Carrier::Path, token: None };
+        let request = Request { target: Some("${endpoint|upper}?${endpoint}".to_owned()), ..Request::default() };
+        let opening = place(&endpoint, "k", main, &Carry::default(), &[], &request);
+        assert_eq!(String::from_utf8_lossy(&opening.target), "/WS/FEED?/ws/Feed");
     }
 
     #[test]

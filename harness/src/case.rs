@@ -156,6 +156,8 @@ pub enum Each {
     DeniedRoles,
     /// `${weak_secret}` is each declared word that must not be the secret.
     WeakSecrets,
+    /// `${allowed_origin}` is each origin whose pages may connect.
+    AllowedOrigins,
 }
 
 /// One of the words over which a case runs.
@@ -174,6 +176,7 @@ impl Bound {
             Each::AllowedRoles => &mut words.allowed_role,
             Each::DeniedRoles => &mut words.denied_role,
             Each::WeakSecrets => &mut words.weak_secret,
+            Each::AllowedOrigins => &mut words.allowed_origin,
         };
         *place = Some(&self.word);
     }
@@ -227,8 +230,9 @@ pub struct Request {
     pub method: Option<String>,
     /// Another protocol version, such as `HTTP/1.0`.
     pub version: Option<String>,
-    /// The whole target. `${endpoint}` is the path without the token, `${param}` the query parameter, `${token}` the
-    /// token as it would stand in a URL, `${target}` what would be sent otherwise, `${host}` the value of `Host`.
+    /// The whole target. `${endpoint}` is the path without the token, `${endpoint|upper}` the same in upper case, `${param}`
+    /// the query parameter, `${token}` the token as it would stand in a URL, `${target}` what would be sent otherwise,
+    /// `${host}` the value of `Host`.
     pub target: Option<String>,
     /// Added to the query of the target. Here, in `set` and in `add`, the `${...}` of tokens may stand.
     pub query: Option<String>,
@@ -238,7 +242,7 @@ pub struct Request {
     /// first allowed origin; its parts are `${origin.scheme}`, `${origin.host}` and `${origin.port}` (with its colon), and
     /// what is near them `${origin.other_scheme}`, `${origin.upper_host}`, `${origin.domain}` (the host without its first
     /// label), `${origin.undotted_host}` (an `x` for the first period), `${origin.other_port}` and
-    /// `${origin.default_port}`; `${origin.last}` is the last allowed origin.
+    /// `${origin.default_port}`.
     pub set: BTreeMap<String, String>,
     /// Adds header lines, also of a name that is there; in values as in `set`.
     pub add: Vec<(String, String)>,
@@ -695,6 +699,10 @@ pub enum Awaited {
     Welcome,
     /// A pong with this payload.
     Pong(String),
+    /// A pong with this payload, in hexadecimal.
+    PongHex(String),
+    /// Nothing that came since the opening repeats this text.
+    Unrepeated(String),
     /// The connection is failed: a close frame, or its end (RFC 6455 §7.1.7).
     Failed,
     /// A close frame and the end of the connection.
@@ -893,8 +901,12 @@ pub struct Http {
     pub endpoint: String,
     /// Another method.
     pub method: Option<String>,
-    /// Form or JSON members that replace declared ones; `null` takes one away.
+    /// Form or JSON members that replace declared ones; `null` takes one away. In texts the `${...}` of tokens may stand.
     pub with: BTreeMap<String, Value>,
+    /// Members that are there and `null`; a form knows no such thing, and has them empty.
+    pub nulls: Vec<String>,
+    /// The declared `samples` of this position, over the declared members. Where there is none the case is not applicable.
+    pub sample: Option<usize>,
     /// What the body is said to be, whatever it is.
     pub labelled: Option<Label>,
     /// Further headers.

@@ -147,6 +147,10 @@ needs! {
     RequiredIdentity, "`identity_claims` without an `identity_fallback`", |target| {
         !target.profile.identity_claims.is_empty() && target.profile.identity_fallback.is_none()
     };
+    /// A token without an identity is promised service: `identity_fallback` is declared.
+    IdentityFallback, "`identity_fallback`", |target| target.profile.identity_fallback.is_some();
+    /// The claims that a token must have are declared.
+    RequiredClaims, "`required_claims`", |target| !target.profile.required_claims.is_empty();
     /// `roles` is declared.
     Roles, "`roles`", |target| target.profile.roles.is_some();
     /// `roles.default` is declared and refused.
@@ -250,6 +254,13 @@ needs! {
     };
     /// `http.login` is declared.
     Login, "`http.login`", |target| target.profile.http.contains_key("login");
+    /// `http.login` is a token endpoint of OAuth 2.0: it takes a form, and its answer is declared to be that of RFC 6749 §5.1.
+    OauthLogin, "`http.login` with a `form`, and an `answer` with `/access_token` and `/token_type`", |target| {
+        target.profile.http.get("login").is_some_and(|login| {
+            let answers = |pointer| login.answer.contains_key(pointer);
+            !login.form.is_empty() && answers("/access_token") && answers("/token_type")
+        })
+    };
     /// The answer of `http.login` is declared to hold a `refresh_token`.
     RefreshToken, "`http.login.answer` with `/refresh_token`", |target| {
         target.profile.http.get("login").is_some_and(|login| login.answer.contains_key("/refresh_token"))

@@ -251,6 +251,7 @@ fn over_words<'a>(case: &'a Case, target: &Target) -> Cow<'a, Case> {
         Each::AllowedRoles => roles.map(|roles| roles.allowed.iter().map(String::as_str).collect()).unwrap_or_default(),
         Each::DeniedRoles => roles.map(|roles| roles.refused().collect()).unwrap_or_default(),
         Each::WeakSecrets => profile.weak_secrets.iter().map(String::as_str).collect(),
+        Each::AllowedOrigins => profile.allowed_origins.iter().map(String::as_str).collect(),
     };
     let mut case = case.clone();
     let before = std::mem::take(&mut case.variants);

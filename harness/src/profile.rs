@@ -773,6 +773,10 @@ pub struct HttpEndpoint {
     /// The answer to bad credentials: members and values.
     #[serde(default)]
     pub refusal: BTreeMap<String, Value>,
+    /// Credentials of samples and manuals that must not log in where it counts: members in the place of those of `form` or
+    /// `json`.
+    #[serde(default)]
+    pub samples: Vec<BTreeMap<String, Value>>,
 }
 
 fn get() -> String {
@@ -873,6 +877,43 @@ impl Profile {
         let is_beside =
             |other: &&Carrier| carrier.is_in_opening() && other.is_in_opening() && !other.is_same_place(carrier);
         self.carriers.iter().find(is_beside)
+    }
+
+    /// The claims without which the target may refuse a token: those that it names as required, those that another
+    /// declaration asks for, and those that it has laid over the template itself, which it will have had a reason for.
+    /// Empty, where it names none as required.
+    pub fn needed_claims(&self) -> Vec<String> {
+        if self.required_claims.is_empty() {
+            return Vec::new();
+        }
+        let access_token: &[&str] = match self.profile {
+            Some(TokenProfile::Rfc9068) => &["iss", "exp", "aud", "sub", "client_id", "iat", "jti"],
+            _ => &[],
+        };
+        let asked_for = [
+            ("aud", self.audience.is_some()),
+            ("iss", self.issuer.is_some()),
+            // A token without exp may be refused unless the opposite is promised.
+            ("exp", self.require_exp != Some(false)),
+            ("iat", self.max_token_age.is_some() || self.max_token_lifetime.is_some()),
+            ("jti", self.jti_single_use),
+            ("scope", self.required_scope.is_some()),
+        ];
+        let identity = self.identity_claims.iter().filter(|_| self.identity_fallback.is_none()).map(String::as_str);
+        let own = self.claims.iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| name.as_str());
+        let mut needed: Vec<String> = asked_for
+            .into_iter()
+            .filter_map(|(name, asked)| asked.then_some(name))
+            .chain(access_token.iter().copied())
+            .chain(identity)
+            .chain(self.roles.iter().map(|roles| roles.claim.as_str()))
+            .chain(own)
+            .map(str::to_owned)
+            .chain(self.required_claims.iter().cloned())
+            .collect();
+        needed.sort_unstable();
+        needed.dedup();
+        needed
     }
 
     /// The header of a valid token without its `alg`.
@@ -1000,6 +1041,18 @@ mod tests {
         assert!(Shape::Text("{}".to_owned()).fits("{}\u{1e}"));
         assert!(Shape::Text("CONNECTED\n\n".to_owned()).fits("CONNECTED\n\n\0"));
         assert_eq!(echo.compose("a\"b"), "{\"type\":1,\"arguments\":[\"a\\\"b\"]}\u{1e}");
+    }
+
+    #[test]
+    fn what_a_declaration_asks_for_is_needed_too() {
+        let needed = |name: &str| Profile::preset(name).expect("a preset").needed_claims();
+        assert_eq!(needed("shipvox"), ["sub"]);
+        // Of the identity there is a fallback; of the role a default, which is refused.
+        assert_eq!(needed("omni2"), ["exp", "role"]);
+        // Its own plan stands in its own template.
+        assert_eq!(needed("simutrador"), ["exp", "plan", "user_id"]);
+        assert_eq!(needed("strict"), ["aud", "exp", "groups_role", "iat", "iss", "scope", "sub"]);
+        assert!(needed("fastapi").is_empty());
     }
 
     #[test]

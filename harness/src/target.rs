@@ -206,6 +206,7 @@ impl Target {
             declared: self.declared(),
             words: self.words(),
             allowed_roles: self.profile.roles.as_ref().map_or(&[], |roles| &roles.allowed),
+            needed_claims: &templates.needed,
             refresh_marker: Some(&self.profile.refresh_marker),
             other_issuers: &self.other_issuers,
             given: None,
@@ -227,6 +228,7 @@ impl Target {
             kid: profile.kid.as_deref(),
             other_issuer: other.map(|other| other.issuer.as_str()),
             other_kid: other.and_then(|other| other.kid.as_deref()),
+            allowed_origin: profile.allowed_origins.first().map(String::as_str),
             weak_secret: profile.weak_secrets.first().map(String::as_str),
             test_token: self.test_token.as_deref(),
         }
@@ -305,12 +307,15 @@ pub struct Templates {
     pub claims: Map<String, Value>,
     /// The header, without `alg`.
     pub header: Map<String, Value>,
+    /// The claims without which a token may be refused; empty, where the profile does not say.
+    pub needed: Vec<String>,
 }
 
 impl Templates {
     /// Those that a profile describes.
     pub fn of(profile: &Profile) -> Self {
-        Self { claims: profile.claims_template(), header: profile.header_template() }
+        let (claims, header) = (profile.claims_template(), profile.header_template());
+        Self { claims, header, needed: profile.needed_claims() }
     }
 }
 

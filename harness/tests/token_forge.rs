@@ -31,6 +31,12 @@ fn valid_verifies_elsewhere_and_carries_the_template() {
     assert_eq!(claims["iat"], 1_789_999_995);
 }
 
+#[test]
+fn only_what_is_needed_is_left() {
+    let claims = verifies(&text(&Bench::new(), &json!({ "forge": ["required_claims_only"] }))).expect("verifies");
+    assert_eq!(claims, json!({ "sub": "gatecrash", "exp": 1_790_000_295 }));
+}
+
 /// ECDSA is random inside the library, and a certificate holds a signature too.
 const RANDOM: [&str; 2] = [r#"{"embed_jwk":"ec"}"#, r#"{"embed_x5c":"ec"}"#];
 

@@ -283,7 +283,9 @@ impl Config {
             (None, Environment::Production) => Vec::new(),
         };
         if self.fault == Some(Fault::DefaultAccount) {
-            for (name, password) in [("admin", "admin"), ("user", "password"), ("test", "test")] {
+            for (name, password) in
+                [("admin", "admin"), ("user", "password"), ("test", "test"), ("strict-sample", "strict-sample")]
+            {
                 users.push(User::new(name, password, json!({"sub": name, "role": "admin"})));
             }
         }

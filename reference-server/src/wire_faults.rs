@@ -76,6 +76,7 @@ impl Bent {
                     | Fault::AcceptsLongPing
                     | Fault::PongQueueStalls
                     | Fault::DiesOnUnaskedPong
+                    | Fault::AnswersUnaskedPong
                     | Fault::LossyText
                     | Fault::ValidatesUtf8PerFragment
                     | Fault::ValidatesFirstFragmentOnly
@@ -188,6 +189,9 @@ impl Bent {
                 Some(waiting) => self.waiting = waiting,
                 None => return Flow::Cut,
             },
+
+            // The library answers a ping in kind.
+            Some(Fault::AnswersUnaskedPong) if opcode == PONG => frame.opcode = PING,
 
             // Text.
             Some(Fault::LossyText) if is_text && frame.fin && !inside => frame.payload = lossy(&frame.payload),

@@ -585,6 +585,7 @@ fn texts(step: &Step) -> Vec<&str> {
             request.query.iter().chain(values).map(String::as_str).collect()
         }
         Step::Send(send) => send.texts.iter().map(String::as_str).collect(),
+        Step::Http(http) => http.with.values().filter_map(Value::as_str).collect(),
         Step::Say(say) => say.texts.iter().map(String::as_str).collect(),
         Step::Receive(receive) => receive.like.iter().flat_map(Shape::texts).collect(),
         _ => Vec::new(),

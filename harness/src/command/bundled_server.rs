@@ -189,9 +189,10 @@ fn ps256(config: &mut Config, profile: &mut Profile) {
 
 /// Every setting, in the order in which a fault is looked for.
 pub const SETTINGS: &[Setting] = &[
-    // Whoever does not offer to compress sees no difference.
+    // Whoever does not offer to compress sees no difference, and neither does whoever sends tokens of the usual length: what is
+    // nested deeply has to get as far as the parser.
     Setting {
-        change: |config, _| config.deflate = true,
+        change: |config, _| (config.deflate, config.max_token_bytes) = (true, 1 << 16),
         ..Setting::plain(Dialect::PersonalAssistant, RefusalStyle::Close, "personal-assistant::close")
     },
     Setting::plain(Dialect::Shipvox, RefusalStyle::Close, "shipvox::close"),

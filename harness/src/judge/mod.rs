@@ -18,6 +18,7 @@ use crate::case::{
     Alive, Await, Awaited, CaseText, Crowd, Expect, Fetches, Hear, Hello, Lint, Open, Receive, Stamp, Step,
 };
 use crate::diagnosis::Cause;
+use crate::hex;
 use crate::observation::{Connection, End, Event, Mark, Message, Observation, Proofs, Trouble, What};
 use crate::outcome::{self, Outcome};
 use crate::profile::{Echo, FirstMessage, Profile};
@@ -698,8 +699,11 @@ fn stamped(
             // Within the session, and five seconds of difference between the clocks.
             let last = speaker.events.last().map_or(0.0, |event| event.at.as_secs_f64());
             let window = observation.began - 5.0..observation.began + last + 5.0;
-            let expected = format!("{pointer} in seconds since 1970, of now");
-            (expected, odd(&|value| value.as_f64().is_some_and(|time| window.contains(&time))))
+            let expected =
+                format!("{pointer} in seconds since 1970, of now, and none before the one of the message before");
+            let times: Vec<f64> = found.iter().flatten().filter_map(|value| value.as_f64()).collect();
+            let back = step_back(&times).map(|(before, after)| format!("{pointer} = {after} behind {before}"));
+            (expected, odd(&|value| value.as_f64().is_some_and(|time| window.contains(&time))).or(back))
         }
         Stamp::Id => {
             let ids: Vec<String> = found.iter().flatten().map(|value| value.to_string()).collect();
@@ -716,6 +720,11 @@ fn stamped(
         Some(odd) => weight.holds(false, expected, odd),
         None => weight.holds(true, expected, format!("{} message(s), all so", messages.len())),
     }
+}
+
+/// The first two neighbours of which the second is the lesser.
+fn step_back(times: &[f64]) -> Option<(f64, f64)> {
+    times.windows(2).find(|pair| pair[1] < pair[0]).map(|pair| (pair[0], pair[1]))
 }
 
 /// Nothing of the speaker's token stands in the messages that others hear, but who it was.
@@ -978,12 +987,24 @@ fn awaited(weight: Weight, wait: &Await, mark: &Mark, connection: &Connection, p
             });
             weight.holds(right, format!("the first message is {shape}"), observed)
         }
-        Awaited::Pong(payload) => {
-            let right = part.iter().any(|event| {
-                matches!(&event.what, What::Frame(frame)
-                    if frame.opcode == frame::PONG && frame.payload == payload.as_bytes())
+        Awaited::Pong(payload) => ponged(weight, part, payload.as_bytes(), observed),
+        Awaited::PongHex(payload) => match hex::read(payload) {
+            Some(payload) => ponged(weight, part, &payload, observed),
+            None => weight.check(Grade::Error, "a payload in hexadecimal", format!("`{payload}`")),
+        },
+        Awaited::Unrepeated(text) => {
+            let repeats = |payload: &[u8]| payload.windows(text.len().max(1)).any(|part| part == text.as_bytes());
+            let mut frames = mark.until(connection).iter().filter_map(|event| match &event.what {
+                What::Frame(frame) => Some(frame),
+                _ => None,
             });
-            weight.holds(right, "a pong with the payload of the ping", observed)
+            let expected = format!("no frame that repeats `{text}`");
+            if frames.clone().next().is_none() {
+                return weight.check(Grade::Inconclusive, expected, "no frame at all");
+            }
+            let repeated = frames.any(|frame| repeats(&frame.payload));
+            let observed = if repeated { "a frame that repeats it" } else { "none of its frames does" };
+            weight.holds(!repeated, expected, observed)
         }
         Awaited::Failed => {
             weight.holds(closed || over, "the connection is failed (a close frame, or its end)", observed)
@@ -1067,6 +1088,41 @@ fn awaited(weight: Weight, wait: &Await, mark: &Mark, connection: &Connection, p
     }
 }
 
+/// Among the frames is the pong to a ping of this payload.
+fn ponged(weight: Weight, events: &[Event], payload: &[u8], observed: String) -> Check {
+    let right = events.iter().any(
+        |event| matches!(&event.what, What::Frame(frame) if frame.opcode == frame::PONG && frame.payload == payload),
+    );
+    weight.holds(right, "a pong with the payload of the ping", observed)
+}
+
+/// Words of which secrets are put together that somebody has typed.
+const WORDS_OF_SECRETS: &[&str] =
+    &["secret", "secrets", "secretkey", "jwt", "password", "passphrase", "changeme", "production", "development"];
+
+/// Whether a secret is words that somebody has typed, such as `my-super-secret-key-for-development-2024`. Only where
+/// chance would hardly make it: nothing but words of one case and numbers between the usual separators, three at least, and
+/// one of those that stand in such secrets. So neither noise in any spelling is meant nor words that were drawn by lot, which
+/// may well be strong; a phrase of other words passes.
+fn is_typed(text: &str) -> bool {
+    let words: Vec<&str> = text.split(['-', '_', '.', ' ']).collect();
+    let is_word = |word: &str| {
+        let tail = word.get(1..).unwrap_or_default();
+        let is_number = word.len() <= 4 && word.bytes().all(|byte| byte.is_ascii_digit());
+        let in_one_case = |is: fn(&u8) -> bool| word.bytes().all(|byte| is(&byte));
+        let is_capitalised = word.starts_with(|first: char| first.is_ascii_uppercase())
+            && tail.bytes().all(|byte| byte.is_ascii_lowercase());
+        (1..=15).contains(&word.len())
+            && (is_number
+                || is_capitalised
+                || in_one_case(u8::is_ascii_lowercase)
+                || in_one_case(u8::is_ascii_uppercase))
+    };
+    words.len() >= 3
+        && words.iter().all(|word| is_word(word))
+        && words.iter().any(|word| WORDS_OF_SECRETS.contains(&word.to_ascii_lowercase().as_str()))
+}
+
 /// Secrets that everybody knows, because documents and tutorials print them.
 pub const KNOWN_SECRETS: &[&str] = &[
     "dev-secret-key",
@@ -1116,13 +1172,19 @@ pub fn lint(head: &CaseText, lint: Lint, target: &Target) -> Vec<Check> {
                 let text = text.trim();
                 KNOWN_SECRETS.contains(&text) || target.profile.weak_secrets.iter().any(|weak| weak == text)
             });
-            let expected =
-                format!("at least {needed} bytes for {}, and no word that documents print", algorithm.name());
+            let expected = format!(
+                "at least {needed} bytes for {}, no word that documents print, and no phrase",
+                algorithm.name()
+            );
             let mut observed = format!("{} bytes", secret.len());
             if known {
                 observed.push_str(", a word that documents print");
             }
-            vec![weight.holds(secret.len() >= needed && !known, expected, observed)]
+            let typed = !known && std::str::from_utf8(secret).is_ok_and(|text| is_typed(text.trim()));
+            if typed {
+                observed.push_str(", words that somebody has typed");
+            }
+            vec![weight.holds(secret.len() >= needed && !known && !typed, expected, observed)]
         }
         Lint::Encrypted => {
             let (expected, endpoint) = ("wss, wherever tokens leave this machine", &target.endpoint);
@@ -1131,6 +1193,46 @@ pub fn lint(head: &CaseText, lint: Lint, target: &Target) -> Vec<Check> {
                 (false, true) => weight.check(Grade::Info, expected, "ws, on this machine"),
                 (false, false) => weight.holds(false, expected, "ws: tokens cross the network in the clear"),
             }]
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_stands_still_or_goes_forward() {
+        assert_eq!(step_back(&[1.0, 1.0, 2.5]), None);
+        assert_eq!(step_back(&[1.0, 3.0, 2.0, 1.0]), Some((3.0, 2.0)));
+        assert_eq!(step_back(&[]), None);
+    }
+
+    #[test]
+    fn only_a_secret_that_somebody_has_typed_is_called_so() {
+        for typed in [
+            "my-super-secret-key-for-development-2024",
+            "change_this_jwt_secret_before_you_go_live",
+            "This is the Secret Password of our Server",
+            "ACME.PRODUCTION.SECRET.DO.NOT.SHARE.IT",
+        ] {
+            assert!(is_typed(typed), "{typed}");
+        }
+        for other in [
+            // Noise in the usual spellings, also behind a name.
+            "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822c",
+            "jwt-secret-9f86d081884c7d659a2feaa0c55ad015a3bf4f1b",
+            "prod_secret_key_x7Rk2QpVnB4sTz9LmWc3YhJd",
+            "jwt-secret-abqwmzkdlsoeirutyvnxcbplokqw",
+            "b3BlbiBzZXNhbWU-QmFzZTY0_dXJs-c2VjcmV0",
+            "6f1c2a9e-secret-4b7d-8e21-5a0c9d3f7b64",
+            // Words that were drawn by lot.
+            "correct horse battery staple orbit velvet pencil",
+            "",
+            "secret",
+            "secret-key",
+        ] {
+            assert!(!is_typed(other), "{other}");
         }
     }
 }

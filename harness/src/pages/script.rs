@@ -150,6 +150,7 @@ fn declare(profile: &mut Profile, need: Need) {
         }
         Need::RequiredScope => profile.required_scope = Some("socket".to_owned()),
         Need::TokenKind => profile.audience = Some("https://server.example".to_owned()),
+        Need::RequiredClaims => profile.required_claims = vec!["sub".to_owned(), "exp".to_owned()],
         Need::IdentityClaim => profile.identity_claims = vec!["sub".to_owned()],
         Need::SingleUse => profile.jti_single_use = true,
         Need::Roles | Need::DefaultRole | Need::DeniedRole => {
@@ -178,7 +179,7 @@ fn target_for(case: &Case, carrier: &Carrier) -> Target {
             profile.http.entry(name).or_insert(endpoint);
         }
     }
-    case.head.needs.iter().for_each(|need| declare(&mut profile, *need));
+    case.head.needs.iter().chain(&case.head.must_when).for_each(|need| declare(&mut profile, *need));
     let other_issuers = case.head.needs.contains(&Need::SecondIssuer).then(|| OtherIssuer {
         issuer: "https://other.example".to_owned(),
         keys: Keyring::new().with_secret(OTHERS),
@@ -211,7 +212,8 @@ fn rules_of(target: &Target, case: &Case) -> Rules {
     Rules {
         identity: IdentityRule {
             claims: ["sub", "user_id", "username"].map(str::to_owned).to_vec(),
-            required: case.head.needs.contains(&Need::RequiredIdentity),
+            // What is only recommended is shown as where it is promised.
+            required: case.head.needs.iter().chain(&case.head.must_when).any(|need| *need == Need::RequiredIdentity),
         },
         ..Rules::of(target)
     }
@@ -251,7 +253,7 @@ impl<'a> Scene<'a> {
         let right = match question {
             Lint::SecretStrength => {
                 "the secret has at least 32 bytes for HS256 (48 for HS384, 64 for HS512), and is no word that documents \
-                 print"
+                 print, and no phrase of such words"
             }
             Lint::Encrypted => "the URL begins with wss://, unless the target is on this machine",
         };
@@ -436,6 +438,7 @@ impl<'a> Scene<'a> {
             token: None,
             answer: Default::default(),
             refusal: Default::default(),
+            samples: Default::default(),
         };
         let declared = self.target.profile.http.get(&http.endpoint).cloned().unwrap_or_else(fallback);
         let shown = bearer.as_ref().and_then(|made| made.shown("TOKEN")).map(|bytes| Token::new(bytes.to_vec()));
@@ -808,6 +811,13 @@ fn wait(wait: &Await) -> Told {
     let (what, right) = match &wait.what {
         Awaited::Welcome => (format!("wait on `{on}`"), "the promised welcome comes first"),
         Awaited::Pong(payload) => (format!("send a ping with `{payload}` on `{on}`"), "a pong with the same payload"),
+        Awaited::PongHex(payload) => {
+            (format!("send a ping with the bytes {payload} on `{on}`"), "a pong with the same payload")
+        }
+        Awaited::Unrepeated(_) => (
+            format!("look at what came on `{on}`"),
+            "no frame that repeats what was sent although nobody had asked for it",
+        ),
         Awaited::Failed => {
             (format!("wait on `{on}`"), "the connection is failed: a close frame, or its end (RFC 6455 §7.1.7)")
         }

@@ -96,6 +96,7 @@ fn scope<'a>(mint: &Mint<'a>, ops: &[Op]) -> Result<Scope<'a>, ForgeError> {
     let mut scope = Scope {
         now: mint.now,
         user: Cow::Borrowed(mint.user),
+        algorithm: mint.algorithm,
         seed: mint.seed,
         audience: mint.audience,
         issuer: mint.issuer,
@@ -548,6 +549,13 @@ fn make_claims(ops: &[Op], mint: &Mint<'_>, scope: &Scope<'_>, given: Option<&Gi
         match op {
             Op::Claims(map) => claims.set_all(scope.map(map)?),
             Op::DropClaims(names) => scope.names(names)?.iter().for_each(|name| claims.remove(name)),
+            Op::RequiredClaimsOnly => {
+                if mint.needed_claims.is_empty() {
+                    return Err(ForgeError::Undeclared("required_claims"));
+                }
+                let dispensable = template.keys().filter(|name| !mint.needed_claims.contains(name));
+                dispensable.for_each(|name| claims.remove(name));
+            }
             Op::RenameClaims(names) => names.iter().for_each(|(from, to)| claims.rename(from, to)),
             Op::Identity(value) => {
                 let value = scope.value(value)?;

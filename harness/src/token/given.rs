@@ -78,6 +78,7 @@ mod tests {
             declared: Declared::default(),
             words: Words::default(),
             allowed_roles: &[],
+            needed_claims: &[],
             refresh_marker: None,
             other_issuers: &[],
             given: Some(given.as_bytes()),

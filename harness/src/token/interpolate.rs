@@ -8,17 +8,20 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Number, Value};
 
+use super::algorithm::Algorithm;
 use super::keyring::derive;
 use super::mint::Words;
 use crate::hex;
 
 /// Every name that may stand in `${...}`.
-pub const KNOWN_NAMES: [&str; 26] = [
+pub const KNOWN_NAMES: [&str; 29] = [
     "now",
     "ms",
     "user",
+    "algorithm",
     "nonce",
     "jti",
+    "long_text",
     "audience",
     "issuer",
     "listener",
@@ -38,6 +41,7 @@ pub const KNOWN_NAMES: [&str; 26] = [
     "kid",
     "other_issuer",
     "other_kid",
+    "allowed_origin",
     "weak_secret",
     "test_token",
 ];
@@ -47,8 +51,21 @@ const NUMBER_FORMATS: [&str; 2] = ["text", "exponent"];
 
 /// The formats that may follow a `|` behind a text. Each but the first makes another text of it, or the token cannot be
 /// made: a spelling that changes nothing would be the very text that it must not be.
-const TEXT_FORMATS: [&str; 9] =
-    ["text", "upper", "lower", "capitalised", "look_alike", "full_width", "shortened", "other_scheme", "other_slash"];
+const TEXT_FORMATS: [&str; 10] = [
+    "text",
+    "upper",
+    "lower",
+    "capitalised",
+    "look_alike",
+    "full_width",
+    "shortened",
+    "shortened_in_front",
+    "other_scheme",
+    "other_slash",
+];
+
+/// How many characters `${long_text}` has.
+const LONG_TEXT: usize = 5000;
 
 /// The greatest leeway nobody may be blamed for, where none is declared: "usually no more than a few minutes" (RFC 7519
 /// §4.1.4).
@@ -114,6 +131,8 @@ impl std::error::Error for ForgeError {}
 pub(crate) struct Scope<'a> {
     pub(crate) now: f64,
     pub(crate) user: Cow<'a, str>,
+    /// The `alg` of the valid token, whatever a recipe makes of it: what `${algorithm}` means.
+    pub(crate) algorithm: Algorithm,
     /// What `${nonce}` and `${jti}` are derived from.
     pub(crate) seed: u64,
     pub(crate) audience: Option<&'a str>,
@@ -217,8 +236,10 @@ impl Scope<'_> {
         let derived = |label| hex::write(&derive(label, self.seed)[..16]);
         let text = match expression.name {
             "user" => Some(self.user.clone().into_owned()),
+            "algorithm" => Some(self.algorithm.name().to_owned()),
             "nonce" => Some(derived("nonce")),
             "jti" => Some(derived("jti")),
+            "long_text" => Some("r".repeat(LONG_TEXT)),
             "audience" => Some(declared(self.audience, "audience")?),
             "issuer" => Some(declared(self.issuer, "issuer")?),
             "listener" => Some(declared(self.listener, "listener")?),
@@ -346,6 +367,7 @@ fn respelled(text: String, format: Option<&str>) -> Result<String, ForgeError> {
             first(&|letter| letter.is_ascii_alphanumeric().then(|| char::from_u32(0xfee0 + u32::from(letter)))?)
         }
         Some("shortened") => text.char_indices().next_back().map(|(at, _)| text[..at].to_owned()),
+        Some("shortened_in_front") => text.chars().next().map(|first| text[first.len_utf8()..].to_owned()),
         Some("other_scheme") => match text.split_once("://") {
             Some(("https", rest)) => Some(format!("http://{rest}")),
             Some(("http", rest)) => Some(format!("https://{rest}")),
@@ -447,6 +469,7 @@ mod tests {
         Scope {
             now: 1_790_000_000.75,
             user: "bob".into(),
+            algorithm: Algorithm::HS384,
             seed: 1,
             audience: None,
             issuer: Some("https://issuer.example"),
@@ -480,9 +503,13 @@ mod tests {
             ("x${allowed_role|capitalised}", json!("xEditor")),
             ("${allowed_role|look_alike}", json!("\u{435}ditor")),
             ("${allowed_role|full_width}", json!("\u{ff45}ditor")),
+            ("${algorithm|lower}", json!("hs384")),
+            (" ${algorithm}", json!(" HS384")),
             ("${issuer|other_scheme}", json!("http://issuer.example")),
             ("${issuer|other_slash}", json!("https://issuer.example/")),
             ("${issuer|shortened}", json!("https://issuer.exampl")),
+            ("${issuer|shortened_in_front}", json!("ttps://issuer.example")),
+            ("x${long_text}", json!(format!("x{}", "r".repeat(5000)))),
         ];
         for (text, expected) in cases {
             assert_eq!(scope().value(&json!(text)), Ok(expected), "{text}");
@@ -507,7 +534,7 @@ mod tests {
             assert!(scope().text(text).is_err(), "{text}");
         }
         let error = check_text("${nwo}").expect_err("unknown");
-        assert!(error.to_string().contains("known names: now, ms, user"), "{error}");
+        assert!(error.to_string().contains("known names: now, ms, user, algorithm"), "{error}");
     }
 
     #[test]

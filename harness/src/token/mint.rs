@@ -39,6 +39,8 @@ pub struct Mint<'a> {
     pub words: Words<'a>,
     /// Every role that is let in; a role that must be another is never one of these.
     pub allowed_roles: &'a [String],
+    /// The claims without which a token may be refused; empty, where the profile does not say.
+    pub needed_claims: &'a [String],
     /// The claims that make a token a refresh token.
     pub refresh_marker: Option<&'a Map<String, Value>>,
     /// The further issuers that the target trusts.
@@ -69,6 +71,8 @@ pub struct Words<'a> {
     pub other_issuer: Option<&'a str>,
     /// The `kid` of its key.
     pub other_kid: Option<&'a str>,
+    /// An origin whose pages may connect.
+    pub allowed_origin: Option<&'a str>,
     /// A word that must not be the secret.
     pub weak_secret: Option<&'a str>,
     /// The fixed token that opens the gate in development only.
@@ -88,6 +92,7 @@ impl<'a> Words<'a> {
             ("kid", self.kid),
             ("other_issuer", self.other_issuer),
             ("other_kid", self.other_kid),
+            ("allowed_origin", self.allowed_origin),
             ("weak_secret", self.weak_secret),
             ("test_token", self.test_token),
         ];

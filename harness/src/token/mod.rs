@@ -24,6 +24,8 @@ mod rules;
 mod segment;
 mod sign;
 mod signature;
+#[cfg(test)]
+mod vectors;
 mod verify;
 mod x509;
 

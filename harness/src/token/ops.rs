@@ -341,6 +341,8 @@ pub enum RsaValue {
 pub enum PssSalt {
     /// No salt.
     Zero,
+    /// Twenty bytes, as SHA-1 has and as old libraries take for granted.
+    Twenty,
     /// As long as the modulus allows.
     Max,
 }
@@ -357,6 +359,8 @@ pub enum Pkcs1Shape {
     MissingNull,
     /// Lengths in BER long form.
     LongFormLength,
+    /// The outer sequence in BER indefinite length, ended by two zero bytes.
+    IndefiniteLength,
     /// The bare digest without DigestInfo.
     NoDigestInfo,
     /// Block type 2 instead of 1.
@@ -541,6 +545,8 @@ ops! {
     Identity(Value), "identity", Claims, Open, Any, [r#"{"identity":""}"#, r#"{"identity":1}"#];
     /// Removes every claim that identifies the user.
     DropIdentity, "drop_identity", Claims, Open, Any, [r#""drop_identity""#];
+    /// Removes every claim of the valid token that the profile does not declare to be needed.
+    RequiredClaimsOnly, "required_claims_only", Claims, Open, Any, [r#""required_claims_only""#];
     /// Sets claims to JSON text written exactly as given, valid or not.
     ClaimLiterals(BTreeMap<String, String>), "claim_literals", Claims, Open, Any, [
         r#"{"claim_literals":{"exp":"1e400"}}"#, r#"{"claim_literals":{"exp":"NaN"}}"#,
@@ -670,11 +676,13 @@ ops! {
         r#"{"rsa_value":"modulus"}"#, r#"{"rsa_value":"plus_modulus"}"#, r#"{"rsa_value":"leading_zero"}"#,
         r#"{"rsa_value":"short"}"#];
     /// A PSS salt of the wrong length.
-    PssSalt(PssSalt), "pss_salt", Signature, Breaking, Pss, [r#"{"pss_salt":"zero"}"#, r#"{"pss_salt":"max"}"#];
+    PssSalt(PssSalt), "pss_salt", Signature, Breaking, Pss, [
+        r#"{"pss_salt":"zero"}"#, r#"{"pss_salt":"twenty"}"#, r#"{"pss_salt":"max"}"#];
     /// A malformed PKCS#1 v1.5 block, signed with the genuine RSA key.
     Pkcs1Padding(Pkcs1Shape), "pkcs1_padding", Signature, Breaking, Rsa, [
         r#"{"pkcs1_padding":"garbage_after_digest"}"#, r#"{"pkcs1_padding":"garbage_parameters"}"#,
         r#"{"pkcs1_padding":"missing_null"}"#, r#"{"pkcs1_padding":"long_form_length"}"#,
+        r#"{"pkcs1_padding":"indefinite_length"}"#,
         r#"{"pkcs1_padding":"no_digest_info"}"#, r#"{"pkcs1_padding":"block-type-2"}"#,
         r#"{"pkcs1_padding":"bad_padding_byte"}"#, r#"{"pkcs1_padding":"missing_zero"}"#,
         r#"{"pkcs1_padding":"other_hash"}"#, r#"{"pkcs1_padding":"extra_element"}"#];

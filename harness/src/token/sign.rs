@@ -124,6 +124,11 @@ fn salted(algorithm: Algorithm, salt: PssSalt) -> Result<&'static RsaSignatureEn
         RSA_PSS_SHA384.with_pss_salt_length(RsaPssSaltLength::Custom(0)),
         RSA_PSS_SHA512.with_pss_salt_length(RsaPssSaltLength::Custom(0)),
     ];
+    static TWENTY: [RsaSignatureEncoding; 3] = [
+        RSA_PSS_SHA256.with_pss_salt_length(RsaPssSaltLength::Custom(20)),
+        RSA_PSS_SHA384.with_pss_salt_length(RsaPssSaltLength::Custom(20)),
+        RSA_PSS_SHA512.with_pss_salt_length(RsaPssSaltLength::Custom(20)),
+    ];
     static MAX: [RsaSignatureEncoding; 3] = [
         RSA_PSS_SHA256.with_pss_salt_length(RsaPssSaltLength::Max),
         RSA_PSS_SHA384.with_pss_salt_length(RsaPssSaltLength::Max),
@@ -139,6 +144,7 @@ fn salted(algorithm: Algorithm, salt: PssSalt) -> Result<&'static RsaSignatureEn
     };
     Ok(match salt {
         PssSalt::Zero => &ZERO[place],
+        PssSalt::Twenty => &TWENTY[place],
         PssSalt::Max => &MAX[place],
     })
 }

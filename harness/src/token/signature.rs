@@ -159,6 +159,8 @@ pub(crate) fn pkcs1_block(
         Pkcs1Shape::NoDigestInfo => value.as_ref().to_vec(),
         // 30 31 ... becomes 30 81 31 ...: BER allows it, DER does not (X.690 §10.1).
         Pkcs1Shape::LongFormLength => [&[plain[0], 0x81], &plain[1..]].concat(),
+        // 30 31 ... becomes 30 80 ... 00 00, which BER allows too.
+        Pkcs1Shape::IndefiniteLength => [&[plain[0], 0x80], &plain[2..], &[0, 0]].concat(),
         _ => plain,
     };
     let too_short = || ForgeError::Impossible("the modulus is too short for this block".into());

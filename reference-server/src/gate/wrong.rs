@@ -29,7 +29,7 @@ const BYPASS_WORDS: [&[u8]; 10] =
     [b"null", b"undefined", b"None", b"true", b"0", b"test", b"admin", b"dev", b"guest", b"[object Object]"];
 
 /// The secrets of tutorials.
-const DEFAULT_SECRETS: [&str; 11] = [
+const DEFAULT_SECRETS: [&str; 12] = [
     "dev-secret-key",
     "secret",
     "changeme",
@@ -41,6 +41,7 @@ const DEFAULT_SECRETS: [&str; 11] = [
     "supersecret",
     "jwt_secret",
     "your-secret-key",
+    "strict-development-key",
 ];
 
 /// The names of RFC 7518 §3.1 and RFC 8037 §3.1.
@@ -843,6 +844,9 @@ impl Gate {
 
     /// Refuses claims it has no use for.
     pub(super) fn dislikes_claims(&self, claims: &Members<'_>) -> bool {
+        if self.has(Fault::RequiresUndeclaredClaim) && claims.get("jti").is_none() {
+            return true;
+        }
         self.has(Fault::RefusesUnknownClaim)
             && claims.names().any(|name| {
                 !REGISTERED_CLAIMS.contains(&name)

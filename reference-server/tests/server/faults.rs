@@ -50,6 +50,7 @@ async fn a_good_client_is_served_whatever_the_fault() {
         Fault::RefusesEveryone,
         Fault::ConstantHeader,
         Fault::RefusesUnknownClaim,
+        Fault::RequiresUndeclaredClaim,
         Fault::RefusesUnknownHeader,
         Fault::RequiresKid,
         Fault::NoEcho,

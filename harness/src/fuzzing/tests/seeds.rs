@@ -74,7 +74,7 @@ fn sessions() -> Seeds {
 }
 
 /// What a case may ask: the steps, what they await, and questions to a whole run.
-const KINDS: [&str; 64] = [
+const KINDS: [&str; 66] = [
     "Say",
     "Hear",
     "Send",
@@ -90,6 +90,8 @@ const KINDS: [&str; 64] = [
     "Fetches",
     "Welcome",
     "Pong",
+    "PongHex",
+    "Unrepeated",
     "Failed",
     "Closed",
     "ClosedCleanly",

@@ -20,6 +20,7 @@ use super::connection::{Live, Step as Looked};
 use super::dial::Door;
 use super::listener::Listener;
 use crate::case::{Awaited, Bound, Close, FrameText, Hello, How, Http, Receive, Request, Say, Send, Share, Step};
+use crate::hex;
 use crate::judge::{self, Learned, WORD_PREFIX};
 use crate::kept::{self, Kept};
 use crate::observation::{Awaiting, Connection, Mark, Observation, Trouble};
@@ -478,6 +479,11 @@ impl<'a> Session<'a> {
                     live.send(frame::PING, payload.as_bytes(), answer_by).await;
                     read_until(live, answer_by, |log| has_close(log) || has_pong(log, from, payload.as_bytes())).await;
                 }
+                Awaited::PongHex(payload) => {
+                    let payload = hex::read(payload).unwrap_or_default();
+                    live.send(frame::PING, &payload, answer_by).await;
+                    read_until(live, answer_by, |log| has_close(log) || has_pong(log, from, &payload)).await;
+                }
                 Awaited::Closed | Awaited::ClosedCleanly => {
                     read_until(live, answer_by, |_| false).await;
                 }
@@ -492,7 +498,7 @@ impl<'a> Session<'a> {
                         read_until(live, settle_by, has_close).await;
                     }
                 }
-                Awaited::WellFormedClose | Awaited::LegalCloseCode => {}
+                Awaited::WellFormedClose | Awaited::LegalCloseCode | Awaited::Unrepeated(_) => {}
                 Awaited::Ended => {
                     read_until(live, Instant::now() + deadlines.refusal, has_close).await;
                 }
@@ -562,6 +568,21 @@ impl<'a> Session<'a> {
         self.live.push(live);
     }
 
+    /// The request with the words of the target put into what it sends, and with the sample that it names.
+    fn with_credentials(&self, http: &Http, declared: &HttpEndpoint) -> Result<Http, Trouble> {
+        let mut http = http.clone();
+        for value in http.with.values_mut() {
+            if let Value::String(text) = value {
+                *text = self.worded(text)?;
+            }
+        }
+        if let Some(place) = http.sample {
+            let none = || Trouble::NotApplicable(format!("the profile declares no sample number {place}"));
+            http.with.extend(declared.samples.get(place).ok_or_else(none)?.clone());
+        }
+        Ok(http)
+    }
+
     async fn http(&mut self, http: &Http) -> Result<(), Trouble> {
         let target = self.context.target;
         let (endpoint, declared) = match target.profile.http.get(&http.endpoint) {
@@ -572,6 +593,7 @@ impl<'a> Session<'a> {
             }
         };
         let declared = &declared;
+        let http = &self.with_credentials(http, declared)?;
         let bearer = match &http.bearer {
             Some(recipe) => self.mint(recipe)?,
             None => None,
@@ -650,6 +672,7 @@ fn key_set(target: &Target) -> Result<(Endpoint, HttpEndpoint), Trouble> {
         token: None,
         answer: BTreeMap::new(),
         refusal: BTreeMap::new(),
+        samples: Vec::new(),
     };
     Ok((endpoint, declared))
 }

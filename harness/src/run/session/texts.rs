@@ -105,6 +105,7 @@ pub(crate) fn request(host: String, declared: &HttpEndpoint, http: &Http, bearer
                     members.insert(name.clone(), value.clone());
                 }
             }
+            members.extend(http.nulls.iter().map(|name| (name.clone(), Value::Null)));
         }
         opening.add("Content-Type", label(JSON, FORM));
         json.to_string()
@@ -117,6 +118,7 @@ pub(crate) fn request(host: String, declared: &HttpEndpoint, http: &Http, bearer
                 other => drop(form.insert(name.clone(), other.to_string())),
             }
         }
+        form.extend(http.nulls.iter().map(|name| (name.clone(), String::new())));
         opening.add("Content-Type", label(FORM, JSON));
         let encode = |text: &str| crate::wire::opening::percent_encode(text.as_bytes());
         let pairs: Vec<String> =

@@ -371,6 +371,7 @@ fn clm_rows() -> Vec<Row> {
             BadClaims,
             with_claims(r#"{"sub":"a","role":"admin","exp":1800000300,"x":{"y":[]}}"#),
         ),
+        keeps_out(Fault::RequiresUndeclaredClaim, BadClaims, valid()),
         keeps_out(Fault::RequiresTyp, Malformed, with_header(r#"{"alg":"HS256"}"#)),
         keeps_out(Fault::ExactTyp, Malformed, with_header(r#"{"alg":"HS256","typ":"jwt"}"#)),
         lets_in(Fault::SecondCarrierUnverified, BadSignature, forged())
@@ -560,6 +561,10 @@ fn a_fault_changes_no_other_decision() {
             assert_eq!(judged(&gate, valid()), Malformed);
             continue;
         }
+        if fault == Fault::RequiresUndeclaredClaim {
+            assert_eq!(judged(&gate, valid()), BadClaims);
+            continue;
+        }
         assert_eq!(judged(&gate, valid()), Admitted, "{fault} on a valid token");
         for (token, expected) in &bystanders {
             if *expected == BadSignature && BELIEVES_ANY_SIGNATURE.contains(&fault) {
@@ -703,7 +708,7 @@ const CONTAINS: &[(Fault, &[Fault])] = &[
 fn no_fault_lets_in_or_keeps_out_for_another() {
     let rows = rows();
     for &fault in Fault::ALL {
-        if matches!(fault, Fault::RefusesEveryone | Fault::RequiresKid) {
+        if matches!(fault, Fault::RefusesEveryone | Fault::RequiresKid | Fault::RequiresUndeclaredClaim) {
             continue;
         }
         let expected = CONTAINS.iter().find(|(outer, _)| *outer == fault);
