@@ -23,7 +23,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use serde::Deserialize;
 
 /// The secret every server is started with.
-const SECRET: &str = "an interop secret of more than thirty-two bytes";
+const SECRET: &str = "4pQx7Zr2vK9mTe8Wb5yHn3Lc6Jd1-only-of-these-tests";
 
 /// How long a server may take to end when it is asked to.
 const PATIENCE: Duration = Duration::from_secs(5);

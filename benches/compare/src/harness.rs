@@ -99,51 +99,81 @@ async fn connections(plan: &Plan, port: u16, more: &[&str]) -> io::Result<usize>
     Ok(count.load(Ordering::Relaxed))
 }
 
+/// Cases of the harness that do what the other clients do, and how often each of them does it.
+const CYCLES: (usize, usize) = (100, 20);
+
+/// The same cycle as a case for the harness: every time another token is forged, one text is said and its echo waited for,
+/// and what came of it is judged.
+fn cycles() -> String {
+    let (cases, each) = CYCLES;
+    let attempts = (1..=each).map(|attempt| attempt.to_string()).collect::<Vec<_>>().join(", ");
+    let case = |number: usize| {
+        format!(
+            "  - code: BENCH-{number:03}\n    name: cycle-{number}\n    title: a token is admitted and a text comes back\n    \
+             level: must\n    severity: high\n    source: [S0]\n    weakness: no-echo\n    needs: [echo]\n    \
+             for: {{ attempt: [{attempts}] }}\n    steps:\n      \
+             - open: {{ token: {{ forge: [{{ claims: {{ attempt: \"${{attempt}} of {number}\" }} }}] }} }}\n      \
+             - alive: {{}}\n"
+        )
+    };
+    let cases: String = (1..=cases).map(case).collect();
+    format!("family: BENCH\ntitle: Cycles\ncases:\n{cases}")
+}
+
 /// CPU per handshake: the harness, a client of fixed bytes, and Python's `websockets`.
 pub(crate) async fn clients(plan: &Plan) -> io::Result<()> {
     let server = Server::own("reference-close")?;
     let port = server.port;
-    // All of the quick set, against one case: what is between them is handshakes, forged, sent and judged.
-    const ONE: [&str; 2] = ["--case", "SIG-001"];
-    let handshakes = connections(plan, port, &[]).await? - connections(plan, port, &ONE).await?;
+    let file = std::env::temp_dir().join(format!("gatecrash-cycles-{}.yaml", std::process::id()));
+    std::fs::write(&file, cycles())?;
+    let file_name = file.to_string_lossy().into_owned();
+    let (all, one) = ([&file_name, "--case", "BENCH"], [&file_name, "--case", "BENCH-001"]);
+    // What is between two runs is handshakes, forged, sent and judged: reading the cases and starting falls out.
+    let made = connections(plan, port, &all).await? - connections(plan, port, &one).await?;
+    const SMALL: [&str; 2] = ["--case", "SIG-001"];
+    let quick = connections(plan, port, &[]).await? - connections(plan, port, &SMALL).await?;
     let myself = std::env::current_exe()?;
     let words = port.to_string();
     let per = |long: Cost, short: Cost, count: usize| (long.cpu - short.cpu) * 1e6 / count as f64;
-    let (mut raw, mut ours, mut python) = (Vec::new(), Vec::new(), Vec::new());
+    let mut measured: [(&str, Vec<f64>); 5] = [
+        ("fixed bytes", Vec::new()),
+        ("harness, the same cycle", Vec::new()),
+        ("harness, a whole quick run", Vec::new()),
+        ("Python websockets, as it is", Vec::new()),
+        ("Python websockets, without compression and proxies", Vec::new()),
+    ];
     for _ in 0..plan.rounds {
         let load = |times: usize| {
             cost(Command::new(&myself).args(["load", &words, &times.to_string(), AT_ONCE, "cycle"]), &[0])
         };
-        raw.push(per(load(LONG)?, load(SHORT)?, LONG - SHORT));
+        measured[0].1.push(per(load(LONG)?, load(SHORT)?, LONG - SHORT));
+        let harness = |more: &[&str]| cost(&mut plan.run(port, more), &[0, 1]);
+        measured[1].1.push(per(harness(&all)?, harness(&one)?, made));
         let mut total = 0.0;
         for _ in 0..4 {
-            total +=
-                per(cost(&mut plan.run(port, &[]), &[0, 1])?, cost(&mut plan.run(port, &ONE), &[0, 1])?, handshakes);
+            total += per(harness(&[])?, harness(&SMALL)?, quick);
         }
-        ours.push(total / 4.0);
-        if let Some(interpreter) = &plan.python {
+        measured[2].1.push(total / 4.0);
+        let Some(interpreter) = &plan.python else { continue };
+        for (place, lean) in [(3, "0"), (4, "1")] {
             let load = |times: usize| {
                 let script = concat!(env!("CARGO_MANIFEST_DIR"), "/python_client.py");
                 let mut command = Command::new(interpreter);
-                command.args([script, &words, &times.to_string(), AT_ONCE]).env("SECRET", secret());
+                command.args([script, &words, &times.to_string(), AT_ONCE]).env("SECRET", secret()).env("LEAN", lean);
                 cost(&mut command, &[0])
             };
-            python.push(per(load(LONG / 2)?, load(SHORT)?, LONG / 2 - SHORT));
+            measured[place].1.push(per(load(LONG / 2)?, load(SHORT)?, LONG / 2 - SHORT));
         }
     }
-    let ratio = |base: &[f64]| median(ours.iter().zip(base).map(|(ours, base)| ours / base).collect());
-    println!(
-        "\nClient CPU per handshake in us (median of {} rounds; the harness makes {handshakes} in a run):",
-        plan.rounds
-    );
-    println!(
-        "fixed bytes {:.0}, harness {:.0}, Python websockets {:.0}",
-        median(raw.clone()),
-        median(ours.clone()),
-        median(python.clone())
-    );
-    println!("harness / fixed bytes {:.2}, harness / Python websockets {:.3}", ratio(&raw), ratio(&python));
-    write(plan, json!({"handshakes": handshakes, "raw_us": raw, "harness_us": ours, "python_us": python}))
+    std::fs::remove_file(&file)?;
+    println!("\nClient CPU per handshake, median of {} rounds ({made} and {quick} handshakes a run):", plan.rounds);
+    println!("| client | us | harness's cycle to it | quick run to it |\n|---|---|---|---|");
+    let ratio = |ours: &[f64], base: &[f64]| median(ours.iter().zip(base).map(|(ours, base)| ours / base).collect());
+    for (name, costs) in measured.iter().filter(|(_, costs)| !costs.is_empty()) {
+        let (cycle, quick) = (ratio(&measured[1].1, costs), ratio(&measured[2].1, costs));
+        println!("| {name} | {:.0} | {cycle:.3} | {quick:.3} |", median(costs.clone()));
+    }
+    write(plan, json!(measured.iter().map(|(name, costs)| json!({"client": name, "us": costs})).collect::<Vec<_>>()))
 }
 
 /// Whole runs: with the bundled server and against one in FastAPI, beside twenty cases of pytest that start uvicorn.

@@ -1172,19 +1172,19 @@ pub fn lint(head: &CaseText, lint: Lint, target: &Target) -> Vec<Check> {
                 let text = text.trim();
                 KNOWN_SECRETS.contains(&text) || target.profile.weak_secrets.iter().any(|weak| weak == text)
             });
-            let expected = format!(
-                "at least {needed} bytes for {}, no word that documents print, and no phrase",
-                algorithm.name()
-            );
+            let expected =
+                format!("at least {needed} bytes for {}, and no word that documents print", algorithm.name());
             let mut observed = format!("{} bytes", secret.len());
             if known {
                 observed.push_str(", a word that documents print");
             }
-            let typed = !known && std::str::from_utf8(secret).is_ok_and(|text| is_typed(text.trim()));
-            if typed {
-                observed.push_str(", words that somebody has typed");
+            let mut checks = vec![weight.holds(secret.len() >= needed && !known, expected, observed)];
+            // A phrase may be long enough, and chosen at random; that it is weak is likely, and not known.
+            if !known && std::str::from_utf8(secret).is_ok_and(|text| is_typed(text.trim())) {
+                let should = weight.at(Some(Level::Should));
+                checks.push(should.holds(false, "bytes from a random source", "words that somebody has typed"));
             }
-            vec![weight.holds(secret.len() >= needed && !known && !typed, expected, observed)]
+            checks
         }
         Lint::Encrypted => {
             let (expected, endpoint) = ("wss, wherever tokens leave this machine", &target.endpoint);
