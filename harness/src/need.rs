@@ -147,8 +147,6 @@ needs! {
     RequiredIdentity, "`identity_claims` without an `identity_fallback`", |target| {
         !target.profile.identity_claims.is_empty() && target.profile.identity_fallback.is_none()
     };
-    /// A token without an identity is promised service: `identity_fallback` is declared.
-    IdentityFallback, "`identity_fallback`", |target| target.profile.identity_fallback.is_some();
     /// The claims that a token must have are declared.
     RequiredClaims, "`required_claims`", |target| !target.profile.required_claims.is_empty();
     /// `roles` is declared.

@@ -297,8 +297,9 @@ fn a_server_that_admits_every_token_does_not_get_away() {
         },
     );
     let failed = findings(&report, Severity::Critical);
-    // What it does right is not held against it. RES-011 has forged tokens in its crowd, and they were let in.
-    assert!(!failed.iter().any(|found| found.starts_with("RES") && !found.starts_with("RES-011")), "{failed:?}");
+    // What it does right is not held against it. RES-011 and RES-012 have forged tokens in their crowds, and they were let in.
+    let is_crowd = |found: &String| found.starts_with("RES-011") || found.starts_with("RES-012");
+    assert!(!failed.iter().any(|found| found.starts_with("RES") && !is_crowd(found)), "{failed:?}");
     for code in ["AUTH-004", "AUTH-005", "AUTH-006", "CLM-064", "CAR-035", "CAR-036", "ENC-001", "SIG-008"] {
         assert!(failed.iter().any(|found| found.starts_with(&format!("{code} Fail"))), "{code} in {failed:?}");
     }
