@@ -435,6 +435,8 @@ pub struct Open {
 pub enum Given {
     /// It admits the token.
     Admitted,
+    /// It answers at all, or ends the connection, before the deadline.
+    Told,
     /// It takes the offer of permessage-deflate (RFC 7692).
     Compression,
     /// It serves this session beside those of the same user that are open already, or have just ended; an error is graded.

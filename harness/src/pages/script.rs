@@ -399,6 +399,7 @@ impl<'a> Scene<'a> {
         if let Some(given) = open.given {
             let words = match given {
                 Given::Admitted => "the token is admitted",
+                Given::Told => "the server answers before the deadline",
                 Given::Compression => "the server takes the offer to compress",
                 Given::Together => "the server serves several sessions of one user at a time",
             };

@@ -75,7 +75,7 @@ pub(super) fn breaks_filter(kid: &Value) -> bool {
 
 /// Whether this name cannot be sent as the value of an HTTP header.
 pub(super) fn breaks_header(kid: &str) -> bool {
-    kid.len() > 8 * 1024 || kid.contains(char::is_control)
+    kid.len() > 2 * 1024 || kid.contains(char::is_control)
 }
 
 /// For how long a shell is busy with `cat keys/....pem`, where the name brings a `sleep` along that it runs.

@@ -364,7 +364,7 @@ impl Gate {
         if token.is_empty() {
             return Err(Refusal::Missing);
         }
-        if token.len() > self.policy.max_token_bytes && !self.measures_late() {
+        if token.len() > self.policy.max_token_bytes {
             return Err(Refusal::Malformed("longer than the limit"));
         }
         let decision = self.decide(token, now, hints);

@@ -535,11 +535,6 @@ impl Gate {
         None
     }
 
-    /// Has done something with the token before it asks how long it is.
-    pub(super) fn measures_late(&self) -> bool {
-        self.has(Fault::KidInAHeader)
-    }
-
     /// Believes a MAC under what `kid` leads to.
     pub(super) fn believes_kid(&self, compact: &Compact<'_>, header: &Header, signature: &[u8]) -> bool {
         let Some(kid) = header.members.get("kid") else { return false };

@@ -383,6 +383,10 @@ fn missing(given: Given, live: &Live, learned: &Learned) -> Option<&'static str>
             let admitted = matches!(outcome::of(&live.log.events, learned.speaks), Outcome::Admitted(_));
             (!admitted).then_some("the server does not admit such a token, which it need not")
         }
+        Given::Told => {
+            let told = live.log.head().is_some() || live.log.end().is_some();
+            (!told).then_some("the server does not answer another token of that length either")
+        }
         // An error is no decision, and neither is silence.
         Given::Together => matches!(
             outcome::of(&live.log.events, learned.speaks),

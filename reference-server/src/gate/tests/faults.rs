@@ -324,7 +324,7 @@ fn sig_rows() -> Vec<Row> {
         keeps_out(Fault::KidInAFilter, Internal, named(r#"{"$ne":""}"#, SECRET)),
         keeps_out(Fault::KidInAFilter, Internal, named(r#""*)(uid=*""#, SECRET)),
         keeps_out(Fault::KidInAHeader, Internal, named(r#""a\u0000b""#, SECRET)),
-        row(Fault::KidInAHeader, named(&format!("{:?}", "a".repeat(10_240)), SECRET), Malformed, Internal),
+        keeps_out(Fault::KidInAHeader, Internal, named(&format!("{:?}", "a".repeat(4096)), SECRET)),
         lets_in(Fault::TrustsEmbeddedSecret, BadSignature, {
             let header = format!(r#"{{"alg":"HS256","jwk":{{"kty":"oct","k":"{}"}}}}"#, b64("mallory"));
             let signed = signed_part(header, CLAIMS);
