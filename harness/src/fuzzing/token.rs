@@ -153,7 +153,10 @@ fn any_recipe(world: &World, recipe: &Recipe) -> Option<Token> {
     let bytes = token.bytes().unwrap_or_default();
     let signature = bytes.rsplit(|byte| *byte == b'.').next().unwrap_or_default();
     if let Ok(signature) = std::str::from_utf8(signature) {
-        assert!(signature.len() < 32 || !shown.contains(signature), "the token is printed: {shown}");
+        // A signature that is the modulus stands in a key that the header brings along, which is shown.
+        let header = bytes.split(|byte| *byte == b'.').next().and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
+        let is_public = String::from_utf8_lossy(&header.unwrap_or_default()).contains(signature);
+        assert!(signature.len() < 32 || is_public || !shown.contains(signature), "the token is printed: {shown}");
     }
     world.answer(bytes);
     Some(token)
