@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::case::Over;
 use crate::profile::{Carrier, Echo, Environment, RefusesBy, Shape, TokenProfile};
 use crate::target::Target;
-use crate::token::KeyKind;
+use crate::token::{Algorithm, KeyKind};
 
 macro_rules! needs {
     ($($(#[doc = $doc:literal])+ $variant:ident, $words:literal, $holds:expr;)+) => {
@@ -43,9 +43,6 @@ macro_rules! needs {
         }
     };
 }
-
-/// The curves of ECDSA in JWS (RFC 7518 §3.4).
-const CURVES: [KeyKind; 3] = [KeyKind::P256, KeyKind::P384, KeyKind::P521];
 
 needs! {
     // ---- carriers ----
@@ -86,10 +83,12 @@ needs! {
     /// A private RSA key of the target is known.
     RsaPrivateKey, "a private RSA key in `keys`", |target| target.keys.private(KeyKind::Rsa).is_some();
     /// A public key of the target on an elliptic curve of ECDSA is known.
-    EcPublicKey, "a key for ECDSA in `keys`", |target| CURVES.iter().any(|curve| target.keys.public(*curve).is_some());
+    EcPublicKey, "a key for ECDSA in `keys`", |target| {
+        Algorithm::ECDSA.iter().any(|algorithm| target.keys.public(algorithm.key_kind()).is_some())
+    };
     /// A private key of the target on an elliptic curve of ECDSA is known.
     EcPrivateKey, "a private key for ECDSA in `keys`", |target| {
-        CURVES.iter().any(|curve| target.keys.private(*curve).is_some())
+        Algorithm::ECDSA.iter().any(|algorithm| target.keys.private(algorithm.key_kind()).is_some())
     };
     /// A private P-256 key of the target is known.
     P256PrivateKey, "a private P-256 key in `keys`", |target| target.keys.private(KeyKind::P256).is_some();

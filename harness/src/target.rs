@@ -418,16 +418,10 @@ fn algorithm(declared: Option<&str>, keys: &Keyring) -> Result<Algorithm, Target
             TargetError::Url(format!("no algorithm is called `{}`; there are {}", printable(name), known.join(", ")))
         });
     }
-    let natural = [
-        (KeyKind::Rsa, Algorithm::RS256),
-        (KeyKind::P256, Algorithm::ES256),
-        (KeyKind::P384, Algorithm::ES384),
-        (KeyKind::P521, Algorithm::ES512),
-        (KeyKind::Ed25519, Algorithm::EdDSA),
-    ];
-    let by_key = natural.into_iter().find(|(kind, _)| keys.private(*kind).is_some());
+    let mut natural = [Algorithm::RS256].into_iter().chain(Algorithm::ECDSA).chain([Algorithm::EdDSA]);
+    let by_key = natural.find(|algorithm| keys.private(algorithm.key_kind()).is_some());
     Ok(match (keys.secret(), by_key) {
-        (None, Some((_, algorithm))) => algorithm,
+        (None, Some(algorithm)) => algorithm,
         _ => Algorithm::HS256,
     })
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use regex_lite::Regex;
 
-use super::Weight;
+use super::{Weight, words};
 use crate::case::{Across, CaseText, Expect};
 use crate::observation::{Connection, Event, Proofs, WITNESS_PING, What};
 use crate::outcome::{Outcome, Service};
@@ -345,9 +345,15 @@ fn challenge(seen: &Seen<'_>) -> Option<String> {
     head.header("www-authenticate")
 }
 
-/// A parameter of a challenge (RFC 9110 §11.2), without its quotes.
+/// A parameter of a challenge (RFC 9110 §11.2), without its quotes. What stands between two quotes is one value, whatever
+/// is in it.
 fn parameter(challenge: &str, name: &str) -> Option<String> {
-    let pairs = challenge.split([',', ' ']).filter_map(|part| part.trim().split_once('='));
+    let mut is_quoted = false;
+    let parts = challenge.split(|character| {
+        is_quoted ^= character == '"';
+        !is_quoted && matches!(character, ',' | ' ')
+    });
+    let pairs = parts.filter_map(|part| part.trim().split_once('='));
     pairs
         .filter(|(key, _)| key.trim().eq_ignore_ascii_case(name))
         .map(|(_, value)| value.trim().trim_matches('"').to_owned())
@@ -397,13 +403,9 @@ fn told_text(seen: &Seen<'_>) -> String {
         _ => {
             let mut text = String::from_utf8_lossy(seen.connection.body()).into_owned();
             let challenge = challenge(seen).unwrap_or_default();
-            if let Some((_, described)) = challenge.split_once("error_description=") {
+            if let Some(described) = parameter(&challenge, "error_description") {
                 text.push('\n');
-                text.push_str(
-                    described
-                        .strip_prefix('"')
-                        .map_or(described, |quoted| quoted.split('"').next().unwrap_or_default()),
-                );
+                text.push_str(&described);
             }
             text
         }
@@ -449,23 +451,18 @@ fn disclosed(seen: &Seen<'_>, run: &Run<'_>) -> Option<String> {
     let sent = |value: &str| {
         claims.as_ref().is_some_and(|claims| serde_json::to_string(claims).is_ok_and(|text| text.contains(value)))
     };
-    let words = |text: &str| -> Vec<String> {
-        let words = text.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '-');
-        words.map(str::to_owned).collect()
-    };
     for (name, short, value) in [("audience", "aud", &run.profile.audience), ("issuer", "iss", &run.profile.issuer)] {
         let Some(value) = value.as_ref().filter(|value| told.contains(value.as_str()) && !sent(value)) else {
             continue;
         };
         // The name of a service may stand in any page. Who tells what was expected says of what.
-        let is_named = |word: &String| word.eq_ignore_ascii_case(name) || word.eq_ignore_ascii_case(short);
-        if words(&told.replace(value.as_str(), "")).iter().any(is_named) {
+        let is_named = |word: &str| word.eq_ignore_ascii_case(name) || word.eq_ignore_ascii_case(short);
+        if words(&told.replace(value.as_str(), "")).any(is_named) {
             return Some(format!("the {name} \"{}\"", value.escape_debug()));
         }
     }
-    let words = words(&told);
     let roles = run.profile.roles.as_ref().map(|roles| roles.allowed.as_slice()).unwrap_or_default();
-    let listed = roles.iter().filter(|role| words.contains(role) && !sent(role)).count();
+    let listed = roles.iter().filter(|role| words(&told).any(|word| word == *role) && !sent(role)).count();
     (listed > 1).then(|| format!("{listed} of the roles that would be let in"))
 }
 

@@ -260,8 +260,7 @@ fn told_like_before(weight: Weight, observation: &Observation, index: usize) -> 
     }
     let words = |bytes: &[u8]| -> Vec<String> {
         let text = String::from_utf8_lossy(bytes);
-        let words = text.split(|c: char| !c.is_alphanumeric() && c != '-' && c != '_').filter(|word| !word.is_empty());
-        words.map(str::to_owned).collect()
+        super::words(&text).map(str::to_owned).collect()
     };
     let sent = [&connection.sent, &earlier.sent].map(|sent| words(sent));
     // A name that was sent may come back; a long word is an identifier.

@@ -722,6 +722,11 @@ fn stamped(
     }
 }
 
+/// The words of what a server tells. A name of two words is one where a hyphen or an underscore joins them.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '-').filter(|word| !word.is_empty())
+}
+
 /// The first two neighbours of which the second is the lesser.
 fn step_back(times: &[f64]) -> Option<(f64, f64)> {
     times.windows(2).find(|pair| pair[1] < pair[0]).map(|pair| (pair[0], pair[1]))
@@ -993,7 +998,6 @@ fn awaited(weight: Weight, wait: &Await, mark: &Mark, connection: &Connection, p
             None => weight.check(Grade::Error, "a payload in hexadecimal", format!("`{payload}`")),
         },
         Awaited::Unrepeated(text) => {
-            let repeats = |payload: &[u8]| payload.windows(text.len().max(1)).any(|part| part == text.as_bytes());
             // A ping of the server's own answers nothing, and shows nothing.
             let mut frames = mark.until(connection).iter().filter_map(|event| match &event.what {
                 What::Frame(frame) if frame.opcode != frame::PING => Some(frame),
@@ -1003,7 +1007,7 @@ fn awaited(weight: Weight, wait: &Await, mark: &Mark, connection: &Connection, p
             if frames.clone().next().is_none() {
                 return weight.check(Grade::Inconclusive, expected, "no frame at all");
             }
-            let repeated = frames.any(|frame| repeats(&frame.payload));
+            let repeated = frames.any(|frame| contains(&frame.payload, text.as_bytes()));
             let observed = if repeated { "a frame that repeats it" } else { "none of its frames does" };
             weight.holds(!repeated, expected, observed)
         }

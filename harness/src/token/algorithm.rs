@@ -97,6 +97,9 @@ impl Algorithm {
         Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
     }
 
+    /// Those of ECDSA, each with a curve of its own (RFC 7518 §3.4).
+    pub const ECDSA: [Self; 3] = [Self::ES256, Self::ES384, Self::ES512];
+
     /// The kind of key it needs.
     #[must_use]
     pub fn key_kind(self) -> KeyKind {

@@ -321,11 +321,10 @@ fn secret_algorithm(op: &Op, mint: &Mint<'_>) -> Option<Algorithm> {
 
 /// The algorithm of the target's own elliptic curve: it signs with it, or it has a key of it.
 fn ecdsa_algorithm(mint: &Mint<'_>) -> Algorithm {
-    let curves =
-        [(KeyKind::P256, Algorithm::ES256), (KeyKind::P384, Algorithm::ES384), (KeyKind::P521, Algorithm::ES512)];
-    let signs = curves.iter().find(|(_, algorithm)| *algorithm == mint.algorithm);
-    let has_key = || curves.iter().find(|(curve, _)| mint.keys.public(*curve).is_some());
-    signs.or_else(has_key).map_or(Algorithm::ES256, |(_, algorithm)| *algorithm)
+    let signs = |algorithm: &Algorithm| *algorithm == mint.algorithm;
+    let has_key = |algorithm: &Algorithm| mint.keys.public(algorithm.key_kind()).is_some();
+    let own = Algorithm::ECDSA.into_iter().find(signs);
+    own.or_else(|| Algorithm::ECDSA.into_iter().find(has_key)).unwrap_or(Algorithm::ES256)
 }
 
 /// What the header says: `alg` wins over an embedded key, which wins over the target's own.
