@@ -393,13 +393,12 @@ mod tests {
         assert_eq!(ids("CAR-032", all), ["CAR-032@subprotocol", "CAR-032@subprotocol-2"]);
         assert_eq!(ids("CAR-033", all), ["CAR-033@subprotocol-2"]);
         assert_eq!(ids("CAR-035", all), ["CAR-035@first-message"]);
-        // Wherever among the others the carrier stands that a case is about.
-        assert_eq!(
-            ids("CAR-017", r#"[{ authorization: Bearer }, { query: token }, path]"#),
-            ["CAR-017@query", "CAR-017@path"]
-        );
-        assert_eq!(ids("CAR-011", r#"[{ authorization: Bearer }, { query: token }, path]"#), ["CAR-011@query"]);
-        assert_eq!(ids("CAR-027", r#"[{ authorization: Bearer }, { query: token }, path]"#), ["CAR-027@path"]);
+        // Wherever among the others the carrier stands that a case is about; and the case applies.
+        let third = |code| of_case(code, r#"[{ authorization: Bearer }, { query: token }, path]"#);
+        let applies = |id: &str| (id.to_owned(), true);
+        assert_eq!(third("CAR-017"), [applies("CAR-017@query"), applies("CAR-017@path")]);
+        assert_eq!(third("CAR-011"), [applies("CAR-011@query")]);
+        assert_eq!(third("CAR-027"), [applies("CAR-027@path")]);
         assert_eq!(of_case("CAR-014", "[{ cookie: a }, { query: token }]"), [("CAR-014@cookie".to_owned(), true)]);
         assert_eq!(of_case("CAR-014", "[{ query: token }]"), [("CAR-014@query".to_owned(), false)]);
         // Once, and with a reason.
