@@ -144,6 +144,12 @@ fn promises(config: &mut Config, profile: &mut Profile) {
 fn rs256(config: &mut Config, profile: &mut Profile) {
     signed_with(config, profile, KeyKind::Rsa, jsonwebtoken::Algorithm::RS256);
     with_second_issuer(config, profile);
+    // Keys of every kind, so that each form in which one is kept stands in the way of one run.
+    let partner = config.keys.last().and_then(|key| key.issuer.clone());
+    if let Some((key, _)) = halves(KeyKind::Ed25519, jsonwebtoken::Algorithm::EdDSA, "partner-2") {
+        config.keys.push(TrustedKey { issuer: partner, ..key });
+    }
+    profile.keys.public = config.keys.iter().map(|key| key.pem.clone()).collect();
     config.rfc9068 = true;
     profile.profile = Some(TokenProfile::Rfc9068);
     profile.token_type = None;

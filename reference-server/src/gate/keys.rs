@@ -36,28 +36,7 @@ impl TrustedKey {
 
     /// As public JWK with its name, its algorithm and its use (RFC 7517 §4); `None` where it cannot be read.
     pub fn jwk(&self) -> Option<Value> {
-        let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-        let key = self.decoding()?;
-        let bytes = key.try_get_as_bytes().ok()?;
-        let mut jwk = match self.algorithm {
-            Algorithm::RS256
-            | Algorithm::RS384
-            | Algorithm::RS512
-            | Algorithm::PS256
-            | Algorithm::PS384
-            | Algorithm::PS512 => {
-                let (n, e) = rsa_numbers(bytes)?;
-                json!({ "kty": "RSA", "n": text(n), "e": text(e) })
-            }
-            Algorithm::ES256 | Algorithm::ES384 => {
-                // The uncompressed point: 04, x, y.
-                let (x, y) = bytes.get(1..).map(|point| point.split_at(point.len() / 2))?;
-                let crv = if self.algorithm == Algorithm::ES256 { "P-256" } else { "P-384" };
-                json!({ "kty": "EC", "crv": crv, "x": text(x), "y": text(y) })
-            }
-            Algorithm::EdDSA => json!({ "kty": "OKP", "crv": "Ed25519", "x": text(bytes) }),
-            _ => return None,
-        };
+        let mut jwk = bare_jwk(self.algorithm, self.decoding()?.try_get_as_bytes().ok()?)?;
         jwk["alg"] = format!("{:?}", self.algorithm).into();
         jwk["use"] = "sig".into();
         if let Some(kid) = &self.kid {
@@ -86,6 +65,30 @@ impl fmt::Debug for TrustedKey {
             .field("issuer", &self.issuer)
             .finish_non_exhaustive()
     }
+}
+
+/// The members of a JWK that are the key, of the bytes that [`Key::bytes`] gives (RFC 7518 §6, RFC 8037 §2).
+pub(super) fn bare_jwk(algorithm: Algorithm, bytes: &[u8]) -> Option<Value> {
+    let text = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+    Some(match algorithm {
+        Algorithm::RS256
+        | Algorithm::RS384
+        | Algorithm::RS512
+        | Algorithm::PS256
+        | Algorithm::PS384
+        | Algorithm::PS512 => {
+            let (n, e) = rsa_numbers(bytes)?;
+            json!({ "kty": "RSA", "n": text(n), "e": text(e) })
+        }
+        Algorithm::ES256 | Algorithm::ES384 => {
+            // The uncompressed point: 04, x, y.
+            let (x, y) = bytes.get(1..).map(|point| point.split_at(point.len() / 2))?;
+            let crv = if algorithm == Algorithm::ES256 { "P-256" } else { "P-384" };
+            json!({ "kty": "EC", "crv": crv, "x": text(x), "y": text(y) })
+        }
+        Algorithm::EdDSA => json!({ "kty": "OKP", "crv": "Ed25519", "x": text(bytes) }),
+        _ => return None,
+    })
 }
 
 /// Modulus and exponent of an RSAPublicKey in DER (RFC 8017 §A.1.1), without leading zero bytes.

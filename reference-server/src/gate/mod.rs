@@ -29,6 +29,7 @@ mod lenient;
 mod loose;
 mod memory;
 mod misled;
+mod spelled;
 #[cfg(test)]
 mod tests;
 mod used;

@@ -8,8 +8,6 @@
 use std::borrow::Cow;
 use std::sync::{MutexGuard, PoisonError};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 
@@ -21,6 +19,7 @@ use super::lenient::{self, REGISTERED_CLAIMS};
 use super::loose;
 use super::memory::Memory;
 use super::misled::{self, Row};
+use super::spelled;
 use super::{Bearer, Believed, Check, Gate, Header, Part, Refusal, RequestHints, RolePolicy, hmac};
 use crate::fault::Fault;
 
@@ -650,27 +649,12 @@ impl Gate {
     ) -> bool {
         let signed = compact.signed;
         // Whatever the header asks for: these take the bytes of a public key for a secret.
+        let is_secret = |secret: Vec<u8>| hmac(&secret, Algorithm::HS256, signed) == signature;
         if self.has(Fault::PublicKeyAsSecret) {
-            let pems = self.keys.iter().filter_map(|key| key.pem.as_ref());
-            return pems
-                .flat_map(|pem| [pem.clone(), pem.trim_end().to_owned(), pem.replace('\n', "\r\n")])
-                .any(|pem| hmac(pem.as_bytes(), Algorithm::HS256, signed) == signature);
+            return self.keys.iter().flat_map(spelled::pems).any(is_secret);
         }
         if self.has(Fault::PublicKeyAsSecretUnlessPem) {
-            let pems = self.keys.iter().filter_map(|key| key.pem.as_ref());
-            let body = |pem: &String| {
-                let lines = pem.lines().filter(|line| !line.starts_with("-----"));
-                STANDARD.decode(lines.collect::<String>()).unwrap_or_default()
-            };
-            // As libraries hand a key on: whole, as the numbers of RSA, the modulus alone, a point, its coordinates.
-            let bare = self.keys.iter().filter_map(Key::bytes).flat_map(|bytes| {
-                let modulus = rsa_numbers(bytes).map_or(&[][..], |(n, _)| n);
-                [bytes, modulus, bytes.strip_prefix(&[4]).unwrap_or_default()]
-            });
-            return pems
-                .map(body)
-                .chain(bare.filter(|bytes| !bytes.is_empty()).map(<[u8]>::to_vec))
-                .any(|secret| hmac(&secret, Algorithm::HS256, signed) == signature);
+            return self.keys.iter().flat_map(spelled::others).any(is_secret);
         }
         if self.has(Fault::RetiredSecretAccepted) {
             return self.is_retired(compact, signature);
