@@ -3,6 +3,7 @@
 //! `{token}` in the input stands for a token that the server admits, so that a fuzzer without the key comes past the
 //! gate. Whether the request is a handshake is read here a second time, from the text.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use aws_lc_rs::digest;
@@ -131,8 +132,11 @@ fn header<'t>(text: &'t str, name: &str) -> Option<&'t str> {
 }
 
 /// Each byte as the character of its number.
-fn latin_1(bytes: &[u8]) -> String {
-    bytes.iter().copied().map(char::from).collect()
+fn latin_1(bytes: &[u8]) -> Cow<'_, str> {
+    match str::from_utf8(bytes) {
+        Ok(text) if text.is_ascii() => Cow::Borrowed(text),
+        _ => Cow::Owned(bytes.iter().copied().map(char::from).collect()),
+    }
 }
 
 /// RFC 9112 §3.2, as far as its characters go: nothing that ends a host, no user, no byte beyond ASCII.
