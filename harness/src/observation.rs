@@ -147,8 +147,8 @@ impl Proofs {
     }
 }
 
-/// What the session that is held through a run is asked at its end.
-pub const WITNESS_PING: &[u8] = b"still there";
+/// The payload of the ping that asks whether a session still lives.
+pub const STILL_THERE: &[u8] = b"still there";
 
 /// How a connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use gatecrash::case::{Across, CaseText, Expect, Step};
 use gatecrash::judge::{self, Heard, Run, Seen};
-use gatecrash::observation::{Connection, End, Event, Mark, Observation, WITNESS_PING, What};
+use gatecrash::observation::{Connection, End, Event, Mark, Observation, STILL_THERE, What};
 use gatecrash::outcome::Outcome;
 use gatecrash::profile::{Class, Profile, Signal};
 use gatecrash::token::Token;
@@ -193,8 +193,8 @@ fn what_the_witness_answered_before_its_end_is_no_sign_that_it_lives() {
             Connection { name: "witness".to_owned(), sent: Vec::new(), key: None, token: None, tls: None, events };
         verdict_on_run(Across::Witness, &[], Some(&witness))
     };
-    let asked = What::Sent { opcode: Some(PING), payload: WITNESS_PING.to_vec() };
-    assert_eq!(ends(vec![asked.clone(), pong(WITNESS_PING)]), Verdict::Pass);
+    let asked = What::Sent { opcode: Some(PING), payload: STILL_THERE.to_vec() };
+    assert_eq!(ends(vec![asked.clone(), pong(STILL_THERE)]), Verdict::Pass);
     assert_eq!(ends(vec![asked, pong(b"")]), Verdict::Pass);
     assert_eq!(ends(vec![pong(b"here"), What::End(End::Fin)]), Verdict::Fail);
 }

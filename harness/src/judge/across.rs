@@ -9,7 +9,7 @@ use regex_lite::Regex;
 
 use super::{Weight, words};
 use crate::case::{Across, CaseText, Expect};
-use crate::observation::{Connection, Event, Proofs, WITNESS_PING, What};
+use crate::observation::{Connection, Event, Proofs, STILL_THERE, What};
 use crate::outcome::{Outcome, Service};
 use crate::profile::{Carrier, Class, Profile, RefusesBy, Shape, Signal};
 use crate::redact::{Redactor, contains};
@@ -295,7 +295,7 @@ fn witness(weight: Weight, run: &Run<'_>) -> Check {
         return weight.check(Grade::Info, expected, "no session could be held beside the others");
     };
     // The answers to earlier pings show that it lived then. What a pong holds is asked elsewhere.
-    let is_question = |event: &Event| matches!(&event.what, What::Sent { opcode: Some(frame::PING), payload } if payload == WITNESS_PING);
+    let is_question = |event: &Event| matches!(&event.what, What::Sent { opcode: Some(frame::PING), payload } if payload == STILL_THERE);
     let is_answer = |event: &Event| matches!(&event.what, What::Frame(frame) if frame.opcode == frame::PONG);
     if witness.events.iter().skip_while(|event| !is_question(event)).any(is_answer) {
         return weight.holds(true, expected, "it answers");

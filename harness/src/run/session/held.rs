@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::waits::{has_close, has_pong, read_until};
 use super::{Actor, Context, Session, play};
 use crate::case::{Open, Step};
-use crate::observation::{Connection, End, Trouble, WITNESS_PING, What};
+use crate::observation::{Connection, End, STILL_THERE, Trouble, What};
 use crate::outcome;
 use crate::outcome::Outcome;
 use crate::run::connection::Step as Looked;
@@ -73,8 +73,8 @@ pub(in crate::run) async fn witness(
         live.forget();
         live.log.events.clear();
         let deadline = Instant::now() + context.deadlines.answer;
-        live.send(frame::PING, WITNESS_PING, deadline).await;
-        read_until(&mut live, deadline, |log| has_close(log) || has_pong(log, 0, WITNESS_PING)).await;
+        live.send(frame::PING, STILL_THERE, deadline).await;
+        read_until(&mut live, deadline, |log| has_close(log) || has_pong(log, 0, STILL_THERE)).await;
     }
     live.finish(context.deadlines.finish).await;
     Some(live.log)

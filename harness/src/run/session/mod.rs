@@ -23,7 +23,7 @@ use crate::case::{Awaited, Bound, Close, FrameText, Hello, How, Http, Receive, R
 use crate::hex;
 use crate::judge::{self, Learned, WORD_PREFIX};
 use crate::kept::{self, Kept};
-use crate::observation::{Awaiting, Connection, Mark, Observation, Trouble};
+use crate::observation::{Awaiting, Connection, Mark, Observation, STILL_THERE, Trouble};
 use crate::profile::{Carrier, HttpEndpoint};
 use crate::target::{Endpoint, Target, Templates};
 use crate::token::{ForgeError, Mint, Recipe, Token, fill, forge};
@@ -36,7 +36,10 @@ use crate::wire::tls::client_hello;
 pub(super) use held::{Idle, control, idle, witness};
 use texts::{MAX_SAID, fragments, too_much, with_members};
 pub(crate) use texts::{request, written};
-use waits::{Answers, has_close, has_pong, outwait, read_until, send_probe};
+use waits::{Answers, has_close, has_pong, outwait, read_hurried, read_until, send_probe};
+
+/// How many moments the settle time has. One is long enough for a server that shows that it is not busy.
+const MOMENTS: u32 = 10;
 
 /// How long each kind of wait may take. All scale together.
 #[derive(Debug, Clone, Copy)]
@@ -490,8 +493,8 @@ impl<'a> Session<'a> {
                 Awaited::Failed => {
                     // Whatever comes first tells: the end of the session, or a sign that it lives. A reset that swallows
                     // the close frame is an end too.
-                    live.send(frame::PING, b"still there", answer_by).await;
-                    read_until(live, answer_by, |log| has_close(log) || has_pong(log, from, b"still there")).await;
+                    live.send(frame::PING, STILL_THERE, answer_by).await;
+                    read_until(live, answer_by, |log| has_close(log) || has_pong(log, from, STILL_THERE)).await;
                     if !has_close(&live.log) && !live.is_over() {
                         // The layer below may answer the ping before the one above has looked at the message.
                         let settle_by = Instant::now() + deadlines.settle;
@@ -542,7 +545,20 @@ impl<'a> Session<'a> {
                         read_until(live, answer_by, came).await;
                     }
                 }
-                Awaited::NoAbruptEnd | Awaited::Nothing => {
+                Awaited::NoAbruptEnd => {
+                    let settle_by = Instant::now() + deadlines.settle;
+                    let moment = deadlines.settle / MOMENTS;
+                    let answered = |log: &Connection| has_close(log) || log.has_message(from);
+                    // First without a ping: where the server closes without reading it, a reset could overtake the close.
+                    if !read_until(live, Instant::now() + moment, answered).await && !live.is_over() {
+                        // Who is busy with the message says nothing to a ping behind it, and neither does who has ended over
+                        // it. Who answers has dealt with it, or is about to where a layer below answers first.
+                        live.send(frame::PING, STILL_THERE, answer_by).await;
+                        let is_heard = |log: &Connection| has_pong(log, from, STILL_THERE);
+                        read_hurried(live, settle_by, moment, is_heard, answered).await;
+                    }
+                }
+                Awaited::Nothing => {
                     let settle_by = Instant::now() + deadlines.settle;
                     read_until(live, settle_by, |log| has_close(log) || log.has_message(from)).await;
                 }

@@ -11,7 +11,7 @@ use super::{Context, Session};
 use crate::carrier::Placed;
 use crate::case::{Abort, Crowd, Expect, Given, Open, Request, Sent};
 use crate::judge::Learned;
-use crate::observation::{Assembler, Connection, Proofs, Trouble, What, before_our_close};
+use crate::observation::{Assembler, Connection, Proofs, STILL_THERE, Trouble, What, before_our_close};
 use crate::outcome::{Outcome, Service};
 use crate::profile::Carrier;
 use crate::run::connection::{Live, Step as Looked};
@@ -372,9 +372,6 @@ async fn observe_opening(live: &mut Live, context: &Context<'_>, plan: &Plan<'_>
         prove(live, context, until, true).await;
     }
 }
-
-/// The ping that asks whether an earlier session still lives.
-const STILL_THERE: &[u8] = b"still there";
 
 /// Why what a case rests on is not there, if it is not.
 fn missing(given: Given, live: &Live, learned: &Learned) -> Option<&'static str> {
