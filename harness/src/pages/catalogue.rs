@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use crate::case::{Case, Set};
 use crate::catalogue::Catalogue;
+use crate::document::printable;
 
 use super::{needs, word};
 
@@ -46,6 +47,7 @@ fn families(page: &mut String, catalogue: &Catalogue) {
         let mut cases: Vec<&Case> = catalogue.cases.iter().filter(|case| case.family == *family).collect();
         cases.sort_by(|one, other| one.head.code.cmp(&other.head.code));
         let hunting = cases.iter().filter(|case| case.head.weakness.is_some()).count();
+        let title = printable(title);
         let _ = writeln!(page, "## {family}: {title}\n\n{} cases, {hunting} of them hunt a weakness.\n", cases.len());
         row(page, ["code", "name", "requirement", "level", "severity", "needs", "run", "weakness"].map(str::to_owned));
         row(page, ["---"; 8].map(str::to_owned));
