@@ -863,8 +863,8 @@ pub(crate) fn previous_caller(app: &App, bearer: Bearer) -> Bearer {
 
 // --- refused, and yet ----------------------------------------------------------------------------------------------
 
-/// What a fault says on a socket that is about to be refused.
-pub(crate) async fn before_refusal<S>(app: &App, socket: &mut WebSocketStream<S>)
+/// What a fault says on a socket that is about to be refused, on which something came along with the opening or not.
+pub(crate) async fn before_refusal<S>(app: &App, socket: &mut WebSocketStream<S>, came_along: bool)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -874,13 +874,16 @@ where
         Some(Fault::WelcomeBeforeVerification) => {
             Some(talk.welcome(app.now()).unwrap_or_else(|| json!({"type": "hello"}).to_string()))
         }
-        Some(Fault::FramesBeforeVerification) => match tokio::time::timeout(Duration::ZERO, socket.next()).await {
-            Ok(Some(Ok(Message::Text(text)))) => match talk.text(&text, app.now(), [1; 16]) {
-                crate::talk::Answer::Reply(text) | crate::talk::Answer::Broadcast(text) => Some(text),
+        // Only what came along: what is said later is met by the refusal or not, as fast as the machine is.
+        Some(Fault::FramesBeforeVerification) if came_along => {
+            match tokio::time::timeout(Duration::ZERO, socket.next()).await {
+                Ok(Some(Ok(Message::Text(text)))) => match talk.text(&text, app.now(), [1; 16]) {
+                    crate::talk::Answer::Reply(text) | crate::talk::Answer::Broadcast(text) => Some(text),
+                    _ => None,
+                },
                 _ => None,
-            },
-            _ => None,
-        },
+            }
+        }
         _ => None,
     };
     if let Some(text) = said {

@@ -42,7 +42,7 @@ where
             }
             match faulty::seat_of_the_refused(app) {
                 Some(admitted) => return session::serve(app, socket, admitted, peer).await,
-                None => return session::refuse(app, socket, &denial, &token).await,
+                None => return session::refuse(app, socket, &denial, &token, false).await,
             }
         }
         First::Over(ending) => {

@@ -398,8 +398,9 @@ where
             Box::pin(first_message::serve(app, socket, peer)).await;
         }
         Err(denial) => {
+            let came_along = !early.is_empty();
             let socket = session::websocket(app, stream, early).await;
-            Box::pin(session::refuse(app, socket, &denial, &verdict.token)).await;
+            Box::pin(session::refuse(app, socket, &denial, &verdict.token, came_along)).await;
         }
     }
 }

@@ -131,11 +131,16 @@ where
 }
 
 /// Tells a refusal on a socket that was upgraded for nothing else. Nothing the client sends is looked at.
-pub(crate) async fn refuse<S>(app: &App, mut socket: WebSocketStream<S>, denial: &Denial, token: &[u8])
-where
+pub(crate) async fn refuse<S>(
+    app: &App,
+    mut socket: WebSocketStream<S>,
+    denial: &Denial,
+    token: &[u8],
+    came_along: bool,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    faulty::before_refusal(app, &mut socket).await;
+    faulty::before_refusal(app, &mut socket, came_along).await;
     match faulty::closing(app, denial, token) {
         Told::Close(closing) if app.has(Fault::AnswersBehindRefusal) => {
             faulty::close_and_answer(app, &mut socket, close_message(closing)).await;

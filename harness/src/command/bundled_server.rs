@@ -114,13 +114,15 @@ fn signed_with(config: &mut Config, profile: &mut Profile, kind: KeyKind, algori
     profile.retired_secrets.clear();
 }
 
+/// The second issuer of the settings that have one.
+const PARTNER: &str = "https://partner.strict.example/";
+
 /// Trusts a second issuer, which signs with ES256.
 fn with_second_issuer(config: &mut Config, profile: &mut Profile) {
-    const ISSUER: &str = "https://partner.strict.example/";
     let Some((key, private)) = halves(KeyKind::P256, jsonwebtoken::Algorithm::ES256, "partner-1") else { return };
-    config.keys.push(TrustedKey { issuer: Some(ISSUER.to_owned()), ..key });
+    config.keys.push(TrustedKey { issuer: Some(PARTNER.to_owned()), ..key });
     profile.other_issuers.push(Issuer {
-        issuer: ISSUER.to_owned(),
+        issuer: PARTNER.to_owned(),
         secret: None,
         private: Some(private),
         algorithm: None,
@@ -145,9 +147,8 @@ fn rs256(config: &mut Config, profile: &mut Profile) {
     signed_with(config, profile, KeyKind::Rsa, jsonwebtoken::Algorithm::RS256);
     with_second_issuer(config, profile);
     // Keys of every kind, so that each form in which one is kept stands in the way of one run.
-    let partner = config.keys.last().and_then(|key| key.issuer.clone());
     if let Some((key, _)) = halves(KeyKind::Ed25519, jsonwebtoken::Algorithm::EdDSA, "partner-2") {
-        config.keys.push(TrustedKey { issuer: partner, ..key });
+        config.keys.push(TrustedKey { issuer: Some(PARTNER.to_owned()), ..key });
     }
     profile.keys.public = config.keys.iter().map(|key| key.pem.clone()).collect();
     config.rfc9068 = true;

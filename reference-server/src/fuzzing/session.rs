@@ -428,6 +428,7 @@ mod tests {
             |first, payload: &[u8]| echo(SILENT, &[text("a"), Step::Frame(first, payload.to_vec()), text("b")]);
         add("echo-bytewise", echo(1 + 4, &[text("hello"), Step::Long(300), Step::Settle]));
         add("echo-early", written(0, VALID | EARLY, 0, &[text("hello"), Step::Settle]));
+        add("forged-early", written(1, FORGED | EARLY, SILENT, &[text("{}")]));
         let midst = [Step::Long(1633), Step::Frame(0x89, vec![0; 26])];
         add("half-in-the-midst-of-a-frame", written(0, VALID | DEFLATE, HALF + 1, &midst));
         add("echo-cut", echo(CUT, &[text("hello")]));

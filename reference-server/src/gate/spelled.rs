@@ -55,7 +55,7 @@ fn openssh(algorithm: Algorithm, bytes: &[u8]) -> Option<String> {
         }
     };
     let mut blob = Vec::new();
-    for field in [name.as_bytes().to_vec()].iter().chain(&fields) {
+    for field in [name.as_bytes()].into_iter().chain(fields.iter().map(Vec::as_slice)) {
         blob.extend((field.len() as u32).to_be_bytes());
         blob.extend(field);
     }
