@@ -1,6 +1,6 @@
 """A client in Python's `websockets`: opens, says one text, hears it again, closes; so many times, so many at a time.
 
-    python_client.py PORT TIMES AT_ONCE, with the secret in `SECRET`
+    python_client.py, with PORT, TIMES, AT_ONCE and SECRET in the environment
 
 A token is made for every opening, as a test would. `LEAN=1` leaves out what most do not turn off: the offer to compress,
 and the look for a proxy.
@@ -8,13 +8,12 @@ and the look for a proxy.
 
 import asyncio
 import os
-import sys
 import time
 
 import jwt
 from websockets.asyncio.client import connect
 
-PORT, TIMES, AT_ONCE = (int(word) for word in sys.argv[1:])
+PORT, TIMES, AT_ONCE = (int(os.environ[name]) for name in ("PORT", "TIMES", "AT_ONCE"))
 SECRET = os.environ["SECRET"]
 TEXT = "x" * 64
 OPTIONS = {"compression": None, "proxy": None} if os.environ.get("LEAN") == "1" else {}

@@ -3,16 +3,18 @@
 //!
 //!     compare servers [--rounds N] [--cycles N] [--idle N] [--python PATH] [--only NAME]... [--json FILE]
 //!
-//!     compare clients [--rounds N] [--gatecrash PATH] [--python PATH] [--json FILE]
+//!     compare clients [--rounds N] [--gatecrash PATH] [--python PATH] [--k6 PATH] [--artillery PATH] [--json FILE]
 //!     compare runs    [--rounds N] [--gatecrash PATH] [--python PATH] [--json FILE]
 //!     compare load PORT TIMES AT_ONCE cycle|refused|burst     the same load for a server of your own, to profile it
 //!
 //! Every server is a process of its own on one thread. Ratios are medians of the ratios of each round.
 
 mod client;
+mod clients;
 mod harness;
 mod interface;
 mod measure;
+mod runs;
 mod servers;
 mod side_by_side;
 mod wire;
@@ -46,8 +48,8 @@ fn run() -> io::Result<()> {
             let port = port.parse().map_err(io::Error::other)?;
             runtime.block_on(side_by_side::load(port, number(times)?, number(at_once)?, what))
         }
-        Some("clients") => runtime.block_on(harness::clients(&harness::Plan::read(arguments)?)),
-        Some("runs") => runtime.block_on(harness::runs(&harness::Plan::read(arguments)?)),
+        Some("clients") => runtime.block_on(clients::clients(&harness::Plan::read(arguments)?)),
+        Some("runs") => runtime.block_on(runs::runs(&harness::Plan::read(arguments)?)),
         Some("servers") => runtime.block_on(side_by_side::servers(&Plan::read(arguments)?)),
         _ => Err(io::Error::other("say: compare servers|clients|runs, and see the head of src/main.rs")),
     }
