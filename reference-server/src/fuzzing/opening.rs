@@ -3,12 +3,12 @@
 //! `{token}` in the input stands for a token that the server admits, so that a fuzzer without the key comes past the
 //! gate. Whether the request is a handshake is read here a second time, from the text.
 
-use std::borrow::Cow;
 use std::rc::Rc;
 
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use memchr::{memchr, memmem};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 
@@ -71,9 +71,7 @@ fn filled(text: &[u8], token: &[u8]) -> Vec<u8> {
     let mut rest = text;
     // A text of nothing but places would be a thousand times as long.
     for _ in 0..4 {
-        // By its first byte: comparing at every place would cost more than the whole handshake of a short request.
-        let starts = |at: &usize| rest[*at] == PLACE[0] && rest[*at..].starts_with(PLACE);
-        let Some(at) = (0..rest.len()).find(starts) else { break };
+        let Some(at) = memmem::find(rest, PLACE) else { break };
         out.extend_from_slice(&rest[..at]);
         out.extend_from_slice(token);
         rest = &rest[at + PLACE.len()..];
@@ -82,37 +80,37 @@ fn filled(text: &[u8], token: &[u8]) -> Vec<u8> {
     out
 }
 
+/// Nothing is looked at before a law asks for it: these run as often as the server does.
 fn keeps_the_laws(site: &Site, request: &[u8], heard: &Heard) {
-    let text = String::from_utf8_lossy(&heard.bytes);
-    let shown = || format!("{}: {} was answered by {text}", site.name, request.escape_ascii());
-    let status = status(&heard.bytes);
-    assert!(heard.bytes.is_empty() || status.is_some(), "no HTTP: {}", shown());
-    let Some(status) = status else { return };
+    if heard.bytes.is_empty() {
+        return;
+    }
+    let shown = || format!("{}: {} was answered by {}", site.name, request.escape_ascii(), heard.bytes.escape_ascii());
+    let status = status(&heard.bytes).unwrap_or_else(|| panic!("no HTTP: {}", shown()));
     // A 5xx is a crash; 505 is a version that is none of ours.
     assert!(status < 500 || status == 505, "the server failed: {}", shown());
-    let request_text = latin_1(request);
-    let asked = Asked::of(&request_text);
+    let answer = Head::of(&heard.bytes).unwrap_or_else(|| panic!("half an answer: {}", shown()));
+    let asked = Head::of(request);
     if status == 101 {
-        let asked = asked.as_ref().unwrap_or_else(|| panic!("no request: {}", shown()));
-        assert!(asked.is_handshake(), "it is no handshake: {}", shown());
-        let accept = asked.accept();
-        let promised = header(&text, "sec-websocket-accept");
-        assert_eq!(promised, accept.as_deref(), "another key was accepted: {}", shown());
+        let asked = asked.unwrap_or_else(|| panic!("no request: {}", shown()));
+        let accept = asked.accept_of_handshake().unwrap_or_else(|| panic!("it is no handshake: {}", shown()));
+        let promised = answer.first("sec-websocket-accept");
+        assert_eq!(promised, Some(accept.as_bytes()), "another key was accepted: {}", shown());
         if site.app.config.refusal == RefusalStyle::Http {
-            let given = request_text.contains(&site.token);
+            let given = memmem::find(request, site.token.as_bytes()).is_some();
             assert!(given || asked.is_coded(), "nobody showed a token: {}", shown());
         }
-        if let Some(subprotocol) = header(&text, "sec-websocket-protocol") {
-            assert!(asked.all("sec-websocket-protocol").any(|line| line.contains(subprotocol)), "unasked: {}", shown());
+        if let Some(subprotocol) = answer.first("sec-websocket-protocol") {
+            let mut offers = asked.all("sec-websocket-protocol");
+            assert!(offers.any(|offer| memmem::find(offer, subprotocol).is_some()), "unasked: {}", shown());
         }
-        if header(&text, "sec-websocket-extensions").is_some() {
-            assert!(asked.all("sec-websocket-extensions").next().is_some(), "unasked: {}", shown());
+        if answer.first("sec-websocket-extensions").is_some() {
+            assert!(asked.first("sec-websocket-extensions").is_some(), "unasked: {}", shown());
         }
     } else {
-        assert!(header(&text, "sec-websocket-accept").is_none(), "a key is accepted and refused: {}", shown());
-    }
-    if asked.is_some_and(|asked| asked.is_plain(site)) {
-        assert_eq!(status, 101, "a handshake like any other is refused: {}", shown());
+        assert!(answer.first("sec-websocket-accept").is_none(), "a key is accepted and refused: {}", shown());
+        let is_plain = asked.is_some_and(|asked| asked.is_plain(site));
+        assert!(!is_plain, "a handshake like any other is refused: {}", shown());
     }
 }
 
@@ -122,123 +120,116 @@ fn status(bytes: &[u8]) -> Option<u16> {
     str::from_utf8(line.get(..3)?).ok()?.parse().ok()
 }
 
-/// The value of a header of the first answer.
-fn header<'t>(text: &'t str, name: &str) -> Option<&'t str> {
-    let head = text.split("\r\n\r\n").next()?;
-    head.split("\r\n").skip(1).find_map(|line| {
-        let (other, value) = line.split_once(':')?;
-        other.eq_ignore_ascii_case(name).then(|| value.trim())
-    })
-}
-
-/// Each byte as the character of its number.
-fn latin_1(bytes: &[u8]) -> Cow<'_, str> {
-    match str::from_utf8(bytes) {
-        Ok(text) if text.is_ascii() => Cow::Borrowed(text),
-        _ => Cow::Owned(bytes.iter().copied().map(char::from).collect()),
-    }
-}
-
 /// RFC 9112 §3.2, as far as its characters go: nothing that ends a host, no user, no byte beyond ASCII.
-fn is_host(value: &str) -> bool {
-    value.bytes().all(|byte| byte.is_ascii_graphic() && !b"/?#@\\\"<>^`{|}".contains(&byte))
+fn is_host(value: &[u8]) -> bool {
+    value.iter().all(|byte| byte.is_ascii_graphic() && !b"/?#@\\\"<>^`{|}".contains(byte))
 }
 
-/// The first request of a connection, read from its text.
-struct Asked<'t> {
-    line: &'t str,
-    headers: Vec<(String, &'t str)>,
-    /// Every line ends as it should, and begins with a name.
-    strict: bool,
+/// The first line and the headers of a request or an answer, read from its bytes.
+struct Head<'t> {
+    line: &'t [u8],
+    /// What is before and what is behind the colon, as it stands there.
+    headers: Vec<(&'t [u8], &'t [u8])>,
+    /// The first line is the first, every line ends as it should, and each header has its colon.
+    is_tidy: bool,
 }
 
-impl<'t> Asked<'t> {
-    /// `None` where the head is not whole.
-    fn of(text: &'t str) -> Option<Self> {
+impl<'t> Head<'t> {
+    /// `None` where it is not whole.
+    fn of(text: &'t [u8]) -> Option<Self> {
         // Empty lines before a request are skipped (RFC 9112 §2.2).
-        let start = text.find(|c| !"\r\n".contains(c))?;
-        let text = &text[start..];
-        // A bare line feed ends a line, too (§2.2).
-        let mut lines = text.split_inclusive('\n');
-        let line = lines.next()?;
-        let mut strict = line.ends_with("\r\n") && start == 0;
-        let mut headers = Vec::new();
-        for line in lines {
-            let bare = line.strip_suffix('\n').map_or(line, |line| line.strip_suffix('\r').unwrap_or(line));
-            if bare.is_empty() && line.ends_with('\n') {
-                return Some(Self { line: text.lines().next()?, headers, strict });
+        let start = text.iter().position(|byte| !b"\r\n".contains(byte))?;
+        let (line, mut is_tidy, mut rest) = first_line(&text[start..])?;
+        is_tidy &= start == 0;
+        let mut headers = Vec::with_capacity(8);
+        loop {
+            let (header, ends_well, behind) = first_line(rest)?;
+            if header.is_empty() {
+                return Some(Self { line, headers, is_tidy });
             }
-            strict &= line.ends_with("\r\n");
-            match bare.split_once(':') {
-                Some((name, value)) => {
-                    strict &= !name.is_empty()
-                        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-                        && value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
-                    headers.push((name.trim().to_ascii_lowercase(), value.trim()));
-                }
-                None => strict = false,
+            is_tidy &= ends_well;
+            match memchr(b':', header) {
+                Some(colon) => headers.push((&header[..colon], &header[colon + 1..])),
+                None => is_tidy = false,
             }
+            rest = behind;
         }
-        None
     }
 
-    fn all(&self, name: &str) -> impl Iterator<Item = &'t str> {
-        self.headers.iter().filter(move |(other, _)| other == name).map(|(_, value)| *value)
+    /// The values of all headers of this name.
+    fn all(&self, name: &str) -> impl Iterator<Item = &'t [u8]> {
+        let named = move |other: &[u8]| other.trim_ascii().eq_ignore_ascii_case(name.as_bytes());
+        self.headers.iter().filter(move |(other, _)| named(other)).map(|(_, value)| value.trim_ascii())
     }
 
-    fn lists(&self, name: &str, word: &str) -> bool {
-        self.all(name).flat_map(|line| line.split(',')).any(|element| element.trim().eq_ignore_ascii_case(word))
+    fn first(&self, name: &str) -> Option<&'t [u8]> {
+        self.all(name).next()
     }
 
-    fn only(&self, name: &str) -> Option<&'t str> {
+    fn only(&self, name: &str) -> Option<&'t [u8]> {
         let mut all = self.all(name);
         all.next().filter(|_| all.next().is_none())
     }
 
-    /// RFC 6455 §4.2.1, as far as a text shows it.
-    fn is_handshake(&self) -> bool {
-        self.line.starts_with("GET ")
-            && self.line.trim_end().ends_with(" HTTP/1.1")
+    fn lists(&self, name: &str, word: &str) -> bool {
+        let is_word = |element: &[u8]| element.trim_ascii().eq_ignore_ascii_case(word.as_bytes());
+        self.all(name).flat_map(|line| line.split(|byte| *byte == b',')).any(is_word)
+    }
+
+    /// What a request has to be answered with (RFC 6455 §4.2.2, 5.4) if it is a handshake (§4.2.1), as far as a text
+    /// shows that.
+    fn accept_of_handshake(&self) -> Option<String> {
+        let is_handshake = self.line.starts_with(b"GET ")
+            && self.line.trim_ascii_end().ends_with(b" HTTP/1.1")
             && self.only("host").is_some_and(is_host)
             && self.lists("upgrade", "websocket")
             && self.lists("connection", "upgrade")
-            && self.only("sec-websocket-version") == Some("13")
-            && self.accept().is_some()
-            && self.all("content-length").all(|length| length == "0")
-            && self.all("transfer-encoding").next().is_none()
-    }
-
-    /// RFC 6455 §4.2.2 (5.4), of a key of 16 bytes.
-    fn accept(&self) -> Option<String> {
+            && self.only("sec-websocket-version") == Some(b"13")
+            && self.all("content-length").all(|length| length == b"0")
+            && self.first("transfer-encoding").is_none();
+        if !is_handshake {
+            return None;
+        }
         let key = self.only("sec-websocket-key")?;
         STANDARD.decode(key).ok().filter(|nonce| nonce.len() == 16)?;
-        let text = format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
-        Some(STANDARD.encode(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes())))
+        let text = [key, b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"].concat();
+        Some(STANDARD.encode(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &text)))
     }
 
     /// Whether a token may be written in another way than it is: percent-encoded, or in Base64.
     fn is_coded(&self) -> bool {
-        self.line.contains('%') || self.all("sec-websocket-protocol").next().is_some()
+        self.line.contains(&b'%') || self.first("sec-websocket-protocol").is_some()
     }
 
-    /// Whether nobody could find fault with it: the usual line, the usual headers once, and some that mean nothing.
+    /// Whether nobody could find fault with this request: the usual line, the usual headers once, and some that mean
+    /// nothing.
     fn is_plain(&self, site: &Site) -> bool {
         const USUAL: [&str; 5] = ["host", "upgrade", "connection", "sec-websocket-key", "sec-websocket-version"];
         const MEANINGLESS: [&str; 4] = ["user-agent", "accept-language", "pragma", "x-nothing"];
-        let target = site.dialect().target_template().replace("{token}", &site.token);
-        self.strict
-            && self.line == format!("GET {target} HTTP/1.1")
-            && self.is_handshake()
+        let is_known =
+            |name: &[u8]| USUAL.iter().chain(&MEANINGLESS).any(|known| name.eq_ignore_ascii_case(known.as_bytes()));
+        let is_printable = |value: &[u8]| value.iter().all(|byte| *byte == b' ' || byte.is_ascii_graphic());
+        self.line == site.line.as_bytes()
+            && self.is_tidy
+            && self.headers.iter().all(|(name, value)| is_known(name) && is_printable(value))
             && USUAL.iter().all(|name| self.only(name).is_some())
-            && self.only("upgrade").is_some_and(|value| value == "websocket")
-            && self.only("connection").is_some_and(|value| value == "Upgrade")
-            && self.only("host").is_some_and(|value| value == "localhost")
+            && self.only("upgrade") == Some(b"websocket")
+            && self.only("connection") == Some(b"Upgrade")
+            && self.only("host") == Some(b"localhost")
+            && self.accept_of_handshake().is_some()
             && self.headers.len() < 100
             && self.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() < 8 * 1024
-            && self.headers.iter().all(|(name, _)| USUAL.contains(&&**name) || MEANINGLESS.contains(&&**name))
             // It waits for its token, or does not admit a client without a known page.
             && !matches!(site.name, "first message" | "strict")
     }
+}
+
+/// A line without its end, whether that is the right one, and what is behind it. A bare line feed ends a line, too
+/// (RFC 9112 §2.2).
+fn first_line(text: &[u8]) -> Option<(&[u8], bool, &[u8])> {
+    let end = memchr(b'\n', text)?;
+    let (line, behind) = (&text[..end], &text[end + 1..]);
+    Some(line.strip_suffix(b"\r").map_or((line, false, behind), |line| (line, true, behind)))
 }
 
 #[cfg(test)]
@@ -371,7 +362,7 @@ mod tests {
         for (name, input) in seeds().into_iter().filter(|(name, _)| name.starts_with("usual")) {
             let (site, request) = read(&input).expect("a site");
             let heard = pipe::play(&site, PIPE, &[Act::Send(request.clone(), usize::MAX)], End::Settled);
-            let plain = Asked::of(&latin_1(&request)).expect("a request").is_plain(&site);
+            let plain = Head::of(&request).expect("a request").is_plain(&site);
             assert_eq!(plain, name != "usual-strict" && name != "usual-first-message", "{name}");
             assert_eq!(status(&heard.bytes), Some(101), "{name}");
             opening_over_tcp(&input);

@@ -42,6 +42,8 @@ pub(super) struct Site {
     pub(super) app: Arc<App>,
     router: Router,
     pub(super) token: String,
+    /// The usual first line of a request.
+    pub(super) line: String,
     /// Dropping it would stop the server.
     _stop: watch::Sender<bool>,
 }
@@ -88,9 +90,10 @@ fn site(
     });
     let claims = claims.as_object().cloned().unwrap_or_default();
     let token = http::mint(&config, claims).expect("a token");
+    let line = format!("GET {} HTTP/1.1", dialect.target_template().replace("{token}", &token));
     let (stop, stopped) = watch::channel(false);
     let app = Arc::new(App::new(config, stopped).expect("a server"));
-    Site { name, router: http::router(Arc::clone(&app)), app, token, _stop: stop }
+    Site { name, router: http::router(Arc::clone(&app)), app, token, line, _stop: stop }
 }
 
 impl Site {
