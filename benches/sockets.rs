@@ -8,14 +8,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::thread;
 
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime};
-use gatecrash::wire::frame;
-use gatecrash_benches::pipe::{Asked, PEER, PIPE_BYTES, config, runtime};
+use gatecrash_benches::pipe::{Asked, PEER, PIPE_BYTES, burst, config, messages, runtime, talk};
 use gatecrash_reference_server::{RefusalStyle, Server};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, duplex};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Messages of a burst, and bytes of each.
-const BURST: (usize, usize) = (100, 64);
 /// A server in a thread of its own, which ends with the process.
 fn listening(refusal: RefusalStyle) -> SocketAddr {
     let (tell, told) = std::sync::mpsc::channel();
@@ -48,25 +45,6 @@ fn bare(asked: usize, answered: usize) -> SocketAddr {
         });
     });
     told.recv().expect("the server listens")
-}
-
-/// Sends everything at once and reads all echoes.
-async fn burst(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), sent: &[u8]) -> io::Result<()> {
-    stream.write_all(sent).await?;
-    // `Echo: `, the text and two bytes of head.
-    let mut expected = BURST.0 * (2 + 6 + BURST.1);
-    let mut bytes = [0; 16 * 1024];
-    while expected > 0 {
-        match stream.read(&mut bytes[..expected.min(16 * 1024)]).await? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            read => expected -= read,
-        }
-    }
-    Ok(())
-}
-
-fn messages() -> Vec<u8> {
-    frame::Written::client(frame::TEXT, [b'x'; BURST.1], [1, 2, 3, 4]).to_bytes().repeat(BURST.0)
 }
 
 /// Reset at its end, so that no port waits for stragglers.
@@ -127,14 +105,8 @@ fn over_a_pipe(criterion: &mut Criterion) {
             });
         });
     }
-    let server = runtime.block_on(Server::bind(config(RefusalStyle::Close))).expect("a free port");
-    let (sent, [(_, _, admitted), ..]) = (messages(), Asked::all());
-    let mut here = runtime.block_on(async {
-        let (mut here, there) = duplex(PIPE_BYTES);
-        tokio::spawn(server.serve_stream(there, PEER));
-        admitted.of(&mut here).await.expect("the greeting");
-        here
-    });
+    let sent = messages();
+    let (_server, mut here) = talk(&runtime);
     group.bench_function("burst-100", |bencher| {
         bencher.iter(|| runtime.block_on(burst(&mut here, &sent)).expect("every echo"));
     });

@@ -1,8 +1,10 @@
-//! One handshake over a pipe in memory, by the reference server and by hand: what client and server need for it.
+//! One handshake over a pipe in memory, by the reference server and by hand: what client and server need for it. And a burst
+//! of messages.
 //!
 //! By hand is the least that a server does for the same interface: httparse, `jsonwebtoken`, the accept key. It has no
 //! deadlines, no limits and no frames but the greeting.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -107,6 +109,51 @@ impl Asked {
     }
 }
 
+/// Messages of a burst, and bytes of each.
+const BURST: (usize, usize) = (100, 64);
+
+/// The messages of a burst, as a client sends them.
+#[must_use]
+pub fn messages() -> Vec<u8> {
+    frame::Written::client(frame::TEXT, [b'x'; BURST.1], [1, 2, 3, 4]).to_bytes().repeat(BURST.0)
+}
+
+/// Sends all messages at once and reads all echoes.
+///
+/// # Errors
+///
+/// Where the server does not answer them all.
+pub async fn burst(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), sent: &[u8]) -> io::Result<()> {
+    stream.write_all(sent).await?;
+    // `Echo: `, the text and two bytes of head.
+    let mut expected = BURST.0 * (2 + 6 + BURST.1);
+    let mut bytes = [0; 16 * 1024];
+    while expected > 0 {
+        match stream.read(&mut bytes[..expected.min(16 * 1024)]).await? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => expected -= read,
+        }
+    }
+    Ok(())
+}
+
+/// The client's end of a connection that was admitted and greeted, and the server, which ends with this value.
+///
+/// # Panics
+///
+/// Where no port is free, or nobody is greeted.
+#[must_use]
+pub fn talk(runtime: &Runtime) -> (Server, DuplexStream) {
+    let [(_, style, admitted), ..] = Asked::all();
+    runtime.block_on(async {
+        let server = Server::bind(config(style)).await.expect("a free port");
+        let (mut here, there) = duplex(PIPE_BYTES);
+        tokio::spawn(server.serve_stream(there, PEER));
+        admitted.of(&mut here).await.expect("the greeting");
+        (server, here)
+    })
+}
+
 async fn more(stream: &mut (impl AsyncRead + Unpin), bytes: &mut Vec<u8>) -> io::Result<()> {
     match stream.read_buf(bytes).await? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -157,38 +204,46 @@ async fn by_hand(mut stream: DuplexStream, key: &jsonwebtoken::DecodingKey) -> i
     }
 }
 
-/// A whole handshake over a pipe, admitted: by the reference server, and by hand.
+/// Whole handshakes over a pipe: admitted and refused by the reference server, admitted by hand; and a burst.
 ///
 /// # Panics
 ///
 /// Where no port is free, or a handshake is not answered as it must be.
 #[must_use]
 pub fn counted() -> Vec<Task> {
-    let [(_, style, asked), ..] = Asked::all();
-    let (ours, theirs) = (asked.clone(), asked);
-    let runtime_of_ours = runtime();
-    let server = runtime_of_ours.block_on(Server::bind(config(style))).expect("a free port");
-    let runtime_of_theirs = runtime();
-    let key = Arc::new(jsonwebtoken::DecodingKey::from_secret(SECRET.as_bytes()));
-    vec![
-        Task::new("reference", move || {
-            runtime_of_ours.block_on(async {
+    let mut tasks = Vec::new();
+    for (name, style, asked) in Asked::all() {
+        let runtime = runtime();
+        let server = runtime.block_on(Server::bind(config(style))).expect("a free port");
+        let name = if name == "admitted" { "reference" } else { name };
+        tasks.push(Task::new(name, move || {
+            runtime.block_on(async {
                 let (mut here, there) = duplex(PIPE_BYTES);
                 let served = tokio::spawn(server.serve_stream(there, PEER));
-                ours.of(&mut here).await.expect("the greeting");
+                asked.of(&mut here).await.expect("the answer");
                 drop(here);
                 served.await.expect("no panic");
             });
-        }),
-        Task::new("by-hand", move || {
-            runtime_of_theirs.block_on(async {
-                let (mut here, there) = duplex(PIPE_BYTES);
-                let key = Arc::clone(&key);
-                let served = tokio::spawn(async move { by_hand(there, &key).await });
-                theirs.of(&mut here).await.expect("the greeting");
-                drop(here);
-                served.await.expect("no panic").expect("a good client");
-            });
-        }),
-    ]
+        }));
+    }
+    let [(_, _, asked), ..] = Asked::all();
+    let (runtime_by_hand, key) = (runtime(), Arc::new(jsonwebtoken::DecodingKey::from_secret(SECRET.as_bytes())));
+    tasks.push(Task::new("by-hand", move || {
+        runtime_by_hand.block_on(async {
+            let (mut here, there) = duplex(PIPE_BYTES);
+            let key = Arc::clone(&key);
+            let served = tokio::spawn(async move { by_hand(there, &key).await });
+            asked.of(&mut here).await.expect("the greeting");
+            drop(here);
+            served.await.expect("no panic").expect("a good client");
+        });
+    }));
+    let (runtime_of_burst, sent) = (runtime(), messages());
+    let (server, here) = talk(&runtime_of_burst);
+    let here = RefCell::new(here);
+    tasks.push(Task::new("burst-100", move || {
+        let _as_long = &server;
+        runtime_of_burst.block_on(burst(&mut *here.borrow_mut(), &sent)).expect("every echo");
+    }));
+    tasks
 }

@@ -44,7 +44,7 @@ fn others(plan: &Plan, port: u16) -> Vec<Other<'_>> {
             cost(Command::new(std::env::current_exe()?).args(["load", &port, &times, AT_ONCE, "cycle"]), &[0])
         }),
         short: 192,
-        long: 2_208,
+        long: 10_192,
     }];
     if let Some(python) = &plan.python {
         for (name, lean) in
@@ -58,7 +58,7 @@ fn others(plan: &Plan, port: u16) -> Vec<Other<'_>> {
     if let Some(k6) = &plan.k6 {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/k6_client.js");
         let spend = move |times| cost(client(k6, times).args(["run", "--quiet", "--no-usage-report", script]), &[0]);
-        others.push(Other { name: "k6", spend: Box::new(spend), short: 192, long: 2_208 });
+        others.push(Other { name: "k6", spend: Box::new(spend), short: 192, long: 5_192 });
     }
     if let Some(artillery) = &plan.artillery {
         let spend = move |times| with_artillery(client(artillery, times), times);
@@ -100,13 +100,16 @@ async fn connections(plan: &Plan, port: u16, more: &[&str]) -> io::Result<usize>
         }
     });
     let mut command = tokio::process::Command::from(plan.run(relay, more));
-    command.stdout(Stdio::null()).stderr(Stdio::null()).status().await?;
+    let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status().await?;
     relaying.abort();
+    if !matches!(status.code(), Some(0 | 1)) {
+        return Err(io::Error::other(format!("gatecrash through a relay ended with {status}")));
+    }
     Ok(count.load(Ordering::Relaxed))
 }
 
 /// Cases of the harness that do what the other clients do, and how often each of them does it.
-const CYCLES: (usize, usize) = (100, 20);
+const CYCLES: (usize, usize) = (200, 20);
 
 /// The same cycle as a case for the harness: every time another token is forged, one text is said and its echo waited for,
 /// and what came of it is judged.
@@ -138,13 +141,15 @@ pub(crate) async fn clients(plan: &Plan) -> io::Result<()> {
     let made = connections(plan, port, &all).await? - connections(plan, port, &one).await?;
     const SMALL: [&str; 2] = ["--case", "SIG-001"];
     let quick = connections(plan, port, &[]).await? - connections(plan, port, &SMALL).await?;
+    // Every cycle has to succeed, as everybody's here.
+    let cycles = |more: &[&str]| cost(&mut plan.run(port, more), &[0]);
     let run = |more: &[&str]| cost(&mut plan.run(port, more), &[0, 1]);
     let per_handshake = |long: Cost, short: Cost, count: usize| (long.cpu - short.cpu) * 1e6 / count as f64;
     let others = others(plan, port);
     let (mut cycle, mut whole) = (Vec::new(), Vec::new());
     let mut measured: Vec<Vec<f64>> = vec![Vec::new(); others.len()];
     for _ in 0..plan.rounds {
-        cycle.push(per_handshake(run(&all)?, run(&one)?, made));
+        cycle.push(per_handshake(cycles(&all)?, cycles(&one)?, made));
         let mut total = 0.0;
         for _ in 0..4 {
             total += per_handshake(run(&[])?, run(&SMALL)?, quick);

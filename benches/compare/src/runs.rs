@@ -1,5 +1,7 @@
-//! Whole runs of the harness beside a test suite of one's own.
+//! Whole runs of the harness beside a test suite of one's own, beside the longest wait in them, and starts beside those of
+//! an interpreter.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::process::Command;
 
@@ -83,5 +85,54 @@ pub(crate) async fn runs(plan: &Plan) -> io::Result<()> {
         .iter()
         .map(|(name, costs)| json!({"run": name, "wall_s": costs.iter().map(|cost| cost.wall).collect::<Vec<_>>(), "cpu_s": costs.iter().map(|cost| cost.cpu).collect::<Vec<_>>()}))
         .collect();
-    plan.write(&json!(all))
+    plan.write(&json!({"runs": all, "waits": waits(plan)?, "starts": starts(plan)?}))
+}
+
+/// All trials of each dialect beside the longest of them: trials that wait are to wait at the same time.
+fn waits(plan: &Plan) -> io::Result<Value> {
+    const DIALECTS: [&str; 5] = ["personal-assistant", "shipvox", "simutrador", "omni2", "strict"];
+    let file = std::env::temp_dir().join(format!("gatecrash-waits-{}.json", std::process::id()));
+    let mut ratios: [Vec<f64>; 5] = Default::default();
+    for _ in 0..plan.rounds {
+        for (dialect, ratios) in DIALECTS.iter().zip(&mut ratios) {
+            let report = format!("json={}", file.display());
+            cost(
+                Command::new(&plan.gatecrash).args(["run", "--all", "--dialect", dialect, "--report", &report]),
+                &[0],
+            )?;
+            let report: Value = serde_json::from_slice(&std::fs::read(&file)?).map_err(io::Error::other)?;
+            let run = &report["runs"][0];
+            let trials = run["cases"].as_array().map_or(&[][..], Vec::as_slice);
+            let longest = trials.iter().filter_map(|trial| trial["duration_ms"].as_f64()).fold(f64::NAN, f64::max);
+            ratios.push(run["duration_ms"].as_f64().unwrap_or(f64::NAN) / longest);
+        }
+    }
+    std::fs::remove_file(&file)?;
+    println!("\nAll trials of a dialect, wall, to the longest of them (median and most of {} rounds):", plan.rounds);
+    println!("| dialect | median | most |\n|---|---|---|");
+    for (dialect, ratios) in DIALECTS.iter().zip(&ratios) {
+        let most = ratios.iter().copied().fold(f64::NAN, f64::max);
+        println!("| {dialect} | {:.2} | {most:.2} |", median(ratios.clone()));
+    }
+    Ok(json!(DIALECTS.iter().zip(&ratios).collect::<BTreeMap<_, _>>()))
+}
+
+/// What it takes to start, beside an interpreter that does nothing.
+fn starts(plan: &Plan) -> io::Result<Value> {
+    let Some(python) = &plan.python else { return Ok(Value::Null) };
+    /// Starts are so short that many are needed.
+    const EACH: usize = 10;
+    let mut walls: [(&str, Vec<f64>); 3] = [("--help", vec![]), ("list", vec![]), ("python -c pass", vec![])];
+    for _ in 0..plan.rounds * EACH {
+        walls[0].1.push(cost(Command::new(&plan.gatecrash).arg("--help"), &[0])?.wall);
+        walls[1].1.push(cost(Command::new(&plan.gatecrash).arg("list"), &[0])?.wall);
+        walls[2].1.push(cost(Command::new(python).args(["-c", "pass"]), &[0])?.wall);
+    }
+    println!("\nA start, and its ratio to Python's (median of {} turns):", plan.rounds * EACH);
+    println!("| command | wall ms | wall ratio |\n|---|---|---|");
+    for (name, wall) in &walls {
+        let ratio = median(wall.iter().zip(&walls[2].1).map(|(wall, base)| wall / base).collect());
+        println!("| {name} | {:.1} | {ratio:.3} |", median(wall.clone()) * 1e3);
+    }
+    Ok(json!(walls.iter().map(|(name, wall)| (*name, wall)).collect::<BTreeMap<_, _>>()))
 }

@@ -70,9 +70,8 @@ fn tasks(kind: &str) -> Vec<Task> {
 }
 
 fn names() -> Vec<String> {
-    // The rooms can be counted by name (`run rooms/plan 10`); they have no baseline yet.
     let of = |kind: &str| tasks(kind).into_iter().map(|task| format!("{kind}/{}", task.name)).collect::<Vec<_>>();
-    [of("handshake"), of("token")].concat()
+    [of("handshake"), of("token"), of("rooms")].concat()
 }
 
 /// What valgrind watches.

@@ -202,8 +202,8 @@ pub(super) fn profile(input: &[u8]) {
     assert_eq!(serde_json::from_value::<Profile>(written).ok().as_ref(), Some(&profile), "written otherwise");
     let templates = Templates::of(&profile);
     assert!(!templates.claims.is_empty(), "a token without claims");
-    let greets = profile.greetings().filter(|shape| shape.fits("")).count();
-    assert!(greets <= profile.greetings().count(), "more greetings than there are");
+    // Whether a shape fits is no question here, only that it can be asked.
+    std::hint::black_box(profile.greetings().filter(|shape| shape.fits("")).count());
     match Target::from_profile(harmless(profile)) {
         Err(error) => {
             let error = error.to_string();

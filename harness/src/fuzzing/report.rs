@@ -5,12 +5,15 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use arbitrary::{Result, Unstructured};
+use quick_xml::events::Event;
+use quick_xml::{Reader, XmlVersion};
 use serde_json::Value;
 
 use super::seen::{self, CATALOGUE, SECRET, TOKEN};
 use crate::diagnosis::{Cause, Finding};
 use crate::redact::Redactor;
-use crate::report::{Exit, Failure, Report, Standard, TrialReport, json, terminal};
+use crate::report::earlier::Earlier;
+use crate::report::{Exit, Failure, Format, Report, Standard, TrialReport, annotations, json, terminal};
 use crate::secret::SecretBytes;
 use crate::target::Target;
 use crate::verdict::{Basis, Check, Grade, Severity, Verdict};
@@ -31,9 +34,17 @@ fn reported(u: &mut Unstructured<'_>) -> Result<()> {
     for _ in 0..u.int_in_range(1..=2)? {
         reports.push(any_report(u)?);
     }
-    let text = json::write(&reports);
-    is_json(&text, &reports);
-    keeps_secrets(&text);
+    for format in Format::ALL {
+        let text = format.write(&reports);
+        keeps_secrets(&text);
+        match format {
+            Format::Json => is_json(&text, &reports),
+            Format::Sarif => is_sarif(&text, &reports),
+            Format::Junit => is_junit(&text, &reports),
+            Format::Markdown => prints(&text),
+        }
+    }
+    are_annotations(&annotations::write(&reports));
     for report in &reports {
         counts(report);
         let style = terminal::Style { color: false, verbose: u.arbitrary()? };
@@ -166,6 +177,8 @@ fn counts(report: &Report) {
 /// It is JSON, and says of every trial and check what the report says.
 fn is_json(text: &str, reports: &[Report]) {
     prints(text);
+    let earlier = Earlier::read(text).expect("a later run reads what an earlier one wrote");
+    assert_eq!(earlier.runs.len(), reports.len(), "a run is lost to those who compare");
     let file: Value = serde_json::from_str(text).expect("a report is JSON");
     assert_eq!(file["gatecrash_result"], json::VERSION, "of another version");
     let runs = file["runs"].as_array().expect("the runs");
@@ -194,6 +207,63 @@ fn is_json(text: &str, reports: &[Report]) {
                 [check.label, check.expected, check.observed].iter().for_each(|text| keeps_secrets(text));
             }
         }
+    }
+}
+
+/// It is JSON with a run for each, what is wrong is a result, and everything reads as text.
+fn is_sarif(text: &str, reports: &[Report]) {
+    prints(text);
+    let file: Value = serde_json::from_str(text).expect("SARIF is JSON");
+    assert_eq!(file["version"], "2.1.0");
+    let runs = file["runs"].as_array().expect("the runs");
+    assert_eq!(runs.len(), reports.len(), "a run is lost");
+    for (run, report) in runs.iter().zip(reports) {
+        let results = run["results"].as_array().expect("the results");
+        let failed = report.trials.iter().filter(|trial| trial.verdict == Verdict::Fail).count();
+        assert!(results.len() >= failed, "a failure is lost");
+    }
+    every_text(&file, &mut keeps_secrets);
+}
+
+fn every_text(value: &Value, then: &mut impl FnMut(&str)) {
+    match value {
+        Value::String(text) => then(text),
+        Value::Array(items) => items.iter().for_each(|item| every_text(item, then)),
+        Value::Object(members) => members.values().for_each(|member| every_text(member, then)),
+        _ => {}
+    }
+}
+
+/// It is XML with a `testcase` for every trial, and what stands in it keeps the secrets when it is read, too.
+fn is_junit(text: &str, reports: &[Report]) {
+    prints(text);
+    let mut reader = Reader::from_str(text);
+    let mut cases = 0;
+    loop {
+        let event = reader.read_event().expect("JUnit is XML");
+        match &event {
+            Event::Eof => break,
+            Event::Start(tag) | Event::Empty(tag) => {
+                cases += usize::from(tag.name().as_ref() == "testcase");
+                for attribute in tag.attributes() {
+                    let attribute = attribute.expect("an attribute");
+                    let value = attribute.normalized_value(XmlVersion::Implicit1_0).expect("a value");
+                    keeps_secrets(&value);
+                }
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(cases, reports.iter().map(|report| report.trials.len()).sum::<usize>(), "a trial is lost");
+}
+
+/// Every line is one command of GitHub's runner, and nothing in it begins another.
+fn are_annotations(text: &str) {
+    prints(text);
+    keeps_secrets(text);
+    for line in text.lines() {
+        let is_command = ["::error title=", "::warning title="].iter().any(|start| line.starts_with(start));
+        assert!(is_command && !line.contains("##["), "no command, or two: {}", line.escape_debug());
     }
 }
 

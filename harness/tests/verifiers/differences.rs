@@ -32,6 +32,8 @@ pub(crate) struct Difference {
     pub(crate) does: Does,
     /// The source that the oracle refuses by; or, for a refusal, what the verifier's error says.
     pub(crate) because: &'static str,
+    /// The member of the header without which the difference is another one.
+    pub(crate) only_with: Option<&'static str>,
     /// What lies behind it.
     pub(crate) reason: &'static str,
     /// A token that shows it.
@@ -52,6 +54,7 @@ pub(crate) static ALL: &[Difference] = &[
         who: Who::Jsonwebtoken,
         does: Does::Admit,
         because: "J10",
+        only_with: Some("crit"),
         reason: "crit is not looked at, though RFC 7515 §4.1.11 demands it",
         witness: || Sketch::new(0, vec![Change::Header(name("crit"), Value::List(vec![word("alice")]))]),
     },
@@ -59,6 +62,7 @@ pub(crate) static ALL: &[Difference] = &[
         who: Who::Jsonwebtoken,
         does: Does::Admit,
         because: "B14",
+        only_with: Some("crit"),
         reason: "b64 in crit is not looked at either",
         witness: || Sketch::new(0, vec![Change::Header(name("crit"), Value::List(vec![Value::Text("b64".into())]))]),
     },
@@ -66,6 +70,7 @@ pub(crate) static ALL: &[Difference] = &[
         who: Who::Jsonwebtoken,
         does: Does::Refuse,
         because: "invalid type",
+        only_with: Some("zip"),
         reason: "zip is no member of a JWS and has to be ignored (RFC 7515 §4), but it is read, and as a text",
         witness: || Sketch::new(0, vec![Change::Header(name("zip"), Value::Number(7))]),
     },
@@ -73,6 +78,7 @@ pub(crate) static ALL: &[Difference] = &[
         who: Who::JwtCompact,
         does: Does::Admit,
         because: "J10",
+        only_with: Some("crit"),
         reason: "crit is not looked at, though RFC 7515 §4.1.11 demands it",
         witness: || Sketch::new(0, vec![Change::Header(name("crit"), Value::List(vec![word("alice")]))]),
     },
@@ -80,6 +86,7 @@ pub(crate) static ALL: &[Difference] = &[
         who: Who::JwtCompact,
         does: Does::Admit,
         because: "B14",
+        only_with: Some("crit"),
         reason: "b64 in crit is not looked at either",
         witness: || Sketch::new(0, vec![Change::Header(name("crit"), Value::List(vec![Value::Text("b64".into())]))]),
     },
@@ -87,6 +94,7 @@ pub(crate) static ALL: &[Difference] = &[
         who: Who::JwtCompact,
         does: Does::Refuse,
         because: "UnsupportedContentType",
+        only_with: Some("cty"),
         reason: "any cty but JSON is refused, though a verifier has to leave it to the application (RFC 7515 §4.1.10)",
         witness: || Sketch::new(0, vec![Change::Header(name("cty"), word("alice"))]),
     },

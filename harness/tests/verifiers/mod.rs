@@ -9,6 +9,8 @@ pub(crate) mod differences;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use gatecrash::token::{
     Algorithm, Answer, IdentityRule, Judgement, Keyring, RoleRule, Rules, TypRule, VerifyKey, oracle,
 };
@@ -70,9 +72,21 @@ struct Findings<'t> {
 }
 
 impl Findings<'_> {
+    /// The header, as far as it can be read.
+    fn header(&self) -> Value {
+        let first = self.token.split(|byte| *byte == b'.').next().unwrap_or_default();
+        let bytes = URL_SAFE_NO_PAD.decode(first).unwrap_or_default();
+        serde_json::from_slice(&bytes).unwrap_or_default()
+    }
+
     fn hold(&mut self, who: Who, judgement: &Judgement, theirs: Result<(), String>) {
         let refusals: Vec<_> = judgement.reasons.iter().filter(|reason| reason.answer == Answer::Refuse).collect();
-        let entries = |does| differences::ALL.iter().filter(move |entry| entry.who == who && entry.does == does);
+        // Read where an entry asks for it: most tokens make no difference.
+        let has = |member: Option<&str>| member.is_none_or(|member| self.header().get(member).is_some());
+        let entries = |does| {
+            let has = &has;
+            differences::ALL.iter().filter(move |entry| entry.who == who && entry.does == does && has(entry.only_with))
+        };
         let found: Option<Vec<&'static Difference>> = match (judgement.answer, &theirs) {
             (Answer::Accept, Err(error)) => {
                 entries(Does::Refuse).find(|entry| error.contains(entry.because)).map(|entry| vec![entry])

@@ -266,6 +266,7 @@ fn keeps_the_laws(plan: &Plan) {
     let Some(head_ends) = heard.bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
         // Through a pipe that holds less than the answer a client can be gone before it is whole.
         assert!(plan.end == End::Cut || !heard.bytes.starts_with(b"HTTP/1.1 101"), "half an answer: {}", shown());
+        assert!(!matches!(plan.end, End::Settled | End::Silent), "a handshake is not answered: {}", shown());
         return;
     };
     let (head, frames) = heard.bytes.split_at(head_ends + 4);
