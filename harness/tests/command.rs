@@ -15,8 +15,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hostile_support::{
-    HOSTILE, SECRET, StandIn, answer, close_bytes, frame_bytes, hostile_to_all, is_unsigned, serve, serve_short,
-    swallow, take_head, upgrade,
+    HOSTILE, SECRET, StandIn, answer, close_bytes, frame_bytes, free_address, hostile_to_all, is_unsigned, serve,
+    serve_short, swallow, take_head, upgrade,
 };
 use insta::assert_snapshot;
 use serde_json::Value;
@@ -1228,11 +1228,6 @@ fn shares_of_a_run_are_the_whole_run() {
 
 // A server that the run starts.
 
-/// An address that is nobody's for now.
-fn free_address() -> String {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
-}
-
 /// Against a server that `start` starts at this address.
 fn starting(address: &str, start: &str, arguments: &[&str]) -> Gatecrash {
     let url = format!("ws://{address}/ws?token={{token}}");
@@ -1250,7 +1245,7 @@ fn serving(address: &str) -> String {
 fn a_server_is_started_waited_for_and_stopped() {
     // At once, and after a while.
     for before in ["", "sleep 0.5; "] {
-        let address = free_address();
+        let address = free_address().to_string();
         let start = format!("{before}{}", serving(&address));
         let ended = starting(&address, &start, &["--start-log", "server.log"]).run();
         assert_eq!((ended.code(), ended.stderr().as_str()), (0, ""), "{}", ended.all());
@@ -1261,7 +1256,7 @@ fn a_server_is_started_waited_for_and_stopped() {
 
 #[test]
 fn a_server_that_does_not_end_when_asked_is_made_to() {
-    let address = free_address();
+    let address = free_address().to_string();
     // It is deaf, and so is one of those that it has started.
     let start = format!("trap '' TERM; {} & sleep 1000 & echo $! > pid; wait", serving(&address));
     let ended = starting(&address, &start, &[]).run();
@@ -1287,7 +1282,7 @@ fn is_alive(pid: &str) -> bool {
 
 #[test]
 fn a_server_that_does_not_start_is_told_with_its_last_words() {
-    let address = free_address();
+    let address = free_address().to_string();
     let start = "echo 'no database \u{1b}[31m'; printf 'the secret is %s\\n' \"$JWT_SECRET_KEY\" >&2; exit 3";
     let ended = starting(&address, start, &["--report", "json=r.json"]).run();
     assert_eq!(ended.code(), 3, "{}", ended.all());
@@ -1344,7 +1339,7 @@ fn a_stranger_at_the_address_is_not_judged_in_place_of_the_started_one() {
 
 #[test]
 fn an_interrupt_ends_the_wait_and_what_was_started() {
-    let address = free_address();
+    let address = free_address().to_string();
     let mut gatecrash = starting(&address, "echo $$ > pid; exec sleep 1000", &["--wait-ready", "600"]);
     let child = gatecrash.command.spawn().unwrap();
     let file = gatecrash.folder.join("pid");
@@ -1361,7 +1356,7 @@ fn an_interrupt_ends_the_wait_and_what_was_started() {
 
 #[test]
 fn a_server_that_somebody_else_starts_is_waited_for() {
-    let address = free_address();
+    let address = free_address().to_string();
     let url = format!("ws://{address}/ws?token={{token}}");
     let arguments = ["run", &url, "--secret-env", "JWT_SECRET_KEY", "--case", "AUTH-006", "--wait-ready", "30"];
     let mut gatecrash = Gatecrash::new(&arguments).env("JWT_SECRET_KEY", SECRET);

@@ -14,7 +14,8 @@ use gatecrash::{Catalogue, Suite, Target, Verdict};
 use insta::assert_snapshot;
 
 use hostile_support::{
-    HOSTILE, SECRET, StandIn, answer, hostile_to_all, hostile_to_the_unsigned, is_unsigned, run_watched, serve,
+    HOSTILE, SECRET, StandIn, answer, free_address, hostile_to_all, hostile_to_the_unsigned, is_unsigned, run_watched,
+    serve,
 };
 
 /// No run of these tests may take longer.
@@ -345,7 +346,7 @@ fn a_server_of_its_own() {
 
 #[test]
 fn a_server_that_we_have_started_is_started_again_when_a_case_has_ended_it() {
-    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = free_address();
     let folder = std::env::temp_dir().join(format!("gatecrash-revival-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("cases.yaml"), (many(8) + ENDS).replace("[x]", "[W01]")).unwrap();

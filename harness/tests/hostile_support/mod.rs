@@ -5,7 +5,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,6 +16,19 @@ use gatecrash::{Report, Suite, Target};
 
 /// What the targets of these tests verify with; recognisable wherever it might leak.
 pub(crate) const SECRET: &str = "kX9-recognisable-secret-\"quoted\"-Zq7";
+
+/// An address at which nobody listens, for a server that is started later.
+///
+/// Below the ports that a system gives to whoever asks for any: no other test is given this one in the meantime.
+pub(crate) fn free_address() -> SocketAddr {
+    static TRIED: AtomicU32 = AtomicU32::new(0);
+    let first = std::process::id().wrapping_mul(97);
+    let mut candidates = (0..1000).map(|_| {
+        let number = first.wrapping_add(TRIED.fetch_add(1, Ordering::Relaxed)) % 10_000;
+        SocketAddr::from(([127, 0, 0, 1], 20_000 + number as u16))
+    });
+    candidates.find(|address| TcpListener::bind(address).is_ok()).expect("a free port")
+}
 
 /// Runs, unless it takes too long. The run must be able to move between threads, as in a service.
 pub(crate) fn run_watched(suite: Suite, target: Target, watchdog: Duration) -> Report {
