@@ -1,8 +1,8 @@
 //! Lists the bundled scenarios, so that a file is part of the suite because it is in the folder.
 //!
 //! Each is bundled twice: as the text that was written, and decoded to JSON, which takes a hundredth of the time to read.
-//! Nothing is checked here: that every text is right, and that both say the same, is what a test of
-//! `catalogue.rs` proves.
+//! Of a case the head stands by itself as well, for whoever asks no more. Nothing is checked here: that every text is
+//! right, and that all say the same, is what a test of `catalogue/decoded.rs` proves.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -64,17 +64,32 @@ fn decoded(path: &Path) -> io::Result<Value> {
     Ok(serde_yaml::from_str(&fs::read_to_string(path)?).unwrap_or_default())
 }
 
-/// The cases decoded, and on which line the code of each stands.
+/// What a case does, and not what it says about itself. Its class may be another in every entry of its table.
+const BODY: [&str; 10] = ["for", "class", "token", "carry", "request", "expect", "answer", "steps", "across", "lint"];
+
+/// The files of cases decoded, in the order of `CASES`.
 fn decode_cases(code: &mut String, folder: &Path) -> io::Result<()> {
-    let _ = writeln!(code, "/// As [`CASES`], each: the file in JSON, and the lines of its cases.");
-    let _ = writeln!(code, "pub(crate) const DECODED_CASES: &[(&str, &[usize])] = &[");
+    let _ = writeln!(code, "/// As [`CASES`]: each file decoded.");
+    let _ = writeln!(code, "pub(crate) const DECODED_CASES: &[DecodedFile] = &[");
     for path in files(folder)? {
         let text = fs::read_to_string(&path)?;
         let is_code = |line: &str| line.trim_start().trim_start_matches("- ").starts_with("code: ");
         let lines: Vec<usize> =
             text.lines().zip(1..).filter(|(line, _)| is_code(line)).map(|(_, number)| number).collect();
-        let json = decoded(&path)?.to_string();
-        let _ = writeln!(code, "    ({json:?}, &{lines:?}),");
+        let file = decoded(&path)?;
+        let said = |key: &str| file.get(key).and_then(Value::as_str);
+        let cases = file.get("cases").and_then(Value::as_array).filter(|cases| cases.len() == lines.len());
+        let cases = cases.map(|cases| cases.iter().zip(lines).map(|(case, line)| {
+            let mut head = case.clone();
+            if let Some(members) = head.as_object_mut() {
+                members.retain(|key, _| !BODY.contains(&key.as_str()));
+            }
+            format!("DecodedCase {{ line: {line}, head: {:?}, whole: {:?} }}", head.to_string(), case.to_string())
+        }));
+        let cases = cases.map(|cases| format!("&[{}]", cases.collect::<Vec<_>>().join(",\n")));
+        let (family, title) = (said("family"), said("title"));
+        let cases = cases.map_or_else(|| "None".to_owned(), |cases| format!("Some({cases})"));
+        let _ = writeln!(code, "    DecodedFile {{ family: {family:?}, title: {title:?}, cases: {cases} }},");
     }
     code.push_str("];\n");
     Ok(())

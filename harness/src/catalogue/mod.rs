@@ -3,6 +3,7 @@
 //! Reading stops at nothing: every mistake of every file is reported, with its place. No sockets, no files: texts are
 //! given by name, the bundled ones by [`crate::bundled`].
 
+mod decoded;
 mod fragments;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +16,7 @@ use serde_json::{Map, Value};
 use crate::bundled;
 use crate::carrier;
 use crate::case::{Body, Case, CaseText, Open, Receive, Step, Variant};
-use crate::document::{Code, Diagnostic, Diagnostics, Document, Path, did_you_mean, expand};
+use crate::document::{Code, Diagnostic, Diagnostics, Document, Path, did_you_mean};
 use crate::hex;
 use crate::kept::{self, Kept};
 use crate::profile::Shape;
@@ -130,7 +131,17 @@ impl Catalogue {
     /// Only when the bundled files are wrong, which the tests of this crate exclude.
     pub fn bundled() -> Result<Self, Diagnostics> {
         // A reader without places cannot say what is wrong.
-        decoded().map_or_else(Self::checked, Ok)
+        decoded::catalogue(decoded::Depth::Whole).map_or_else(Self::checked, Ok)
+    }
+
+    /// As [`Catalogue::bundled`], for whoever asks only what the cases say about themselves: none of them has a variant or
+    /// a class, so none can be run. A tenth of the work.
+    ///
+    /// # Errors
+    ///
+    /// Only when the bundled files are wrong, which the tests of this crate exclude.
+    pub fn bundled_heads() -> Result<Self, Diagnostics> {
+        decoded::catalogue(decoded::Depth::Heads).map_or_else(Self::checked, Ok)
     }
 
     /// As [`Catalogue::bundled`], read from the texts as if they were anybody's: every reader is asked, everything is
@@ -266,7 +277,6 @@ impl Catalogue {
         let mut found = Diagnostics::new();
         let mut variants = Vec::new();
         let mut first: Option<CaseText> = None;
-        let mut definition = String::new();
         let uses = fragments::steps_to_expand(item).is_some();
         let taken_apart = |copy: &Value| -> Result<(CaseText, Body), Diagnostics> {
             split(document.decode(copy, at)?).map_err(|why| document.diagnostic(Code::BadValue, at, &why, None).into())
@@ -290,7 +300,6 @@ impl Catalogue {
             check_texts(&places, with_any.as_ref().unwrap_or(&body), &mut found);
             check_kept(&places, &body, &mut found);
             check_connections(&places, &body, &mut found);
-            define(&mut definition, &label, &copy);
             variants.push(Variant { label, body, bound: None });
             first.get_or_insert(head);
         }
@@ -298,12 +307,10 @@ impl Catalogue {
             return Err(document.diagnostic(Code::BadTable, at, "the table has no entry", None).into());
         };
         self.check(document, family, &head, at, &mut found);
-        if uses || vars.as_object().is_some_and(|vars| !vars.is_empty()) {
-            // What is said on a command line changes what is played, and not the case.
-            definition = written.to_string();
-            if uses {
-                definition.push_str(&shared.fragments.definition());
-            }
+        // What is said on a command line changes what is played, and not the case.
+        let mut definition = written.to_string();
+        if uses {
+            definition.push_str(&shared.fragments.definition());
         }
         let line = document.place(&at.key("code")).map_or(1, |place| place.line);
         let (family, file) = (family.to_owned(), document.name().to_owned());
@@ -372,41 +379,6 @@ fn is_code(text: &str) -> bool {
 /// Whether a text may be the code of a family, such as `SIG`.
 fn is_family(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_uppercase())
-}
-
-/// The bundled catalogue, without a look at anything but the types. `None` is a mistake somewhere.
-fn decoded() -> Option<Catalogue> {
-    let mut catalogue = Catalogue {
-        weaknesses: serde_json::from_str(bundled::DECODED_WEAKNESSES).ok()?,
-        sources: serde_json::from_str(bundled::DECODED_SOURCES).ok()?,
-        covered: serde_json::from_str(bundled::DECODED_COVERED).ok()?,
-        ..Catalogue::default()
-    };
-    for ((file, _), (json, lines)) in bundled::CASES.iter().zip(bundled::DECODED_CASES) {
-        let Family { family, title, cases, .. } = serde_json::from_str(json).ok()?;
-        let (family, title) = (family?, title?);
-        if cases.len() != lines.len() {
-            return None;
-        }
-        for (item, line) in cases.into_iter().zip(*lines) {
-            let mut first = None;
-            let mut variants = Vec::new();
-            let mut definition = String::new();
-            for (label, copy) in table(item)? {
-                define(&mut definition, &label, &copy);
-                let (head, body) = split(serde_json::from_value(copy).ok()?).ok()?;
-                variants.push(Variant { label, body, bound: None });
-                first.get_or_insert(head);
-            }
-            let (head, family, file) = (first?, family.clone(), (*file).to_owned());
-            let definition = hex::fingerprint(&definition);
-            catalogue.cases.push(Case { head, family, variants, file, line: *line, definition });
-        }
-        if !catalogue.families.iter().any(|(code, _)| *code == family) {
-            catalogue.families.push((family, title));
-        }
-    }
-    Some(catalogue)
 }
 
 /// Reads a file, and what every file of cases must have.
@@ -531,16 +503,6 @@ fn check_connections(places: &Places<'_>, body: &Body, found: &mut Diagnostics) 
     }
 }
 
-/// Adds a copy of a case to the text that its fingerprint is of.
-fn define(definition: &mut String, label: &str, copy: &Value) {
-    definition.push_str(&format!("{label}\n{copy}\n"));
-}
-
-/// The copies a case stands for.
-fn table(item: Value) -> Option<Vec<(String, Value)>> {
-    if item.get("for").is_some() { expand::table(&item).ok() } else { Some(vec![(String::new(), item)]) }
-}
-
 fn map<T: serde::de::DeserializeOwned>(name: &str, text: &str) -> Result<BTreeMap<String, T>, Diagnostics> {
     let document = Document::parse(name, text)?;
     document.decode(document.value(), &Path::root())
@@ -601,22 +563,5 @@ fn recipes(step: &Step) -> Vec<&Recipe> {
         Step::Http(http) => http.bearer.iter().collect(),
         Step::Crowd(crowd) => crowd.of.iter().map(|open| &open.token).collect(),
         _ => Vec::new(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Whoever edits a scenario is told here what is wrong with it, and where.
-    #[test]
-    fn what_is_decoded_beforehand_is_what_the_files_say() {
-        let checked = Catalogue::checked().unwrap_or_else(|found| panic!("{found}"));
-        let decoded = decoded().expect("decoded when this crate was built");
-        assert_eq!(decoded.cases.len(), checked.cases.len());
-        for (decoded, checked) in decoded.cases.iter().zip(&checked.cases) {
-            assert_eq!(decoded, checked);
-        }
-        assert!(decoded == checked, "families, weaknesses, sources or covered codes");
     }
 }

@@ -12,7 +12,7 @@ use crate::plan::is_called;
 use crate::report::Exit;
 
 use super::narrow::{Narrow, one_of};
-use super::{bundled, complain, say};
+use super::{complain, say, understood};
 
 /// What `gatecrash list` is told. A case must fit each kind of filter, and of each kind one that is given.
 #[derive(Debug, Args)]
@@ -39,7 +39,7 @@ enum Format {
 
 /// Lists cases.
 pub(super) fn list(arguments: &List) -> Exit {
-    let catalogue = match bundled() {
+    let catalogue = match understood(Catalogue::bundled_heads()) {
         Ok(catalogue) => catalogue,
         Err(exit) => return exit,
     };

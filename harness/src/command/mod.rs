@@ -29,7 +29,7 @@ use std::process::ExitCode;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use crate::catalogue::Catalogue;
-use crate::document;
+use crate::document::{self, Diagnostics};
 use crate::redact::Redactor;
 use crate::report::Exit;
 use crate::secret::SecretBytes;
@@ -145,7 +145,12 @@ fn say(text: &str) {
 
 /// The catalogue that was built in.
 fn bundled() -> Result<Catalogue, Exit> {
-    Catalogue::bundled().map_err(|found| {
+    understood(Catalogue::bundled())
+}
+
+/// What was read of the catalogue that was built in.
+fn understood(bundled: Result<Catalogue, Diagnostics>) -> Result<Catalogue, Exit> {
+    bundled.map_err(|found| {
         complain(&format!("the bundled cases are wrong, which is a bug:\n{found}"));
         Exit::OurFault
     })

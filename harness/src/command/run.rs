@@ -820,7 +820,7 @@ fn nothing_selected(reports: &[Report], arguments: &Run) -> String {
 
 /// That `--all` would bring what was asked for, if it would.
 fn held_back(arguments: &Run) -> String {
-    let Ok(catalogue) = Catalogue::bundled() else { return String::new() };
+    let Ok(catalogue) = Catalogue::bundled_heads() else { return String::new() };
     let more = catalogue.cases.iter().filter(|case| case.head.set == Set::All);
     match arguments.narrow.count(more) {
         count if count > 0 && !arguments.all && arguments.cases.is_empty() => {

@@ -13,6 +13,7 @@
 use std::collections::HashSet;
 use std::fmt;
 
+use serde_json::map::Entry;
 use serde_json::{Map, Value};
 
 use super::path::Path;
@@ -43,6 +44,13 @@ impl fmt::Display for TableError {
 }
 
 impl std::error::Error for TableError {}
+
+impl TableError {
+    /// The same, seen from further out.
+    fn under(self, place: &Path) -> Self {
+        Self { path: place.join(&self.path), ..self }
+    }
+}
 
 /// The copies an item stands for, each with its label; an item without `for:` is its own only copy, unlabelled.
 ///
@@ -92,7 +100,7 @@ pub fn table(item: &Value) -> Result<Vec<(String, Value)>, TableError> {
     for (index, (entry, label)) in entries.iter().zip(labels).enumerate() {
         filler.entry = entry;
         filler.whose = format!("entry {} of the table", index + 1);
-        let copy = filler.fill(&rest, &Path::root())?;
+        let copy = filler.fill(&rest)?;
         if !filler.used {
             let help = format!("write `${{{name}}}` where the entries differ, or remove the table");
             return Err(error(&at, &format!("`{name}` is never used"), Some(&help)));
@@ -110,7 +118,7 @@ pub fn table(item: &Value) -> Result<Vec<(String, Value)>, TableError> {
 pub fn fill(value: &Value, name: &str, entry: &Value, whose: &str) -> Result<Value, TableError> {
     let mut filler = Filler::new(name, entry);
     whose.clone_into(&mut filler.whose);
-    filler.fill(value, &Path::root())
+    filler.fill(value)
 }
 
 fn error(path: &Path, message: &str, help: Option<&str>) -> TableError {
@@ -199,33 +207,31 @@ impl<'a> Filler<'a> {
         Self { name, entry, whose: String::new(), used: false, values: 0, bytes: 0 }
     }
 
-    fn fill(&mut self, value: &Value, at: &Path) -> Result<Value, TableError> {
-        self.count(value, at)?;
+    fn fill(&mut self, value: &Value) -> Result<Value, TableError> {
+        self.count(value)?;
         Ok(match value {
             Value::String(template) => {
                 if let Some((before, reference, after)) = self.next(template)
                     && before.is_empty()
                     && after.is_empty()
                 {
-                    let value = self.resolve(reference, at)?;
-                    self.count_all(value, at)?;
+                    let value = self.resolve(reference)?;
+                    self.count_all(value)?;
                     return Ok(value.clone());
                 }
-                Value::String(self.write(template, at)?)
+                Value::String(self.write(template)?)
             }
             Value::Array(items) => Value::Array(
-                items.iter().enumerate().map(|(n, item)| self.fill(item, &at.index(n))).collect::<Result<_, _>>()?,
+                items
+                    .iter()
+                    .enumerate()
+                    .map(|(n, item)| self.fill(item).map_err(|error| error.under(&Path::root().index(n))))
+                    .collect::<Result<_, _>>()?,
             ),
             Value::Object(entries) => {
                 let mut out = Map::new();
                 for (key, value) in entries {
-                    let at = at.key(key);
-                    let filled = self.write(key, &at)?;
-                    let value = self.fill(value, &at)?;
-                    if out.insert(filled.clone(), value).is_some() {
-                        let message = format!("the key becomes `{filled}`, which is already there");
-                        return Err(error(&at, &message, None));
-                    }
+                    self.fill_entry(key, value, &mut out).map_err(|error| error.under(&Path::root().key(key)))?;
                 }
                 Value::Object(out)
             }
@@ -233,20 +239,33 @@ impl<'a> Filler<'a> {
         })
     }
 
+    fn fill_entry(&mut self, key: &str, value: &Value, out: &mut Map<String, Value>) -> Result<(), TableError> {
+        let key = self.write(key)?;
+        let value = self.fill(value)?;
+        match out.entry(key) {
+            Entry::Vacant(place) => drop(place.insert(value)),
+            Entry::Occupied(place) => {
+                let message = format!("the key becomes `{}`, which is already there", place.key());
+                return Err(error(&Path::root(), &message, None));
+            }
+        }
+        Ok(())
+    }
+
     /// Text with every placeholder of the table's variable written out.
-    fn write(&mut self, template: &str, at: &Path) -> Result<String, TableError> {
+    fn write(&mut self, template: &str) -> Result<String, TableError> {
         let mut out = String::new();
         let mut rest = template;
         while let Some((before, reference, after)) = self.next(rest) {
-            let value = self.resolve(reference, at)?;
+            let value = self.resolve(reference)?;
             let text = text(value).ok_or_else(|| {
                 let message = format!("`${{{reference}}}` is a list or a mapping and can't be part of a text");
-                error(at, &message, Some("use it alone, or name one of its members"))
+                error(&Path::root(), &message, Some("use it alone, or name one of its members"))
             })?;
             out.push_str(before);
             out.push_str(&text);
             self.bytes += text.len();
-            self.within(at)?;
+            self.within()?;
             rest = after;
         }
         out.push_str(rest);
@@ -272,40 +291,40 @@ impl<'a> Filler<'a> {
         None
     }
 
-    fn resolve(&mut self, reference: &str, at: &Path) -> Result<&'a Value, TableError> {
+    fn resolve(&mut self, reference: &str) -> Result<&'a Value, TableError> {
         self.used = true;
         let mut value = self.entry;
         for member in reference.split('.').skip(1) {
             value = value.get(member).ok_or_else(|| {
                 let message = format!("{} has no `{member}`", self.whose);
-                error(at, &message, Some(&format!("give it one, or don't use `${{{reference}}}`")))
+                error(&Path::root(), &message, Some(&format!("give it one, or don't use `${{{reference}}}`")))
             })?;
         }
         Ok(value)
     }
 
-    fn count(&mut self, value: &Value, at: &Path) -> Result<(), TableError> {
+    fn count(&mut self, value: &Value) -> Result<(), TableError> {
         self.values += 1;
         match value {
             Value::String(text) => self.bytes += text.len(),
             Value::Object(entries) => self.bytes += entries.keys().map(String::len).sum::<usize>(),
             _ => {}
         }
-        self.within(at)
+        self.within()
     }
 
-    fn count_all(&mut self, value: &Value, at: &Path) -> Result<(), TableError> {
-        self.count(value, at)?;
+    fn count_all(&mut self, value: &Value) -> Result<(), TableError> {
+        self.count(value)?;
         match value {
-            Value::Array(items) => items.iter().try_for_each(|item| self.count_all(item, at)),
-            Value::Object(entries) => entries.values().try_for_each(|item| self.count_all(item, at)),
+            Value::Array(items) => items.iter().try_for_each(|item| self.count_all(item)),
+            Value::Object(entries) => entries.values().try_for_each(|item| self.count_all(item)),
             _ => Ok(()),
         }
     }
 
-    fn within(&self, at: &Path) -> Result<(), TableError> {
+    fn within(&self) -> Result<(), TableError> {
         if self.values > LARGEST_TABLE || self.bytes > LARGEST_TEXT {
-            return Err(error(at, "the table expands to too much", Some("shorten the table or the item")));
+            return Err(error(&Path::root(), "the table expands to too much", Some("shorten the table or the item")));
         }
         Ok(())
     }
