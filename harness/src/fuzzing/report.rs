@@ -71,7 +71,7 @@ fn hostile(u: &mut Unstructured<'_>) -> Result<String> {
             2 => text.push_str(&seen::written(SECRET.as_bytes(), u.int_in_range(0..=6)?)),
             3 => text.push_str(&String::from_utf8_lossy(TOKEN)),
             4 => text.push_str(&seen::written(TOKEN, u.int_in_range(0..=6)?)),
-            5 => text.push_str("\u{1b}[2J\u{1b}]0;x\u{7}\r\n"),
+            5 => text.push_str("\u{1b}[2J\u{1b}]0;x\u{7}\r\n##[error]::error::"),
             6 => text.push_str("\u{202e}\u{2066}\u{9b}31m\0"),
             7 => text.push_str(&"</script>\"'\\,;=\u{feff}".repeat(u.int_in_range(0..=80)?)),
             _ => text.push_str(&seen::text(u, 40)?),

@@ -270,3 +270,31 @@ where
     let jwk: JsonWebKey<'_> = serde_json::from_value(jwk).expect("a JWK");
     A::VerifyingKey::try_from(&jwk).expect("a key")
 }
+
+#[cfg(test)]
+mod tests {
+    use gatecrash::token::Reason;
+
+    use super::*;
+
+    /// The same answers on a token whose header has none of the members are news.
+    #[test]
+    fn a_known_difference_excuses_nothing_without_its_member() {
+        for entry in differences::ALL.iter().filter(|entry| entry.only_with.is_some()) {
+            let with = (entry.witness)().make(1_800_000_000);
+            let without = Sketch::new(0, Vec::new()).make(1_800_000_000);
+            let refusal = Reason { answer: Answer::Refuse, source: entry.because, text: String::new() };
+            let (answer, reasons, theirs) = match entry.does {
+                Does::Admit => (Answer::Refuse, vec![refusal], Ok(())),
+                Does::Refuse => (Answer::Accept, Vec::new(), Err(entry.because.to_owned())),
+            };
+            let judgement = Judgement { answer, should_refuse: false, reasons };
+            for (made, news) in [(with, 0), (without, 1)] {
+                let mut findings =
+                    Findings { token: &made.token, setting: made.setting, unknown: Vec::new(), known: Vec::new() };
+                findings.hold(entry.who, &judgement, theirs.clone());
+                assert_eq!(findings.unknown.len(), news, "{:?} {:?}", entry.because, findings.unknown);
+            }
+        }
+    }
+}
