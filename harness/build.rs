@@ -79,13 +79,15 @@ fn decode_cases(code: &mut String, folder: &Path) -> io::Result<()> {
         let file = decoded(&path)?;
         let said = |key: &str| file.get(key).and_then(Value::as_str);
         let cases = file.get("cases").and_then(Value::as_array).filter(|cases| cases.len() == lines.len());
-        let cases = cases.map(|cases| cases.iter().zip(lines).map(|(case, line)| {
-            let mut head = case.clone();
-            if let Some(members) = head.as_object_mut() {
-                members.retain(|key, _| !BODY.contains(&key.as_str()));
-            }
-            format!("DecodedCase {{ line: {line}, head: {:?}, whole: {:?} }}", head.to_string(), case.to_string())
-        }));
+        let cases = cases.map(|cases| {
+            cases.iter().zip(lines).map(|(case, line)| {
+                let mut head = case.clone();
+                if let Some(members) = head.as_object_mut() {
+                    members.retain(|key, _| !BODY.contains(&key.as_str()));
+                }
+                format!("DecodedCase {{ line: {line}, head: {:?}, whole: {:?} }}", head.to_string(), case.to_string())
+            })
+        });
         let cases = cases.map(|cases| format!("&[{}]", cases.collect::<Vec<_>>().join(",\n")));
         let (family, title) = (said("family"), said("title"));
         let cases = cases.map_or_else(|| "None".to_owned(), |cases| format!("Some({cases})"));

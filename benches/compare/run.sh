@@ -9,6 +9,9 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
+# The client holds ten thousand connections.
+ulimit -n "$(ulimit -Hn)"
+
 rounds=${1:-7}
 out=target/compare
 mkdir -p "$out"

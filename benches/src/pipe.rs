@@ -167,8 +167,11 @@ struct Claims {
     username: String,
 }
 
+/// What tokens are verified with.
+type Trusted = (jsonwebtoken::DecodingKey, jsonwebtoken::Validation);
+
 /// Serves one client by hand.
-async fn by_hand(mut stream: DuplexStream, key: &jsonwebtoken::DecodingKey) -> io::Result<()> {
+async fn by_hand(mut stream: DuplexStream, (key, rules): &Trusted) -> io::Result<()> {
     let mut bytes = Vec::with_capacity(1024);
     loop {
         let mut headers = [httparse::EMPTY_HEADER; 16];
@@ -176,9 +179,8 @@ async fn by_hand(mut stream: DuplexStream, key: &jsonwebtoken::DecodingKey) -> i
         match request.parse(&bytes) {
             Ok(httparse::Status::Partial) => {}
             Ok(httparse::Status::Complete(_)) => {
-                let rules = jsonwebtoken::Validation::default();
                 let token = request.path.and_then(|path| path.strip_prefix("/ws/")).unwrap_or_default();
-                let claims = jsonwebtoken::decode::<Claims>(token, key, &rules).map_err(io::Error::other)?.claims;
+                let claims = jsonwebtoken::decode::<Claims>(token, key, rules).map_err(io::Error::other)?.claims;
                 let nonce = request.headers.iter().find(|header| header.name.eq_ignore_ascii_case("sec-websocket-key"));
                 let mut hash = digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY);
                 hash.update(nonce.map(|header| header.value).unwrap_or_default());
@@ -227,12 +229,14 @@ pub fn counted() -> Vec<Task> {
         }));
     }
     let [(_, _, asked), ..] = Asked::all();
-    let (runtime_by_hand, key) = (runtime(), Arc::new(jsonwebtoken::DecodingKey::from_secret(SECRET.as_bytes())));
+    let runtime_by_hand = runtime();
+    let key = jsonwebtoken::DecodingKey::from_secret(SECRET.as_bytes());
+    let trusted = Arc::new((key, jsonwebtoken::Validation::default()));
     tasks.push(Task::new("by-hand", move || {
         runtime_by_hand.block_on(async {
             let (mut here, there) = duplex(PIPE_BYTES);
-            let key = Arc::clone(&key);
-            let served = tokio::spawn(async move { by_hand(there, &key).await });
+            let trusted = Arc::clone(&trusted);
+            let served = tokio::spawn(async move { by_hand(there, &trusted).await });
             asked.of(&mut here).await.expect("the greeting");
             drop(here);
             served.await.expect("no panic").expect("a good client");

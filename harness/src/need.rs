@@ -154,6 +154,10 @@ needs! {
     DefaultRole, "a `roles.default` that is refused", |target| target.profile.roles.as_ref().is_some_and(|roles| {
         roles.default.as_ref().is_some_and(|default| !roles.allowed.contains(default))
     });
+    /// `roles.default` is declared and let in: a server may take it for any role that it does not know.
+    HarmlessDefaultRole, "a `roles.default` that is let in", |target| target.profile.roles.as_ref().is_some_and(|roles| {
+        roles.default.as_ref().is_some_and(|default| roles.allowed.contains(default))
+    });
     /// A role that is refused is declared.
     DeniedRole, "a role in `roles` that is refused", |target| {
         target.profile.roles.as_ref().is_some_and(|roles| roles.refused().next().is_some())

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use gatecrash::carrier::{Placed, place};
 use gatecrash::case::{Across, Await, Awaited, Body, Carry, Case, CaseText, Expect, Open, Request, Step};
-use gatecrash::diagnosis::Cause;
+use gatecrash::diagnosis::{Cause, Finding};
 use gatecrash::judge::{self, Learned, Run, Seen, Weight};
 use gatecrash::need::Need;
 use gatecrash::observation::{Connection, End, Event, Mark, Observation, What};
@@ -593,6 +593,14 @@ fn r13_exit_status() {
     // What is left open is no success.
     let open = report([good(), trial(Verdict::Inconclusive, Severity::Low)]);
     assert_eq!(open.exit(default), Exit::Inconclusive);
+    let generous = Standard { allow_inconclusive: true, ..default };
+    assert_eq!(open.exit(generous), Exit::Good);
+    // Nobody who asks for less asks for a server that is gone.
+    let gone = Finding { cause: Cause::Unknown, observed: "no answer".to_owned(), advice: "look".to_owned() };
+    let mut gone = Report { failure: Some(Failure::ControlLost(gone)), ..open };
+    assert_eq!(gone.exit(generous), Exit::Inconclusive);
+    gone.trials.push(trial(Verdict::Fail, Severity::High));
+    assert_eq!(gone.exit(generous), Exit::Failed, "what was proved before still counts");
 }
 
 #[test]

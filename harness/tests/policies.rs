@@ -33,6 +33,8 @@ enum Policy {
     TextAndEnd,
     /// A refused client is told why in a text, and then by a close frame.
     TextAndClose,
+    /// The same, a while later.
+    TextAndLateClose,
     /// A refused client is told nothing: the connection ends.
     BareEnd,
     /// The same, and so ends what a user begins who has a session.
@@ -41,6 +43,12 @@ enum Policy {
     SmallMessages,
     /// Of a hundred messages at once half are too many, which is told by close 1008.
     FewMessages,
+    /// The same, which is told by an error for each, and the session goes on.
+    FewMessagesByError,
+    /// The same, which is told by nothing.
+    FewMessagesBySilence,
+    /// A message of more than 32 KiB is answered by an error, and the session goes on.
+    SmallMessagesByError,
     /// What is answered at one time is sent in one frame.
     Batches,
     /// Texts are answered by binary messages.
@@ -80,11 +88,16 @@ fn gate(policy: Policy, sessions: &Sessions, mut stream: TcpStream, number: usiz
         let told: &[Vec<u8>] = match policy {
             Policy::TextAndEnd => &[frame_bytes(TEXT, b"unauthorized")],
             Policy::TextAndClose => &[frame_bytes(TEXT, br#"{"type":"disconnect"}"#), close_bytes(1008, b"")],
+            Policy::TextAndLateClose => &[frame_bytes(TEXT, br#"{"error":"unauthorized"}"#)],
             Policy::BareEnd | Policy::OneSessionBareEnd => &[],
             _ => return answer(stream, "401 Unauthorized\r\nWWW-Authenticate: Bearer"),
         };
         upgrade(&mut stream, head);
         let _ = stream.write_all(&told.concat());
+        if policy == Policy::TextAndLateClose {
+            std::thread::sleep(Duration::from_millis(100));
+            let _ = stream.write_all(&close_bytes(4401, b""));
+        }
         let _ = stream.shutdown(Shutdown::Write);
         // What is unread would make a reset of the end.
         let _ = stream.set_read_timeout(Some(Duration::from_millis(500)));
@@ -162,6 +175,13 @@ fn serve(policy: Policy, stream: &mut TcpStream) {
                     out.extend(close_bytes(1008, b"too many messages"));
                     is_over = true;
                 }
+                TEXT if policy == Policy::SmallMessagesByError && frame.payload.len() > 32 << 10 => {
+                    answers.push(br#"{"error":"too long"}"#.to_vec());
+                }
+                TEXT if policy == Policy::FewMessagesByError && heard > 50 => {
+                    answers.push(br#"{"error":"too many messages"}"#.to_vec());
+                }
+                TEXT if policy == Policy::FewMessagesBySilence && heard > 50 => {}
                 TEXT => answers.push(frame.payload.to_vec()),
                 PING => out.extend(frame_bytes(PONG, &frame.payload)),
                 CLOSE => {
@@ -226,15 +246,19 @@ fn accused_as(policy: Policy, suite: Suite, user: Option<&str>) -> BTreeSet<(Str
 
 #[test]
 fn no_policy_of_a_server_is_accused() {
-    const POLICIES: [Policy; 15] = [
+    const POLICIES: [Policy; 19] = [
         Policy::OneSession,
         Policy::LastSession,
         Policy::TextAndEnd,
         Policy::TextAndClose,
+        Policy::TextAndLateClose,
         Policy::BareEnd,
         Policy::OneSessionBareEnd,
         Policy::SmallMessages,
+        Policy::SmallMessagesByError,
         Policy::FewMessages,
+        Policy::FewMessagesByError,
+        Policy::FewMessagesBySilence,
         Policy::Batches,
         Policy::Binary,
         Policy::Disorder,

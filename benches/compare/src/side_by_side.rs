@@ -96,8 +96,14 @@ pub(crate) async fn servers(plan: &Plan) -> io::Result<()> {
         }
     }
     let mut memory = BTreeMap::new();
+    let mut measured = Ok(());
     for name in names.iter().filter(|_| plan.idle > 0) {
-        memory.insert(name.clone(), idle(plan.start(name)?, plan.idle).await?);
+        let per_connection = async { idle(plan.start(name)?, plan.idle).await }.await;
+        match per_connection {
+            Ok(bytes) => drop(memory.insert(name.clone(), bytes)),
+            // What was measured before is not lost.
+            Err(error) => measured = Err(io::Error::new(error.kind(), format!("idle connections of {name}: {error}"))),
+        }
     }
     print(plan, &names, &costs, &memory);
     if let Some(path) = &plan.json {
@@ -107,7 +113,7 @@ pub(crate) async fn servers(plan: &Plan) -> io::Result<()> {
         });
         fs::write(path, report.to_string())?;
     }
-    Ok(())
+    measured
 }
 
 /// One kind of load, for a server that listens already.

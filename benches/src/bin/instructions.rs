@@ -174,7 +174,11 @@ fn check(writes: bool) -> Result<(), String> {
     for name in names() {
         counts.insert(name.clone(), count(&name)?);
     }
-    let mut all = read(&fs::read_to_string(file()).unwrap_or_default());
+    let text = match fs::read_to_string(file()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && writes => String::new(),
+        read => read.map_err(|error| format!("the baseline {} cannot be read: {error}", file().display()))?,
+    };
+    let mut all = read(&text);
     let (told, wrong) = compare(&environment, &counts, all.get(&environment), all.keys());
     let mut out = io::stdout().lock();
     let said = out.write_all(told.as_bytes()).and_then(|()| out.flush());

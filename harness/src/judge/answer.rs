@@ -469,6 +469,7 @@ fn issued(
             let left = exp.map(|exp| exp - now);
             let expected = match promised {
                 Some(seconds) => format!("alg {wanted}, alive for {seconds} s as expires_in says"),
+                None if profile.require_exp == Some(false) => format!("alg {wanted}"),
                 None => format!("alg {wanted}, with an exp"),
             };
             // `expires_in` counts from the answer (RFC 6749 §5.1): a token that was issued before may have lived for a while.
@@ -477,8 +478,12 @@ fn issued(
                     (promised - life).abs() <= 5.0 || (promised - left).abs() <= 5.0
                 }
                 (Some(promised), None, Some(left)) => (promised - left).abs() <= UNDECLARED_LEEWAY,
+                (None, _, None) => profile.require_exp == Some(false),
                 _ => exp.is_some(),
             };
+            // `exp` is optional (RFC 7519 §4.1.4), and nobody has promised one.
+            let is_promised = promised.is_some() || exp.is_some() || profile.require_exp == Some(true) || !is_right;
+            let weight = weight.at((!is_promised).then_some(Level::Should));
             let observed = match (life, left) {
                 (Some(life), _) => format!("alg {algorithm}, alive for {life:.0} s"),
                 (None, Some(left)) => format!("alg {algorithm}, no iat, alive for {left:.0} s more"),

@@ -624,18 +624,11 @@ fn heard(
         // Where everybody hears everybody, what others say is no answer to this speaker.
         given.retain(|message| said.contains(message) || !(shared || probes.contains(message)));
         let observed = compare(&said, &given).unwrap_or_else(|| ended(connection, given.len()));
-        // Who may say how much in a time is the server's to decide.
-        let close = connection.close().and_then(frame::Frame::close_code);
-        if said.len() > SHORT_BURST
-            && given.len() < said.len()
-            && said.starts_with(&given)
-            && matches!(close, Some(1008 | 1013 | 3000..=4999))
+        if said.len() > SHORT_BURST && given.len() < said.len() && said.starts_with(&given) && tells_a_limit(connection)
         {
-            let observed = format!("{observed}, as by a server that limits how many messages come in a time");
-            return vec![weight.check(Grade::Inconclusive, expected, observed)];
+            return vec![weight.check(Grade::Inconclusive, expected, format!("{observed}{LIMITED}"))];
         }
-        let is_over = connection.close().is_some() || connection.end().is_some();
-        let weight = weight.at(bound(&said, &given, profile, is_over).filter(|_| weight.level == Level::Must));
+        let weight = weight.at(bound(&said, &given, profile).filter(|_| weight.level == Level::Must));
         let why = if hear.level.is_none() { softened(rule, learned) } else { "" };
         let limit = match said.iter().map(String::len).max() {
             Some(longest) if !why.is_empty() && longest > SHORT && profile.max_message_bytes.is_none() => {
@@ -659,6 +652,12 @@ fn heard(
         return checks;
     }
     let count = given.len().saturating_sub(probes.len());
+    let is_short = said.len() > SHORT_BURST && count < said.len();
+    if is_short && tells_a_limit(connection) {
+        return vec![weight.check(Grade::Inconclusive, expected, format!("{}{LIMITED}", ended(connection, count)))];
+    }
+    let is_limited = is_short && count >= SHORT_BURST && weight.level == Level::Must;
+    let weight = weight.at(is_limited.then_some(Level::Should));
     let why = if hear.level.is_none() { softened(rule, learned) } else { "" };
     vec![weight.holds(count == said.len(), format!("{expected}{why}"), ended(connection, count))]
 }
@@ -817,8 +816,16 @@ pub fn probes(connection: &Connection, echo: &Echo) -> Vec<String> {
     probes
 }
 
+/// What is said where [`tells_a_limit`].
+const LIMITED: &str = ", as by a server that limits how many messages come in a time";
+
+/// Whether the server has closed as one that was told too much. Who may say how much in a time is the server's to decide.
+fn tells_a_limit(connection: &Connection) -> bool {
+    matches!(connection.close().and_then(frame::Frame::close_code), Some(1008 | 1013 | 3000..=4999))
+}
+
 /// How strongly answers bind that are not those that were said, where it is less than the case says.
-fn bound(said: &[String], given: &[String], profile: &Profile, is_over: bool) -> Option<Level> {
+fn bound(said: &[String], given: &[String], profile: &Profile) -> Option<Level> {
     let sorted = |list: &[String]| {
         let mut list = list.to_vec();
         list.sort_unstable();
@@ -826,13 +833,13 @@ fn bound(said: &[String], given: &[String], profile: &Profile, is_over: bool) ->
     };
     // The order of messages is kept on the wire; that of answers is the application's.
     let is_disordered = given.len() == said.len() && sorted(given) == sorted(said);
-    // Limits are every server's right; that this one has one is nowhere declared.
+    // Limits are every server's right; that this one has one is nowhere declared. What is beyond one may be answered by an
+    // error or by nothing (the plans of SimuTrader do the first), and the session goes on.
+    let is_cut_off = given.len() < said.len() && said.starts_with(given);
     let short = said.iter().take_while(|text| text.len() <= SHORT).count();
-    let is_limited = is_over
-        && profile.max_message_bytes.is_none()
-        && (short..said.len()).contains(&given.len())
-        && said.starts_with(given);
-    (is_disordered || is_limited).then_some(Level::Should)
+    let are_too_long = profile.max_message_bytes.is_none() && short < said.len() && given.len() >= short;
+    let are_too_many = given.len() >= SHORT_BURST;
+    (is_disordered || is_cut_off && (are_too_long || are_too_many)).then_some(Level::Should)
 }
 
 /// Says what is wrong with a sequence of answers; `None` when nothing is.

@@ -411,6 +411,9 @@ impl Report {
             Exit::OurFault
         } else if self.trials.iter().any(fails) {
             Exit::Failed
+        } else if matches!(self.failure, Some(Failure::ControlLost(_))) {
+            // A server that is gone holds nothing, whatever may stay open.
+            Exit::Inconclusive
         } else if self.trials.iter().any(|trial| trial.verdict == Verdict::Inconclusive) && !standard.allow_inconclusive
         {
             Exit::Inconclusive

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::played::{Played, forged, played_since};
 use super::runner::{Away, Runner, Vouched, lent, mix};
 use super::session::{Actor, Context, PAUSE, play};
-use crate::case::{Awaited, Body, How, Step, Variant};
+use crate::case::{Awaited, Body, How, Issued, Step, Variant};
 use crate::diagnosis::{Cause, Finding};
 use crate::judge;
 use crate::observation::Observation;
@@ -66,6 +66,8 @@ impl Runner<'_> {
         let runnable = |trial: &&Trial<'_>| trial.skip.is_none() && trial.is_played();
         let (alone, together): (Vec<_>, Vec<_>) =
             trials.iter().filter(runnable).partition(|trial| trial.case.head.alone);
+        // Whoever fails to sign in often enough is locked out, which must not meet those who sign in as they should.
+        let (failing, together): (Vec<_>, Vec<_>) = together.into_iter().partition(|trial| fails_to_sign_in(trial));
         // With one real token everybody is one user, whose sessions the target may have limited to a few.
         let at_once = self.serves_at_once(self.options.jobs).await;
         if at_once {
@@ -73,7 +75,13 @@ impl Runner<'_> {
         }
         let many = self.target.makes_tokens() && at_once;
         let jobs = if many { self.options.jobs.max(1) } else { 1 };
-        let Plays { mut played, suspects, mut lost } = Group::new(self, &together, jobs).play(ended).await;
+        let Plays { mut played, mut suspects, mut lost } = Group::new(self, &together, jobs).play(ended).await;
+        if !failing.is_empty() && lost.is_none() && !self.is_to_stop(0) {
+            let later = Group::new(self, &failing, jobs).play(ended).await;
+            played.extend(later.played);
+            suspects.extend(later.suspects);
+            lost = later.lost;
+        }
         // Told to have ended already.
         let mut silent = |_: &Trial<'_>| ();
         let suspects = suspects.into_iter().map(|trial| (trial, true));
@@ -92,6 +100,17 @@ impl Runner<'_> {
         played.reverse();
         (played, lost)
     }
+}
+
+/// Whether the trial signs in with what must not be good.
+fn fails_to_sign_in(trial: &Trial<'_>) -> bool {
+    let fails = |step: &Step| match step {
+        Step::Http(http) if http.endpoint == "login" => {
+            http.issued == Some(Issued::Nothing) || http.answer.status.first().is_some_and(|status| *status >= 400)
+        }
+        _ => false,
+    };
+    trial.case.variants.iter().any(|variant| matches!(&variant.body, Body::Steps(steps) if steps.iter().any(fails)))
 }
 
 /// Trials that are played side by side, with a control after every [`BATCH`] that ended and after the last.
