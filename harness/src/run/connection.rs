@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::dial::{self, Door, Stream};
 use crate::observation::{Connection, End, Event, MAX_EVIDENCE_BYTES, Proofs, What};
@@ -31,6 +31,9 @@ const MAX_LATE: (usize, usize) = (256, 64 << 10);
 const READ_BYTES: u64 = 64 << 10;
 /// Room for at least so many of them: an answer to an opening, or the frames that come at one time.
 const READ_SPACE: usize = 1 << 10;
+/// How many segments are sent apart from each other, and how far.
+const SEEN_APART: usize = 4;
+const APART: Duration = Duration::from_millis(1);
 
 /// A connection while it is open, and its log.
 #[derive(Debug)]
@@ -192,11 +195,15 @@ impl Live {
         }
     }
 
-    /// Writes bytes in segments of `size`, giving the kernel a chance to send each by itself.
+    /// Writes bytes in segments of `size`, giving the kernel a chance to send each by itself, and the reader time to see that
+    /// the first are not all.
     pub(super) async fn write_in_segments(&mut self, bytes: &[u8], size: usize, deadline: Instant) {
-        for segment in bytes.chunks(size.max(1)) {
+        for (number, segment) in bytes.chunks(size.max(1)).enumerate() {
             self.write(segment, deadline).await;
-            tokio::task::yield_now().await;
+            match number {
+                ..SEEN_APART => sleep(APART).await,
+                _ => tokio::task::yield_now().await,
+            }
         }
     }
 
