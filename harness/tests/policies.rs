@@ -289,6 +289,14 @@ fn a_case_by_itself_accuses_nobody_either() {
 }
 
 #[test]
+fn a_close_may_come_a_while_after_the_word_that_explains_it() {
+    // Among many servers the control is slow, and whoever was slow is waited for anyway.
+    let suite = ["SIG-001", "SIG-002", "SIG-004", "CLM-001"].into_iter().fold(Suite::bundled(), Suite::select);
+    let found = accused(Policy::TextAndLateClose, suite);
+    assert!(found.is_empty(), "{found:?}");
+}
+
+#[test]
 fn a_pinned_user_is_played_one_session_at_a_time_where_the_server_bears_one() {
     const POLICIES: [Policy; 3] = [Policy::OneSession, Policy::LastSession, Policy::OneSessionBareEnd];
     let own = accused_as(Policy::Plain, Suite::bundled(), Some("alice"));
