@@ -9,6 +9,7 @@ use axum::http::HeaderMap;
 use axum::http::header::{AUTHORIZATION, COOKIE, HeaderName, SEC_WEBSOCKET_PROTOCOL};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use memchr::memchr;
 
 use crate::dialect::Dialect;
 use crate::fault::Fault;
@@ -245,17 +246,17 @@ pub(crate) fn decoded(raw: &str, fault: Option<Fault>) -> Carried {
 
 /// `None` on `%` without two hexadecimal digits.
 pub(crate) fn percent_decode(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = text.bytes();
     let mut out = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        if byte != b'%' {
-            out.push(byte);
-            continue;
-        }
-        let mut digit = || bytes.next().and_then(|byte| char::from(byte).to_digit(16));
-        let (high, low) = (digit()?, digit()?);
-        out.push((high * 16 + low) as u8);
+    let mut rest = text.as_bytes();
+    // Hardly any token has one, and all of it is copied at once.
+    while let Some(at) = memchr(b'%', rest) {
+        let [high, low] = *rest.get(at + 1..at + 3)? else { return None };
+        let digit = |byte: u8| char::from(byte).to_digit(16);
+        out.extend_from_slice(&rest[..at]);
+        out.push((digit(high)? * 16 + digit(low)?) as u8);
+        rest = &rest[at + 3..];
     }
+    out.extend_from_slice(rest);
     Some(out)
 }
 
