@@ -13,6 +13,7 @@
 use std::collections::HashSet;
 use std::fmt;
 
+use memchr::memchr;
 use serde_json::map::Entry;
 use serde_json::{Map, Value};
 
@@ -275,8 +276,12 @@ impl<'a> Filler<'a> {
     /// The first placeholder of the table's variable: the text before, `word` or `word.x`, the text after.
     fn next<'t>(&self, template: &'t str) -> Option<(&'t str, &'t str, &'t str)> {
         let mut from = 0;
-        while let Some(start) = template.get(from..)?.find("${").map(|found| from + found) {
-            let inside = template.get(start + 2..)?;
+        // A dollar is sought, and not two characters at a time: of most texts that is all there is to do.
+        while let Some(start) = memchr(b'$', template.get(from..)?.as_bytes()).map(|found| from + found) {
+            let Some(inside) = template.get(start + 1..)?.strip_prefix('{') else {
+                from = start + 1;
+                continue;
+            };
             // Compare before looking for the brace, so that a text full of `${` costs no more than its length.
             if let Some(tail) = inside.strip_prefix(self.name).filter(|tail| tail.starts_with(['.', '}'])) {
                 // A reference ends before anything that can't be part of one.
