@@ -632,9 +632,8 @@ impl Shape {
 
     /// Every message that `text` answers: more than one where it holds several, each ended by U+001E or U+0000.
     pub fn all_answered(&self, text: &str) -> Vec<String> {
-        let records = || text.split(ENDS).filter(|record| !record.is_empty());
         let whole = self.answered_whole(text);
-        whole.map_or_else(|| records().filter_map(|record| self.answered_whole(record)).collect(), |one| vec![one])
+        whole.map_or_else(|| records(text).filter_map(|record| self.answered_whole(record)).collect(), |one| vec![one])
     }
 
     fn answered_whole(&self, text: &str) -> Option<String> {
@@ -696,6 +695,16 @@ impl Shape {
 
 /// What ends a message in the protocols that put several into one text: SignalR, STOMP.
 const ENDS: [char; 2] = ['\u{1e}', '\0'];
+
+/// The messages that stand in one text.
+pub(crate) fn records(text: &str) -> impl Iterator<Item = &str> {
+    text.split(ENDS).filter(|record| !record.is_empty())
+}
+
+/// One message and what ends it.
+pub(crate) fn record(text: &str) -> (&str, &str) {
+    text.split_at(text.trim_end_matches(ENDS).len())
+}
 
 /// Every value that holds no others, by its JSON Pointer.
 fn leaves(value: &Value, at: &str, found: &mut BTreeMap<String, Value>) {

@@ -108,7 +108,8 @@ fn refused(seen: &Lost, last: &Outcome) -> (Cause, String) {
         // It still tells a bad token from none, so that it still looks at tokens.
         Some(bare) if bare != last && like_forged => {
             let advice = "the good token is refused as forged ones are, and an opening without a token in another way: \
-                          the secret was changed while the run was on; run again with the new one";
+                          the secret was changed while the run was on (then run again with the new one), its keys \
+                          cannot be fetched any more, or this bearer is locked out";
             (Cause::SecretRotated, advice.to_owned())
         }
         Some(bare) if bare == last && seen.forged.iter().any(|forged| forged != last) => {

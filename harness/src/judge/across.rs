@@ -11,7 +11,7 @@ use super::{Weight, words};
 use crate::case::{Across, CaseText, Expect};
 use crate::observation::{Connection, Event, Proofs, STILL_THERE, What};
 use crate::outcome::{Outcome, Service};
-use crate::profile::{Carrier, Class, Profile, RefusesBy, Shape, Signal};
+use crate::profile::{Carrier, Class, Profile, RefusesBy, Shape, Signal, records};
 use crate::redact::{Redactor, contains};
 use crate::secret::SecretBytes;
 use crate::token::{Keyring, genuine_signatures};
@@ -213,6 +213,15 @@ pub fn across(head: &CaseText, question: Across, run: &Run<'_>) -> Vec<Check> {
         }
         Across::ValidMessages => {
             let json = matches!(run.profile.echo.as_ref().map(|echo| &echo.reply), Some(Shape::Json(_)));
+            // What keeps a connection alive may be a word beside the JSON.
+            let keeps_alive = |text: &str| {
+                run.profile.heartbeat.as_ref().is_some_and(|heartbeat| heartbeat.ask == text)
+                    || run.profile.keepalive_text.is_some() && text.len() <= SHORT_WORD
+            };
+            let is_json = |text: &str| {
+                records(text).all(|record| serde_json::from_str::<serde::de::IgnoredAny>(record).is_ok())
+                    || keeps_alive(text)
+            };
             let expected = if json { "text messages in UTF-8 and JSON" } else { "text messages in UTF-8" };
             let every: Vec<&Seen<'_>> = run.seen.iter().collect();
             vec![all(weight, &every, expected, |seen| {
@@ -220,9 +229,7 @@ pub fn across(head: &CaseText, question: Across, run: &Run<'_>) -> Vec<Check> {
                     let text: String = message.text().chars().take(60).collect();
                     match std::str::from_utf8(&message.payload) {
                         Err(_) => Some(format!("\"{}\" is no UTF-8", text.escape_debug())),
-                        Ok(text) if json && serde_json::from_str::<serde::de::IgnoredAny>(text).is_err() => {
-                            Some(format!("\"{}\" is no JSON", text.escape_debug()))
-                        }
+                        Ok(text) if json && !is_json(text) => Some(format!("\"{}\" is no JSON", text.escape_debug())),
                         Ok(_) => None,
                     }
                 })
@@ -235,10 +242,16 @@ pub fn across(head: &CaseText, question: Across, run: &Run<'_>) -> Vec<Check> {
                 None => format!("{} control(s) admitted", run.controls.len()),
                 Some(outcome) => outcome.to_string(),
             };
-            // Whoever shuts an address out after so many bad tokens, for a while or for good, means well; and what stands
-            // before a server may fail for a moment.
+            // Whoever shuts an address out after so many bad tokens, for a while or for good, means well, also where it
+            // does so without a word (RFC 6585 §7.2); and what stands before a server may fail for a moment.
             let shuts_out = |outcome: &Outcome| {
-                matches!(outcome, Outcome::RefusedHttp(_) | Outcome::RefusedClose { .. } | Outcome::RefusedMessage(_))
+                matches!(
+                    outcome,
+                    Outcome::RefusedHttp(_)
+                        | Outcome::RefusedClose { .. }
+                        | Outcome::RefusedMessage(_)
+                        | Outcome::Dropped { upgraded: false }
+                )
             };
             let fails = |outcome: &Outcome| !matches!(outcome, Outcome::Admitted(_));
             let spells = run.controls.chunk_by(|one, next| fails(one) == fails(next)).filter(|spell| fails(&spell[0]));
@@ -288,6 +301,9 @@ pub fn across(head: &CaseText, question: Across, run: &Run<'_>) -> Vec<Check> {
     }
 }
 
+/// The most bytes of a word such as `pong`.
+const SHORT_WORD: usize = 16;
+
 /// The session that was held lives on, or was ended in order: a limit of time is the server's right.
 fn witness(weight: Weight, run: &Run<'_>) -> Check {
     let expected = "the session that was opened after the first control lives on at the end";
@@ -301,10 +317,8 @@ fn witness(weight: Weight, run: &Run<'_>) -> Check {
         return weight.holds(true, expected, "it answers");
     }
     match witness.close().map(frame::Frame::close_code) {
-        // 1011 and 1012 are errors and restarts; whatever else a server says at the end is a decision.
-        Some(Some(code @ (1011 | 1012))) => {
-            weight.holds(false, expected, format!("close {code} in the midst of the run"))
-        }
+        // 1011 is an error; whatever else a server says at the end is a decision, to restart (1012) as well.
+        Some(Some(code @ 1011)) => weight.holds(false, expected, format!("close {code} in the midst of the run")),
         Some(code) => {
             let code = code.map_or_else(|| "no code".to_owned(), |code| code.to_string());
             weight.check(Grade::Info, expected, format!("the server ended it in order (close, {code})"))

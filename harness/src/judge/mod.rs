@@ -21,7 +21,7 @@ use crate::diagnosis::Cause;
 use crate::hex;
 use crate::observation::{Connection, End, Event, Mark, Message, Observation, Proofs, Trouble, What};
 use crate::outcome::{self, Outcome};
-use crate::profile::{Echo, FirstMessage, Profile};
+use crate::profile::{Echo, FirstMessage, Profile, Shape, records};
 use crate::redact::contains;
 use crate::report::Failure;
 use crate::target::Target;
@@ -640,10 +640,19 @@ fn heard(
         let messages: Vec<Value> = connection
             .messages()
             .iter()
-            .filter(|message| echo.reply.answered(&message.text()).is_some_and(|answered| said.contains(&answered)))
-            .filter_map(|message| serde_json::from_slice(&message.payload).ok())
+            .flat_map(|message| records(&message.text()).map(str::to_owned).collect::<Vec<_>>())
+            .filter(|record| echo.reply.answered(record).is_some_and(|answered| said.contains(&answered)))
+            .filter_map(|record| serde_json::from_str(&record).ok())
             .collect();
         let speaker = &observation.connections[speaker];
+        if messages.is_empty() && !given.is_empty() && (hear.discreet || !hear.stamps.is_empty()) {
+            checks.push(weight.check(
+                Grade::Inconclusive,
+                "answers in JSON",
+                "they are none, and hold no member to look at",
+            ));
+            return checks;
+        }
         if hear.discreet {
             checks.push(discreet(weight, &messages, speaker, profile));
         }
@@ -991,7 +1000,17 @@ fn awaited(weight: Weight, wait: &Await, mark: &Mark, connection: &Connection, p
             let Some(shape) = &profile.welcome else {
                 return weight.check(Grade::Error, "a declared welcome", "the profile declares none");
             };
-            let first = connection.messages().into_iter().next();
+            // What answers the client's own first words comes before it.
+            let prelude = profile.prelude.as_ref().and_then(|prelude| prelude.reply.as_ref());
+            let first = profile.first_message();
+            let is_before = |text: &str| {
+                let heartbeat = profile.heartbeat.as_ref().is_some_and(|heartbeat| heartbeat.ask == text);
+                let token = first.and_then(|first| first.reply.as_ref());
+                let greeting = first.and_then(|first| first.after.as_ref());
+                let fits = |known: Option<&Shape>| known.is_some_and(|known| known.fits(text) && !shape.fits(text));
+                heartbeat || fits(prelude) || fits(token) || fits(greeting)
+            };
+            let first = connection.messages().into_iter().find(|message| !is_before(&message.text()));
             let right = first.as_ref().is_some_and(|message| shape.fits(&message.text()));
             let observed = first.map_or(observed, |message| {
                 let text: String = message.text().chars().take(120).collect();

@@ -366,7 +366,11 @@ fn respelled(text: String, format: Option<&str>) -> Result<String, ForgeError> {
         Some("full_width") => {
             first(&|letter| letter.is_ascii_alphanumeric().then(|| char::from_u32(0xfee0 + u32::from(letter)))?)
         }
-        Some("shortened") => text.char_indices().next_back().map(|(at, _)| text[..at].to_owned()),
+        // Without a slash at its end, which makes another name only to the letter.
+        Some("shortened") => {
+            let text = text.trim_end_matches('/');
+            text.char_indices().next_back().map(|(at, _)| text[..at].to_owned())
+        }
         Some("shortened_in_front") => text.chars().next().map(|first| text[first.len_utf8()..].to_owned()),
         Some("other_scheme") => match text.split_once("://") {
             Some(("https", rest)) => Some(format!("http://{rest}")),

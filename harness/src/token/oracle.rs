@@ -129,9 +129,15 @@ fn judge_claims(claims: &Object, rules: &Rules, clock: &Clock, findings: &mut Fi
         }
     }
     if rules.typ == TypRule::Rfc9068 {
-        for name in ["iss", "exp", "aud", "sub", "client_id", "iat", "jti"] {
-            if claims.get(name).is_none() {
-                findings.refuse("P03", format!("the claim {name} of RFC 9068 is missing"));
+        // §2.2 binds the issuer to all of them, §4 the service to look at three.
+        for name in ["iss", "exp", "aud", "sub", "client_id", "iat", "jti"]
+            .into_iter()
+            .filter(|name| claims.get(name).is_none())
+        {
+            let text = format!("the claim {name} of RFC 9068 is missing");
+            match name {
+                "iss" | "exp" | "aud" => findings.refuse("P03", text),
+                _ => findings.should_refuse("P03", text),
             }
         }
     }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use crate::case::{FrameText, Http, Label, OfLimit, Say};
 use crate::hex;
 use crate::observation::Trouble;
-use crate::profile::HttpEndpoint;
+use crate::profile::{HttpEndpoint, record};
 use crate::token::Token;
 use crate::wire::frame::{LengthForm, Written};
 use crate::wire::opening::Opening;
@@ -139,10 +139,11 @@ pub(crate) fn request(host: String, declared: &HttpEndpoint, http: &Http, bearer
 
 /// A message in JSON with further members; any other message as it is.
 pub(super) fn with_members(text: String, with: &Map<String, Value>) -> String {
-    match serde_json::from_str::<Map<String, Value>>(&text) {
+    let (message, end) = record(&text);
+    match serde_json::from_str::<Map<String, Value>>(message) {
         Ok(mut members) if !with.is_empty() => {
             members.extend(with.clone());
-            Value::Object(members).to_string()
+            format!("{}{end}", Value::Object(members))
         }
         _ => text,
     }
