@@ -209,14 +209,14 @@ pub(super) fn settings(fault: Option<Fault>) -> Vec<Setting> {
                 audience: Some(AUDIENCE.to_owned()),
                 ..Policy::default()
             },
-            Vec::new(),
+            vec![("kid", word("own"))],
             vec![("aud", Value::List(vec![word(AUDIENCE), word("another")]))],
         ),
         setting(
             "RS256",
             "RS256",
             Policy { keys: vec![key(Algorithm::RS256, "own")], ..Policy::default() },
-            Vec::new(),
+            vec![("kid", word("own"))],
             Vec::new(),
         ),
     ]
@@ -257,10 +257,22 @@ impl Setting {
             "HS256" => mac(hmac::HMAC_SHA256),
             "HS384" => mac(hmac::HMAC_SHA384),
             "HS512" => mac(hmac::HMAC_SHA512),
-            "ES256" => pairs.ec.sign(&SystemRandom::new(), signed).expect("a signature").as_ref().to_vec(),
+            "ES256" => es256(&pairs.ec, signed),
             "EdDSA" => pairs.ed.sign(signed).as_ref().to_vec(),
             "RS256" => rsa(&pairs.rsa, signed),
             _ => Vec::new(),
+        }
+    }
+}
+
+/// Of the two signatures the one with the smaller s. A verifier may refuse the other, so that nobody could be found out by
+/// half of the tokens.
+fn es256(pair: &EcdsaKeyPair, signed: &[u8]) -> Vec<u8> {
+    loop {
+        let signature = pair.sign(&SystemRandom::new(), signed).expect("a signature");
+        // Below half of the order, which begins with 0x7f. Every second one is.
+        if signature.as_ref()[32] < 0x7f {
+            return signature.as_ref().to_vec();
         }
     }
 }
