@@ -2,7 +2,8 @@
 //! silence, cuts.
 //!
 //! What the server says is read by a reader of its own, and held to the laws of a server: nobody is served without a
-//! valid token, every frame is legal, nothing follows a Close, an echo is what was sent, and the end comes in time.
+//! valid token, nobody who keeps the rules is hung up on, every frame is legal, nothing follows a Close, an echo is what
+//! was sent, and the end comes in time.
 
 use std::time::Duration;
 
@@ -246,6 +247,23 @@ impl Plan {
         }
         self.shown == Shown::Valid
     }
+
+    /// Whether it is let in and breaks no rule, so that the server has no reason to hang up: it is not silent until it is
+    /// given up (three pings of twenty seconds), nor, where the token comes later, until the server has waited enough.
+    fn may_stay(&self, site: &Site) -> bool {
+        let comes_later = site.name == "first message";
+        let mut is_in = !comes_later && self.shown == Shown::Valid;
+        let mut silent = Duration::ZERO;
+        for step in &self.steps {
+            match step {
+                Step::Wait(seconds) => silent += Duration::from_secs(u64::from(*seconds)),
+                Step::Auth(true) if comes_later && !is_in && silent < site.app.config.auth_timeout => is_in = true,
+                step if step.is_quiet() || (is_in && step.legal_text(site).is_some()) => {}
+                _ => return false,
+            }
+        }
+        is_in && silent < 3 * site.app.config.limits.ping_every
+    }
 }
 
 /// A frame of the server.
@@ -301,6 +319,9 @@ fn keeps_the_laws(plan: &Plan) {
             let refused = site.name == "first message" && told.contains(r#""auth_error""#);
             assert!(refused, "somebody without a token is served: {}", shown());
         }
+    }
+    if plan.may_stay(site) && matches!(plan.end, End::Settled | End::Cut) {
+        assert!(!closed && !heard.ended, "it hangs up on a client that keeps the rules: {}", shown());
     }
     if site.name == "echo" && plan.shown == Shown::Valid {
         echoes(plan, site, &said, &heard, &shown);
@@ -539,10 +560,12 @@ mod tests {
         let faults = [
             Fault::AnswersBehindRefusal,
             Fault::CrashesInsteadOfRefusing,
+            Fault::CrashesOnBadJson,
             Fault::DropsEarlyFrames,
             Fault::FramesBeforeVerification,
             Fault::IgnoresSignature,
             Fault::IllegalCloseCode,
+            Fault::KeepaliveKillsSession,
             Fault::OverlongCloseReason,
             Fault::RefusedFirstMessageStaysOpen,
             Fault::RefusesEveryone,
