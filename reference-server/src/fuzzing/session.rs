@@ -291,9 +291,9 @@ impl Inflater {
 
 /// A frame of the server, inflated where it came compressed.
 #[derive(Debug)]
-struct Said {
-    first: u8,
-    payload: Vec<u8>,
+pub(super) struct Said {
+    pub(super) first: u8,
+    pub(super) payload: Vec<u8>,
 }
 
 fn keeps_the_laws(plan: &Plan) {
@@ -388,7 +388,7 @@ fn echoes(plan: &Plan, site: &Site, compressed: bool, said: &[Said], heard: &Hea
 }
 
 /// The frames of the server, and what is left over.
-fn frames_of(mut bytes: &[u8]) -> (Vec<Said>, &[u8]) {
+pub(super) fn frames_of(mut bytes: &[u8]) -> (Vec<Said>, &[u8]) {
     let mut frames = Vec::new();
     while let Some((said, rest)) = frame_of(bytes) {
         frames.push(said);
