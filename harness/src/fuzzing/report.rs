@@ -1,19 +1,23 @@
 //! Reports: whatever a run came to and whatever a hostile server wrote, the texts made of it can be read by those they
 //! are made for, say what the run came to, and hold no secret.
 
+#[cfg(test)]
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use arbitrary::{Result, Unstructured};
+use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::Event;
 use quick_xml::{Reader, XmlVersion};
 use serde_json::Value;
 
 use super::seen::{self, CATALOGUE, SECRET, TOKEN};
 use crate::diagnosis::{Cause, Finding};
+use crate::profile::KnownGap;
 use crate::redact::Redactor;
 use crate::report::earlier::Earlier;
-use crate::report::{Exit, Failure, Format, Report, Standard, TrialReport, annotations, json, terminal};
+use crate::report::{Exit, Failure, Format, Report, Standard, TrialReport, annotations, gaps, json, retry, terminal};
 use crate::secret::SecretBytes;
 use crate::target::Target;
 use crate::verdict::{Basis, Check, Grade, Severity, Verdict};
@@ -30,24 +34,13 @@ pub(super) fn report(input: &[u8]) {
 }
 
 fn reported(u: &mut Unstructured<'_>) -> Result<()> {
-    let mut reports = Vec::new();
-    for _ in 0..u.int_in_range(1..=2)? {
-        reports.push(any_report(u)?);
-    }
+    let (reports, styles) = any_reports(u)?;
     for format in Format::ALL {
-        let text = format.write(&reports);
-        keeps_secrets(&text);
-        match format {
-            Format::Json => is_json(&text, &reports),
-            Format::Sarif => is_sarif(&text, &reports),
-            Format::Junit => is_junit(&text, &reports),
-            Format::Markdown => prints(&text),
-        }
+        is_written(format, &reports);
     }
     are_annotations(&annotations::write(&reports));
-    for report in &reports {
+    for (report, style) in reports.iter().zip(styles) {
         counts(report);
-        let style = terminal::Style { color: false, verbose: u.arbitrary()? };
         let plain = terminal::write(report, style, "");
         assert_eq!(terminal::write(report, style, ""), plain, "another text of the same");
         prints(&plain);
@@ -59,6 +52,64 @@ fn reported(u: &mut Unstructured<'_>) -> Result<()> {
         assert!(last.contains(&format!("{} trials", report.trials.len())), "no line of counts: {last:?}");
     }
     Ok(())
+}
+
+fn any_reports(u: &mut Unstructured<'_>) -> Result<(Vec<Report>, Vec<terminal::Style>)> {
+    let mut reports = Vec::new();
+    for _ in 0..u.int_in_range(1..=2)? {
+        reports.push(any_report(u)?);
+    }
+    let mut styles = Vec::new();
+    for _ in &reports {
+        styles.push(terminal::Style { color: false, verbose: u.arbitrary()? });
+    }
+    // Drawn last, and where the input has ended there is none of it: what came before keeps its meaning.
+    for report in &mut reports {
+        afterwards(u, report)?;
+    }
+    Ok((reports, styles))
+}
+
+/// What becomes of a report when its trials have been judged: what went over the wire is told, known gaps are marked, what
+/// failed is played again, or the run was to stop.
+fn afterwards(u: &mut Unstructured<'_>, report: &mut Report) -> Result<()> {
+    for trial in &mut report.trials {
+        for _ in 0..u.int_in_range(0..=2)? {
+            trial.transcript.push(REDACTOR.clean(&hostile(u)?));
+        }
+    }
+    let Some(id) = report.trials.first().map(|trial| trial.id.clone()) else { return Ok(()) };
+    match u.int_in_range(0..=5)? {
+        1 => {
+            let observed = if u.arbitrary()? { Some(hostile(u)?) } else { None };
+            let gap = KnownGap { case: id.clone(), reason: hostile(u)?, observed };
+            gaps::apply(report, &[gap], &[id], &REDACTOR);
+        }
+        2 => {
+            let mut again = Report { failure: None, controls: 0, ..report.clone() };
+            for trial in &mut again.trials {
+                trial.verdict = *u.choose(&[Verdict::Pass, Verdict::Fail])?;
+            }
+            retry::merge(report, again);
+        }
+        3 => report.failure = Some(Failure::Stopped { failures: u.arbitrary()?, left_out: u.arbitrary()? }),
+        _ => {}
+    }
+    Ok(())
+}
+
+fn is_written(format: Format, reports: &[Report]) {
+    let text = format.write(reports);
+    keeps_secrets(&text);
+    match format {
+        Format::Json => is_json(&text, reports),
+        Format::Sarif => is_sarif(&text, reports),
+        Format::Junit => is_junit(&text, reports),
+        Format::Markdown => {
+            prints(&text);
+            keeps_secrets(&read_markdown(&text));
+        }
+    }
 }
 
 /// A text that a hostile server may have put into what was seen.
@@ -165,7 +216,10 @@ fn counts(report: &Report) {
         assert!(!worst(Verdict::Error) && !worst(Verdict::Inconclusive), "open, and yet it holds");
         assert!(!report.failures().any(|trial| trial.severity >= Severity::Medium), "failed, and yet it holds");
         assert!(!report.trials.is_empty(), "nothing was asked, and yet it holds");
-        assert!(report.failure.is_none(), "it did not come to its end, and yet it holds: {:?}", report.failure);
+        let breaks = |trial: &TrialReport| trial.verdict == Verdict::Flaky && trial.severity >= Severity::High;
+        assert!(!report.trials.iter().any(breaks), "a breach now and then, and yet it holds");
+        let rests = matches!(report.failure, None | Some(Failure::Stopped { .. }));
+        assert!(rests, "no control was admitted, or none any more, and yet it holds: {:?}", report.failure);
     }
     assert_eq!(report.passed(), exit == Exit::Good, "two answers to one question");
     // Who asks for more never gets a better answer.
@@ -179,6 +233,8 @@ fn is_json(text: &str, reports: &[Report]) {
     let earlier = Earlier::read(text).expect("a later run reads what an earlier one wrote");
     assert_eq!(earlier.runs.len(), reports.len(), "a run is lost to those who compare");
     let file: Value = serde_json::from_str(text).expect("a report is JSON");
+    // In JSON a quotation mark has another form; behind it the text is the same again.
+    every_text(&file, &mut keeps_secrets);
     assert_eq!(file["gatecrash_result"], json::VERSION, "of another version");
     let runs = file["runs"].as_array().expect("the runs");
     assert_eq!(runs.len(), reports.len(), "a run is lost");
@@ -201,10 +257,8 @@ fn is_json(text: &str, reports: &[Report]) {
             assert!(case["duration_ms"].as_f64().is_some_and(|time| time >= 0.0), "{}", case["duration_ms"]);
             let checks: Vec<Check> = serde_json::from_value(case["checks"].clone()).expect("the checks");
             assert_eq!(checks, trial.checks, "checks read otherwise than written");
-            for check in checks {
-                // In JSON a quotation mark has another form; behind it the text is the same again.
-                [check.label, check.expected, check.observed].iter().for_each(|text| keeps_secrets(text));
-            }
+            let transcript: Vec<String> = serde_json::from_value(case["transcript"].clone()).unwrap_or_default();
+            assert_eq!(transcript, trial.transcript, "a transcript reads otherwise than written");
         }
     }
 }
@@ -238,8 +292,18 @@ fn is_junit(text: &str, reports: &[Report]) {
     prints(text);
     let mut reader = Reader::from_str(text);
     let mut cases = 0;
+    // A text of an element comes in pieces, with references between them.
+    let mut content = String::new();
     loop {
         let event = reader.read_event().expect("JUnit is XML");
+        match &event {
+            Event::Text(piece) => content.push_str(&piece.xml10_content()),
+            Event::GeneralRef(reference) => match reference.resolve_char_ref().expect("a character") {
+                Some(character) => content.push(character),
+                None => content.push_str(resolve_predefined_entity(reference).expect("an entity of XML")),
+            },
+            _ => keeps_secrets(&std::mem::take(&mut content)),
+        }
         match &event {
             Event::Eof => break,
             Event::Start(tag) | Event::Empty(tag) => {
@@ -260,10 +324,36 @@ fn is_junit(text: &str, reports: &[Report]) {
 fn are_annotations(text: &str) {
     prints(text);
     keeps_secrets(text);
+    keeps_secrets(&text.replace("%25", "%"));
     for line in text.lines() {
         let is_command = ["::error title=", "::warning title="].iter().any(|start| line.starts_with(start));
         assert!(is_command && !line.contains("##["), "no command, or two: {}", line.escape_debug());
     }
+}
+
+/// What a viewer of Markdown shows: without the backslashes, and with the characters that references stand for.
+fn read_markdown(text: &str) -> String {
+    const REFERENCES: [(&str, char); 6] =
+        [("&amp;", '&'), ("&lt;", '<'), ("&gt;", '>'), ("&#64;", '@'), ("&#58;", ':'), ("&#46;", '.')];
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let reference = REFERENCES.iter().find(|(reference, _)| rest.starts_with(reference));
+        if let Some((reference, character)) = reference {
+            shown.push(*character);
+            rest = &rest[reference.len()..];
+            continue;
+        }
+        rest = &rest[first.len_utf8()..];
+        match (first, rest.chars().next()) {
+            ('\\', Some(escaped)) if escaped.is_ascii_punctuation() => {
+                shown.push(escaped);
+                rest = &rest[escaped.len_utf8()..];
+            }
+            _ => shown.push(first),
+        }
+    }
+    shown
 }
 
 /// Nothing that a terminal would act on, turn around or not show.
@@ -283,5 +373,77 @@ fn keeps_secrets(text: &str) {
     }
     for part in token_parts() {
         assert!(!text.contains(&part), "a part of the token, {part}, in {}", text.escape_debug());
+    }
+}
+
+/// What is in the reports of an input.
+#[cfg(test)]
+pub(super) fn comes_to(input: &[u8]) -> BTreeSet<&'static str> {
+    let mut seen = BTreeSet::new();
+    let (reports, _) = any_reports(&mut Unstructured::new(input)).unwrap_or_default();
+    for report in &reports {
+        seen.extend(matches!(report.failure, Some(Failure::Stopped { .. })).then_some("stopped"));
+        for trial in &report.trials {
+            seen.insert(trial.verdict.word());
+            seen.extend((!trial.transcript.is_empty()).then_some("with a transcript"));
+            seen.extend(trial.is_stale_gap().then_some("stale"));
+        }
+    }
+    seen
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    /// A report of one failure that nobody cleaned, with these texts in it.
+    fn uncleaned(expected: &str, line: &str) -> Report {
+        let (target, trial) = seen::trial(&mut Unstructured::new(&[])).expect("a trial");
+        let mut entry = TrialReport::new(trial, &CATALOGUE);
+        entry.verdict = Verdict::Fail;
+        entry.expected = expected.to_owned();
+        entry.transcript = vec![line.to_owned()];
+        Report { trials: vec![entry], ..Report::new(target, 0) }
+    }
+
+    fn breaks(law: impl Fn()) -> bool {
+        catch_unwind(AssertUnwindSafe(law)).is_err()
+    }
+
+    /// The inputs come to everything that a report can be.
+    #[test]
+    fn the_corpus_comes_to_everything() {
+        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/report");
+        let mut seen = BTreeSet::new();
+        for file in std::fs::read_dir(corpus).expect("the corpus") {
+            seen.extend(comes_to(&std::fs::read(file.expect("a file").path()).expect("its bytes")));
+        }
+        let wanted = Verdict::ALL.iter().map(|verdict| verdict.word()).chain(["stopped", "with a transcript", "stale"]);
+        let missed: Vec<_> = wanted.filter(|word| !seen.contains(word)).collect();
+        assert!(missed.is_empty(), "{missed:?}");
+    }
+
+    #[test]
+    fn a_secret_is_found_out_in_every_format_and_form() {
+        let harmless = [uncleaned("a", "b")];
+        let told = |report: &Report| keeps_secrets(&terminal::write(report, terminal::Style::default(), ""));
+        for format in Format::ALL {
+            assert!(!breaks(|| is_written(format, &harmless)), "{format:?}");
+        }
+        assert!(!breaks(|| told(&harmless[0])));
+        for form in FORMS.iter().map(String::as_str).chain([str::from_utf8(TOKEN).expect("a text")]) {
+            let (report, transcript) = ([uncleaned(form, "")], [uncleaned("", form)]);
+            for format in Format::ALL {
+                assert!(breaks(|| is_written(format, &report)), "{format:?} {form}");
+                // A summary tells nothing of what went over the wire.
+                if matches!(format, Format::Json | Format::Junit) {
+                    assert!(breaks(|| is_written(format, &transcript)), "{format:?} {form}");
+                }
+            }
+            assert!(breaks(|| are_annotations(&annotations::write(&report))), "{form}");
+            assert!(breaks(|| told(&report[0])) && breaks(|| told(&transcript[0])), "{form}");
+        }
     }
 }

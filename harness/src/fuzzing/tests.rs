@@ -28,8 +28,10 @@ fn stem(path: &std::path::Path) -> String {
 fn server() -> String {
     let source = fuzz().join("../reference-server/src");
     let mut text = fs::read_to_string(source.join("fuzzing.rs")).unwrap_or_default();
-    for entry in fs::read_dir(source.join("fuzzing")).into_iter().flatten() {
-        text += &fs::read_to_string(entry.expect("an entry").path()).expect("a file of the server");
+    let files = fs::read_dir(source.join("fuzzing")).into_iter().flatten().map(|entry| entry.expect("an entry").path());
+    // Keys lie beside it.
+    for file in files.filter(|file| file.extension().is_some_and(|ending| ending == "rs")) {
+        text += &fs::read_to_string(file).expect("a file of the server");
     }
     text
 }

@@ -48,20 +48,37 @@ pub(crate) fn compare(sketch: &Sketch) -> (Vec<String>, Vec<&'static Difference>
 /// Compares the four on the bytes of a token, at `now` in seconds since 1970.
 pub(crate) fn judge(setting: &Setting, token: &[u8], now: f64) -> (Vec<String>, Vec<&'static Difference>) {
     let mut findings = Findings { token, setting, unknown: Vec::new(), known: Vec::new() };
-    let rules = rules(&setting.policy);
+    let (of_the_gate, of_libraries) = judgements(setting, token, now);
     let gate = if setting.admits(token, now) { Ok(()) } else { Err(String::new()) };
-    findings.hold(Who::Gate, &oracle(token, &rules, now, SKEW_S), gate);
-    // What the libraries leave to their users is left out for them: they verify a signature, times and parties.
-    if setting.name != "promises" {
-        let rules = Rules { roles: None, identity: IdentityRule::default(), known_bearer: None, ..rules };
-        let judgement = oracle(token, &rules, now, SKEW_S);
-        findings.hold(Who::Jsonwebtoken, &judgement, by_jsonwebtoken(&setting.policy, token));
-        // jwt-compact has RSA only with the crate that `.ci/run dependencies` bans.
-        if setting.name != "RS256" {
-            findings.hold(Who::JwtCompact, &judgement, by_jwt_compact(&setting.policy, token, now));
-        }
+    findings.hold(Who::Gate, &of_the_gate, gate);
+    findings.hold(Who::Jsonwebtoken, &of_libraries, by_jsonwebtoken(&setting.policy, token));
+    // jwt-compact has RSA only with the crate that `.ci/run dependencies` bans.
+    if setting.name != "RS256" {
+        findings.hold(Who::JwtCompact, &of_libraries, by_jwt_compact(&setting.policy, token, now));
     }
     (findings.unknown, findings.known)
+}
+
+/// What the oracle says of a token: as the gate has to take it, and as the libraries have to.
+pub(crate) fn judgements(setting: &Setting, token: &[u8], now: f64) -> (Judgement, Judgement) {
+    let rules = rules(&setting.policy);
+    let of_the_gate = oracle(token, &rules, now, SKEW_S);
+    // What the libraries leave to their users is left out for them: they verify a signature, times and parties. They look
+    // at no typ either: the one that is asked for is as good as none, and any other leaves the choice it leaves everywhere.
+    let other_typ = of_the_gate.reasons.iter().any(|reason| reason.source == "P01");
+    let rules = Rules {
+        roles: None,
+        identity: IdentityRule::default(),
+        known_bearer: None,
+        typ: if other_typ { TypRule::Ignored } else { rules.typ },
+        required_claims: Vec::new(),
+        max_token_age: None,
+        max_token_lifetime: None,
+        required_scope: None,
+        refresh_marker: Map::new(),
+        ..rules
+    };
+    (of_the_gate, oracle(token, &rules, now, SKEW_S))
 }
 
 struct Findings<'t> {

@@ -1,6 +1,7 @@
 //! Any request to the search for its token: in which of the declared places is it, if in exactly one?
 //!
-//! The places are read a second time, each by a count of what could be a token there.
+//! The places are read a second time, each by a list of what could be a token there, and what they say together is
+//! computed in full.
 
 use arbitrary::Unstructured;
 use axum::http::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
@@ -10,6 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::carrier::{Carried, Carrier, Places, find};
 use crate::dialect::Dialect;
+use crate::fault::Fault;
 
 /// The most headers of an input.
 const MAX_HEADERS: usize = 8;
@@ -24,9 +26,13 @@ const ENCODED: &str = "base64url.bearer.authorization.k8s.io.";
 ///
 /// Where the search breaks a law: that is a finding.
 pub fn carriers(input: &[u8]) {
+    searched(input, None);
+}
+
+fn searched(input: &[u8], fault: Option<Fault>) {
     let mut u = Unstructured::new(input);
     let mut byte = || u.arbitrary::<u8>().unwrap_or_default();
-    let declared = byte();
+    let declared = declared_by(byte());
     let target_bytes = usize::from(byte());
     let target = u.bytes(target_bytes.min(u.len())).unwrap_or_default();
     // Only what hyper takes as a request target comes this far.
@@ -39,8 +45,12 @@ pub fn carriers(input: &[u8]) {
             headers.append(name, value);
         }
     }
-    let segment = uri.path().strip_prefix("/ws/");
-    keeps_the_laws(&declared_by(declared), Places { segment, query: uri.query(), headers: &headers });
+    let places = places(&uri, &headers);
+    keeps_the_laws(&declared, places, &find(&declared, Dialect::Strict, places, fault));
+}
+
+fn places<'r>(uri: &'r Uri, headers: &'r HeaderMap) -> Places<'r> {
+    Places { segment: uri.path().strip_prefix("/ws/"), query: uri.query(), headers }
 }
 
 /// Each bit declares one place.
@@ -57,48 +67,41 @@ fn declared_by(bits: u8) -> Vec<Carrier> {
     all.into_iter().enumerate().filter(|(at, _)| bits & 1 << at != 0).map(|(_, carrier)| carrier).collect()
 }
 
-fn keeps_the_laws(declared: &[Carrier], places: Places<'_>) {
-    let found = find(declared, Dialect::Strict, places, None);
+/// The search finds what the places say together: nothing, nothing but empty ones, the one token, or no one token.
+fn keeps_the_laws(declared: &[Carrier], places: Places<'_>, found: &Carried) {
     let seen: Vec<Seen> = declared.iter().map(|carrier| look(carrier, places)).collect();
-    let shown = || format!("{declared:?} {places:?}: {found:?} and {seen:?}");
-    let tokens: Vec<&Vec<u8>> = seen.iter().flat_map(|seen| &seen.tokens).filter(|token| !token.is_empty()).collect();
-    match &found {
-        Carried::Token(token) => {
-            assert_eq!(tokens, [token], "a token that stands elsewhere, or not alone: {}", shown());
-            assert!(!token.is_empty(), "a token of nothing: {}", shown());
-        }
-        Carried::Absent => assert!(seen.iter().all(|seen| seen.places == 0), "a token is overlooked: {}", shown()),
-        Carried::Empty => assert!(tokens.is_empty(), "a token is overlooked: {}", shown()),
-        Carried::Unusable(_) => {
-            let one = seen.iter().filter(|seen| seen.places > 0).count() < 2 && seen.iter().all(|seen| seen.is_fine());
-            assert!(!one, "one good token is refused: {}", shown());
-        }
-        Carried::Crashed(_) => panic!("without a fault: {}", shown()),
-    }
+    let full: Vec<&Seen> = seen.iter().filter(|seen| !matches!(seen, Seen::Nothing | Seen::Empty)).collect();
+    let is_right = match (full.as_slice(), found) {
+        ([], Carried::Absent) => !seen.contains(&Seen::Empty),
+        ([], Carried::Empty) => seen.contains(&Seen::Empty),
+        ([Seen::Token(only)], Carried::Token(token)) => only == token,
+        ([Seen::Token(_)], _) => false,
+        ([_, ..], Carried::Unusable(_)) => true,
+        _ => false,
+    };
+    assert!(is_right, "{declared:?} {places:?}: {found:?}, where {seen:?} stand");
 }
 
 /// What stands in one of the places.
-#[derive(Debug, Default)]
-struct Seen {
-    /// How often something stands there, however broken.
-    places: usize,
-    /// What can be read of it.
-    tokens: Vec<Vec<u8>>,
+#[derive(Debug, PartialEq)]
+enum Seen {
+    Nothing,
+    /// A name, and nothing behind it.
+    Empty,
+    Token(Vec<u8>),
+    /// Two of a kind, be they empty or the same, or one that cannot be read.
+    Unusable,
 }
 
 impl Seen {
-    fn of(candidates: impl Iterator<Item = Option<Vec<u8>>>) -> Self {
-        let mut seen = Self::default();
-        for token in candidates {
-            seen.places += 1;
-            seen.tokens.extend(token);
+    /// Each candidate as far as it can be read.
+    fn of(mut candidates: impl Iterator<Item = Option<Vec<u8>>>) -> Self {
+        match (candidates.next(), candidates.next()) {
+            (None, _) => Self::Nothing,
+            (Some(Some(token)), None) if token.is_empty() => Self::Empty,
+            (Some(Some(token)), None) => Self::Token(token),
+            _ => Self::Unusable,
         }
-        seen
-    }
-
-    /// Nothing, or one thing that can be read.
-    fn is_fine(&self) -> bool {
-        self.places == self.tokens.len() && self.places < 2
     }
 }
 
@@ -118,7 +121,7 @@ fn look(carrier: &Carrier, places: Places<'_>) -> Seen {
             let all: Vec<_> = lines(AUTHORIZATION).collect();
             // Of two fields nobody knows which counts, whatever their schemes.
             if all.len() > 1 {
-                return Seen { places: all.len(), tokens: Vec::new() };
+                return Seen::Unusable;
             }
             Seen::of(all.into_iter().filter_map(|value| {
                 let value = value.as_bytes();
@@ -137,7 +140,7 @@ fn look(carrier: &Carrier, places: Places<'_>) -> Seen {
                 _ => URL_SAFE_NO_PAD.decode(token).ok(),
             }))
         }
-        Carrier::FirstMessage => Seen::default(),
+        Carrier::FirstMessage => Seen::Nothing,
     }
 }
 
@@ -160,6 +163,7 @@ fn unescaped(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
 
     use proptest::prelude::*;
 
@@ -185,6 +189,7 @@ mod tests {
 
     fn seeds() -> BTreeMap<String, Vec<u8>> {
         let k8s = format!("{ENCODED}YS5iLmM");
+        let late = format!("/ws?{}token=a", "x&".repeat(64));
         [
             ("path", written(PATH, "/ws/a.b.c", &[])),
             ("path-percent", written(PATH, "/ws/a%2Eb%2ec%00", &[])),
@@ -195,6 +200,11 @@ mod tests {
             ("query-not-utf-8", written(QUERY, "/ws?token=%ff%fe", &[])),
             ("query-twice", written(QUERY, "/ws?token=a&token=a", &[])),
             ("query-empty", written(QUERY, "/ws?token", &[])),
+            ("query-empty-twice", written(QUERY, "/ws?token=&token", &[])),
+            ("query-full-and-empty", written(QUERY, "/ws?token=a&token=", &[])),
+            ("query-space", written(QUERY, "/ws?token=%20a%0A", &[])),
+            ("query-undeclared", written(BEARER, "/ws?token=a.b.c", &[])),
+            ("query-late", written(QUERY, &late, &[])),
             ("query-list", written(QUERY, "/ws?token[]=a&Token=b", &[])),
             ("bearer", written(BEARER, "/ws", &[(0, "Bearer a.b.c")])),
             ("bearer-spaces", written(BEARER, "/ws", &[(0, "bEARER   a.b.c")])),
@@ -202,6 +212,7 @@ mod tests {
             ("bearer-glued", written(BEARER, "/ws", &[(0, "Bearera.b.c")])),
             ("bearer-twice", written(BEARER, "/ws", &[(0, "Bearer a"), (0, "Basic b")])),
             ("cookie", written(COOKIES, "/ws", &[(1, "a=1; session=a.b.c; b")])),
+            ("cookie-other", written(COOKIES, "/ws", &[(1, "other=a.b.c")])),
             ("cookie-twice", written(COOKIES, "/ws", &[(1, "session=a"), (1, "session=b")])),
             ("protocol", written(PROTOCOLS, "/ws", &[(2, "strict.v1, bearer.a.b.c")])),
             ("protocol-k8s", written(PROTOCOLS, "/ws", &[(2, &k8s)])),
@@ -209,6 +220,8 @@ mod tests {
             ("protocol-both", written(PROTOCOLS, "/ws", &[(2, &format!("bearer.a,{k8s}"))])),
             ("two-places", written(ALL, "/ws?token=a", &[(0, "Bearer a")])),
             ("empty-and-full", written(ALL, "/ws?token=", &[(0, "Bearer a")])),
+            ("broken-and-full", written(ALL, "/ws?token=%zz", &[(0, "Bearer a")])),
+            ("other-scheme", written(BEARER, "/ws", &[(0, "Basic a.b.c")])),
             ("nowhere", written(ALL, "/ws?x=a.b.c", &[(3, "a.b.c")])),
         ]
         .into_iter()
@@ -232,6 +245,68 @@ mod tests {
         corpus::replay("carriers", carriers);
     }
 
+    /// Who chooses among candidates, or takes one for none, is wrong each time.
+    #[test]
+    fn a_choice_is_found_out() {
+        let breaks = |target: &str, bearer: Option<&str>, found: &Carried| {
+            let uri: Uri = target.parse().expect("a target");
+            let mut headers = HeaderMap::new();
+            headers.extend(bearer.map(|value| (AUTHORIZATION, value.parse().expect("a value"))));
+            let places = places(&uri, &headers);
+            catch_unwind(AssertUnwindSafe(|| keeps_the_laws(&declared_by(ALL), places, found))).is_err()
+        };
+        let a = || Carried::Token(b"a".to_vec());
+        let cases = [
+            ("/ws", None, Carried::Absent),
+            ("/ws?token=", None, Carried::Empty),
+            ("/ws?token=", Some("Bearer a"), a()),
+            ("/ws?token=a", None, a()),
+            ("/ws?token=a&token=", None, Carried::Unusable("")),
+            ("/ws?token=%zz", None, Carried::Unusable("")),
+            ("/ws?token=%zz", Some("Bearer a"), Carried::Unusable("")),
+            ("/ws?token=a", Some("Bearer a"), Carried::Unusable("")),
+        ];
+        let b = Carried::Token(b"b".to_vec());
+        let answers = [Carried::Absent, Carried::Empty, a(), b, Carried::Unusable(""), Carried::Crashed("")];
+        for (target, bearer, right) in &cases {
+            for answer in &answers {
+                assert_eq!(breaks(target, *bearer, answer), answer != right, "{target} {bearer:?} {answer:?}");
+            }
+        }
+    }
+
+    /// The laws have teeth.
+    #[test]
+    fn a_faulty_search_is_found_out_by_a_seed() {
+        let inputs: Vec<Vec<u8>> = seeds().into_values().collect();
+        let found_out = |fault: &Fault| {
+            inputs.iter().any(|input| catch_unwind(AssertUnwindSafe(|| searched(input, Some(*fault)))).is_err())
+        };
+        let faults = [
+            Fault::AnyJwtLookingCookie,
+            Fault::AnyScheme,
+            Fault::CaseSensitiveScheme,
+            Fault::CrashesOnArrayParameter,
+            Fault::CrashesOnBadPercent,
+            Fault::CrashesOnValuelessParameter,
+            Fault::DoubleDecodes,
+            Fault::FirstParameterWins,
+            Fault::FoldsParameterCase,
+            Fault::HeaderCarrierMissing,
+            Fault::LastCarrierWins,
+            Fault::LastParameterWins,
+            Fault::OneSpaceAfterScheme,
+            Fault::ParametersCutOff,
+            Fault::QueryFallback,
+            Fault::RawQuery,
+            Fault::SubprotocolNotDecoded,
+            Fault::TrimsToken,
+            Fault::TwoAuthorizationHeaders,
+        ];
+        let missed: Vec<_> = faults.iter().filter(|fault| !found_out(fault)).collect();
+        assert!(missed.is_empty(), "{missed:?}");
+    }
+
     proptest! {
         /// What is put into one place is found there, and in two places nowhere.
         #[test]
@@ -247,10 +322,10 @@ mod tests {
                 headers.insert(AUTHORIZATION, value.parse().expect("a value"));
             }
             let uri: Uri = cases[place].0.parse().expect("a target");
-            let places = Places { segment: uri.path().strip_prefix("/ws/"), query: uri.query(), headers: &headers };
+            let places = places(&uri, &headers);
             let found = find(&declared_by(ALL), Dialect::Strict, places, None);
+            keeps_the_laws(&declared_by(ALL), places, &found);
             prop_assert_eq!(found, Carried::Token(token.into_bytes()));
-            keeps_the_laws(&declared_by(ALL), places);
         }
 
         #[test]

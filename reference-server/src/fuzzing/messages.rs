@@ -5,10 +5,15 @@ use serde_json::{Map, Value, json};
 use super::NOW;
 use super::policies::object;
 use crate::dialect::Dialect;
+use crate::fault::Fault;
 use crate::first_message;
 use crate::gate::Bearer;
 use crate::gate::strict_object;
 use crate::talk::{Answer, Talk};
+
+/// What is drawn for each message, and the UUID of version 4 that it makes (RFC 9562 §5.4).
+const ID: [u8; 16] = [7; 16];
+const ID_AS_UUID: &str = "07070707-0707-4707-8707-070707070707";
 
 /// The body of the target `messages`.
 ///
@@ -16,26 +21,30 @@ use crate::talk::{Answer, Talk};
 ///
 /// Where a law is broken: that is a finding.
 pub fn messages(input: &[u8]) {
+    said(input, None);
+}
+
+fn said(input: &[u8], fault: Option<Fault>) {
     assert_eq!(strict_object(input), object(input), "two readers see two objects in {}", input.escape_ascii());
     let Ok(text) = str::from_utf8(input) else { return };
     let read: Option<Value> = serde_json::from_str(text).ok();
-    let said = |name: &str| read.as_ref().and_then(|message| message.get(name)).and_then(Value::as_str);
+    let member = |name: &str| read.as_ref().and_then(|message| message.get(name)).and_then(Value::as_str);
     let token = first_message::token(text);
-    assert_eq!(token.is_some(), said("type") == Some("auth"), "no message of authentication is one: {text:?}");
+    assert_eq!(token.is_some(), member("type") == Some("auth"), "no message of authentication is one: {text:?}");
     if let Some(token) = token {
-        assert_eq!(token, said("token").unwrap_or_default(), "another token: {text:?}");
+        assert_eq!(token, member("token").unwrap_or_default(), "another token: {text:?}");
     }
     for dialect in Dialect::ALL {
-        answered(*dialect, text, read.as_ref());
+        answered(*dialect, fault, text, read.as_ref());
     }
 }
 
-fn answered(dialect: Dialect, text: &str, read: Option<&Value>) {
+fn answered(dialect: Dialect, fault: Option<Fault>, text: &str, read: Option<&Value>) {
     let claims: Map<String, Value> = Map::from_iter([("username".to_owned(), "Alice".into())]);
     let bearer = Bearer { identity: "alice".to_owned(), role: None, claims: claims.into(), expires_at: None };
-    let talk = Talk::new(dialect, None, &bearer, f64::from(NOW));
-    let answer = talk.text(text, f64::from(NOW), [7; 16]);
-    assert_eq!(answer, talk.text(text, f64::from(NOW), [7; 16]), "another answer the second time");
+    let talk = Talk::new(dialect, fault, &bearer, f64::from(NOW));
+    let answer = talk.text(text, f64::from(NOW), ID);
+    assert_eq!(answer, talk.text(text, f64::from(NOW), ID), "another answer the second time");
     let reply = match &answer {
         Answer::Reply(reply) if dialect == Dialect::PersonalAssistant => {
             return assert_eq!(reply.strip_prefix("Echo: "), Some(text), "an echo of something else");
@@ -57,6 +66,7 @@ fn answered(dialect: Dialect, text: &str, read: Option<&Value>) {
         // Everything comes back but what the server says itself.
         assert_eq!(reply["user"], "alice", "somebody else spoke: {text:?}");
         assert_eq!(reply["timestamp"], json!(f64::from(NOW)), "at another time: {text:?}");
+        assert_eq!(reply["requestId"], ID_AS_UUID, "under another name: {text:?}");
         for (name, value) in asked.iter().filter(|(name, _)| !["user", "timestamp", "requestId"].contains(&&***name)) {
             assert!(reply.get(name).is_some_and(|back| is_alike(back, value)), "{name} is another: {text:?}");
         }
@@ -88,6 +98,7 @@ fn is_alike(one: &Value, other: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
 
     use proptest::prelude::*;
 
@@ -115,6 +126,7 @@ mod tests {
             ("quotes", r#"{"a\"b":"\\\"","user":"\""}"#),
             ("deep", &deep),
             ("empty", ""),
+            ("nul", "{\"a\":\"b\\u0000c\"}"),
             ("more-behind", "{}{}"),
             ("mark", "\u{feff}{}"),
         ]
@@ -137,6 +149,41 @@ mod tests {
     #[test]
     fn every_input_of_the_corpus_keeps_the_laws() {
         corpus::replay("messages", messages);
+    }
+
+    /// The laws have teeth.
+    #[test]
+    fn a_faulty_dialect_is_found_out_by_a_seed() {
+        let inputs: Vec<Vec<u8>> = seeds().into_values().collect();
+        let found_out = |fault: &Fault| {
+            inputs.iter().any(|input| catch_unwind(AssertUnwindSafe(|| said(input, Some(*fault)))).is_err())
+        };
+        let faults = [
+            Fault::CrashesOnBadJson,
+            Fault::CrashesOnUnknownType,
+            Fault::ErrorIsNoJson,
+            Fault::KeepaliveKillsSession,
+            Fault::MillisecondTimestamp,
+            Fault::NoEcho,
+            Fault::StampByClient,
+            Fault::TruncatesAtNulText,
+            Fault::UnescapedBroadcast,
+            Fault::UserFromMessage,
+        ];
+        let missed: Vec<_> = faults.iter().filter(|fault| !found_out(fault)).collect();
+        assert!(missed.is_empty(), "{missed:?}");
+    }
+
+    /// Each stamp by itself: one seed forges all three.
+    #[test]
+    fn a_forged_stamp_is_found_out() {
+        for name in ["user", "timestamp", "requestId"] {
+            let forged = json!({ name: "forged" }).to_string();
+            messages(forged.as_bytes());
+            let breaks = |fault| catch_unwind(|| said(forged.as_bytes(), Some(fault))).is_err();
+            assert_eq!(breaks(Fault::StampByClient), name != "user", "{name}");
+            assert_eq!(breaks(Fault::UserFromMessage), name == "user", "{name}");
+        }
     }
 
     proptest! {

@@ -1,18 +1,21 @@
 //! Any bytes as the request that opens a connection, through hyper and everything that judges a handshake.
 //!
 //! `{token}` in the input stands for a token that the server admits, so that a fuzzer without the key comes past the
-//! gate. Whether the request is a handshake is read here a second time, from the text.
+//! gate. Whether the request is a handshake, and whether it holds that token in any spelling, is read here a second time,
+//! from the text.
 
 use std::rc::Rc;
 
 use aws_lc_rs::digest;
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use memchr::{memchr, memmem};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 
 use super::pipe::{self, Act, End, Heard, Site};
+use super::session::frames_of;
+use crate::carrier::Carrier;
 use crate::config::RefusalStyle;
 
 const PLACE: &[u8] = b"{token}";
@@ -104,13 +107,15 @@ fn keeps_the_laws(site: &Site, request: &[u8], heard: &Heard) {
         let accept = asked.accept_of_handshake().unwrap_or_else(|| panic!("it is no handshake: {}", shown()));
         let promised = answer.first("sec-websocket-accept");
         assert_eq!(promised, Some(accept.as_bytes()), "another key was accepted: {}", shown());
-        if site.app.config.refusal == RefusalStyle::Http {
-            let given = memmem::find(request, site.token.as_bytes()).is_some();
-            assert!(given || asked.is_coded(), "nobody showed a token: {}", shown());
+        let given = memmem::find(request, site.token.as_bytes()).is_some() || asked.spells(site.token.as_bytes());
+        if !given {
+            // Where a refusal is told on the socket, or the token comes later, the upgrade says nothing yet.
+            let comes_later = site.app.config.refusal == RefusalStyle::Close;
+            assert!(comes_later, "nobody showed a token: {}", shown());
+            serves_nobody(site, answer.behind, &shown);
         }
-        if let Some(subprotocol) = answer.first("sec-websocket-protocol") {
-            let mut offers = asked.all("sec-websocket-protocol");
-            assert!(offers.any(|offer| memmem::find(offer, subprotocol).is_some()), "unasked: {}", shown());
+        for subprotocol in answer.all("sec-websocket-protocol") {
+            assert!(asked.elements("sec-websocket-protocol").any(|offer| offer == subprotocol), "unasked: {}", shown());
         }
         if answer.first("sec-websocket-extensions").is_some() {
             assert!(asked.first("sec-websocket-extensions").is_some(), "unasked: {}", shown());
@@ -119,6 +124,17 @@ fn keeps_the_laws(site: &Site, request: &[u8], heard: &Heard) {
         assert!(answer.first("sec-websocket-accept").is_none(), "a key is accepted and refused: {}", shown());
         let is_plain = asked.is_some_and(|asked| asked.is_plain(site));
         assert!(!is_plain, "a handshake like any other is refused: {}", shown());
+    }
+}
+
+/// No message, but for the one that tells of a refusal where the token is one itself.
+fn serves_nobody(site: &Site, frames: &[u8], shown: &dyn Fn() -> String) {
+    let (said, _) = frames_of(frames);
+    for said in said.iter().filter(|said| said.first & 0x08 == 0) {
+        let refused = site.app.config.carriers.contains(&Carrier::FirstMessage)
+            && said.first == 0x81
+            && memmem::find(&said.payload, br#""auth_error""#).is_some();
+        assert!(refused, "somebody without a token is served: {}", shown());
     }
 }
 
@@ -140,6 +156,8 @@ struct Head<'t> {
     headers: Vec<(&'t [u8], &'t [u8])>,
     /// The first line is the first, every line ends as it should, and each header has its colon.
     is_tidy: bool,
+    /// What follows the empty line.
+    behind: &'t [u8],
 }
 
 impl<'t> Head<'t> {
@@ -153,7 +171,7 @@ impl<'t> Head<'t> {
         loop {
             let (header, ends_well, behind) = first_line(rest)?;
             if header.is_empty() {
-                return Some(Self { line, headers, is_tidy });
+                return Some(Self { line, headers, is_tidy, behind });
             }
             is_tidy &= ends_well;
             match memchr(b':', header) {
@@ -179,9 +197,13 @@ impl<'t> Head<'t> {
         all.next().filter(|_| all.next().is_none())
     }
 
+    /// The elements of all headers of this name, each of which is a list.
+    fn elements(&self, name: &str) -> impl Iterator<Item = &'t [u8]> {
+        self.all(name).flat_map(|line| line.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
+    }
+
     fn lists(&self, name: &str, word: &str) -> bool {
-        let is_word = |element: &[u8]| element.trim_ascii().eq_ignore_ascii_case(word.as_bytes());
-        self.all(name).flat_map(|line| line.split(|byte| *byte == b',')).any(is_word)
+        self.elements(name).any(|element| element.eq_ignore_ascii_case(word.as_bytes()))
     }
 
     /// What a request has to be answered with (RFC 6455 §4.2.2, 5.4) if it is a handshake (§4.2.1), as far as a text
@@ -204,9 +226,15 @@ impl<'t> Head<'t> {
         Some(STANDARD.encode(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &text)))
     }
 
-    /// Whether a token may be written in another way than it is: percent-encoded, or in Base64.
-    fn is_coded(&self) -> bool {
-        self.line.contains(&b'%') || self.first("sec-websocket-protocol").is_some()
+    /// Whether a token is written in another way than it is: percent-encoded in the line, or as the base64url of a
+    /// subprotocol.
+    fn spells(&self, token: &[u8]) -> bool {
+        let is_escaped = || memmem::find(&unescaped(self.line), token).is_some();
+        self.line.contains(&b'%') && is_escaped()
+            || self.elements("sec-websocket-protocol").any(|offer| {
+                let last = offer.rsplit(|byte| *byte == b'.').next().unwrap_or_default();
+                URL_SAFE_NO_PAD.decode(last).is_ok_and(|decoded| decoded == token)
+            })
     }
 
     /// Whether nobody could find fault with this request: the usual line, the usual headers once, and some that mean
@@ -228,6 +256,19 @@ impl<'t> Head<'t> {
             && self.headers.len() < 100
             && self.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() < 8 * 1024
     }
+}
+
+/// Percent-decoded (RFC 3986 §2.1) wherever that can be done: one parameter may be broken and another not.
+fn unescaped(line: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(line.len());
+    let mut rest = line;
+    while let Some((&first, behind)) = rest.split_first() {
+        let digits = behind.get(..2).filter(|digits| first == b'%' && digits.iter().all(u8::is_ascii_hexdigit));
+        let byte = digits.and_then(|digits| u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok());
+        out.push(byte.unwrap_or(first));
+        rest = if byte.is_some() { &behind[2..] } else { behind };
+    }
+    out
 }
 
 /// A line without its end, whether that is the right one, and what is behind it. A bare line feed ends a line, too
@@ -272,6 +313,13 @@ mod tests {
         let mut seeds: BTreeMap<String, Vec<u8>> = (0..Site::count())
             .map(|site| (format!("usual-{}", Site::of(site).name.replace(' ', "-")), on(site, &usual(site))))
             .collect();
+        for site in 0..Site::count() {
+            let name = Site::of(site).name.replace(' ', "-");
+            let line = format!("GET {} HTTP/1.1", Site::of(site).dialect().endpoint());
+            // A ping goes with it, masked with zeros: not everybody who serves speaks first.
+            let ping = [&b"\x81\x8f\0\0\0\0"[..], br#"{"type":"ping"}"#].concat();
+            seeds.insert(format!("anonymous-{name}"), [on(site, &request(&line, &USUAL)), ping].concat());
+        }
         let broadcast = Site::number("broadcast");
         let strict = Site::number("strict");
         let line = "GET /ws?token={token} HTTP/1.1";
@@ -400,6 +448,79 @@ mod tests {
         }
     }
 
+    /// Who shows no token is let in by no answer that looks like one.
+    #[test]
+    fn an_answer_to_nobody_is_found_out() {
+        let right = "HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+        let breaks = |site: &Site, request: &str, behind: &[u8]| {
+            let heard = Heard { bytes: [right.as_bytes(), behind].concat(), ended: true };
+            catch_unwind(AssertUnwindSafe(|| keeps_the_laws(site, request.as_bytes(), &heard))).is_err()
+        };
+        let anonymous = request("GET /ws HTTP/1.1", &USUAL);
+        let told = b"\x81\x15{\"type\":\"auth_error\"}";
+        for choice in 0..Site::count() {
+            let site = &*Site::of(choice);
+            let is_http = site.app.config.refusal == RefusalStyle::Http;
+            for (behind, is_wrong) in [
+                (&b""[..], is_http),
+                (b"\x89\x00\x88\x02\x03\xf0", is_http),
+                (told, site.name != "first message"),
+                (b"\x81\x02{}", true),
+                (b"\x89\x00\x82\x00", true),
+            ] {
+                assert_eq!(breaks(site, &anonymous, behind), is_wrong, "{}: {}", site.name, behind.escape_ascii());
+            }
+            let escaped: String = site.token.bytes().map(|byte| format!("%{byte:02x}")).collect();
+            let coded = format!("Sec-WebSocket-Protocol: x, k8s.io.{}", URL_SAFE_NO_PAD.encode(&site.token));
+            let in_another_way = [
+                request(&format!("GET /ws?x=%zz&%74oken={escaped} HTTP/1.1"), &USUAL),
+                request("GET /ws HTTP/1.1", &[&USUAL[..], &[&coded]].concat()),
+            ];
+            for request in in_another_way {
+                assert!(!breaks(site, &request, b"\x81\x02{}"), "{request}");
+            }
+            for nothing in [
+                request("GET /ws?x=%20 HTTP/1.1", &USUAL),
+                request("GET /ws HTTP/1.1", &[&USUAL[..], &["Sec-WebSocket-Protocol: x, k8s.io.YS5iLmM"]].concat()),
+            ] {
+                assert!(breaks(site, &nothing, b"\x81\x02{}"), "{nothing}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_subprotocol_is_one_that_was_offered() {
+        let site = &*Site::of(0);
+        let asked = usual(0).replace("\r\n\r\n", "\r\nSec-WebSocket-Protocol: chatter, x\r\n\r\n");
+        let asked = filled(asked.as_bytes(), site.token.as_bytes());
+        for (answered, is_wrong) in
+            [("x", false), ("chatter", false), ("chat", true), ("chatter, x", true), ("X", true)]
+        {
+            let answer = format!(
+                "HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
+                 Sec-WebSocket-Protocol: {answered}\r\n\r\n"
+            );
+            let heard = Heard { bytes: answer.into_bytes(), ended: true };
+            let breaks = catch_unwind(AssertUnwindSafe(|| keeps_the_laws(site, &asked, &heard))).is_err();
+            assert_eq!(breaks, is_wrong, "{answered}");
+        }
+    }
+
+    /// Not only where a refusal is an HTTP status.
+    #[test]
+    fn who_serves_nobody_is_found_out_on_every_site() {
+        let seeds = seeds();
+        for choice in 0..Site::count() {
+            let name = Site::of(choice).name.replace(' ', "-");
+            let fault = if name == "first-message" { Fault::ServesBeforeAuth } else { Fault::ServesAnonymous };
+            Site::all_with(Some(fault));
+            let input = &seeds[&format!("anonymous-{name}")];
+            let is_found_out = catch_unwind(AssertUnwindSafe(|| opening(input))).is_err();
+            Site::all_with(None);
+            assert!(is_found_out, "{name}");
+        }
+    }
+
     /// The laws have teeth.
     #[test]
     fn a_faulty_server_is_found_out_by_a_seed() {
@@ -409,8 +530,10 @@ mod tests {
             inputs.iter().any(|input| catch_unwind(AssertUnwindSafe(|| opening(input))).is_err())
         };
         let faults = [
+            Fault::AnswersBehindRefusal,
             Fault::AnswersOwnSubprotocol,
             Fault::CrashesInsteadOfRefusing,
+            Fault::FramesBeforeVerification,
             Fault::HostNotRequired,
             Fault::JoinsTwoKeys,
             Fault::ReadsBody,
@@ -418,11 +541,13 @@ mod tests {
             Fault::SendsUnaskedExtension,
             Fault::SendsUnaskedSubprotocol,
             Fault::ServesAnonymous,
+            Fault::ServesBeforeAuth,
             Fault::TakesAnyHost,
             Fault::UpgradesAnyMethod,
             Fault::UpgradesAnyVersion,
             Fault::UpgradesWithoutKey,
             Fault::UpgradesWithoutUpgrade,
+            Fault::WelcomeBeforeVerification,
         ];
         let missed: Vec<_> = faults.iter().filter(|fault| !found_out(fault)).collect();
         Site::all_with(None);

@@ -3,10 +3,11 @@
 //! One runtime per thread serves every input. Time jumps to the next timer whenever nobody has anything to do, so that a
 //! wait of a minute costs nothing, and a connection that ends only by a timer tells of it by the time that has passed.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::panic;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use axum::Router;
@@ -167,21 +168,52 @@ pub(super) struct Heard {
 thread_local! {
     /// Of each thread its own: a test must not see the seats of another.
     static SITES: RefCell<Vec<Rc<Site>>> = RefCell::new(sites(None));
-    static RUNTIME: Runtime = Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .expect("a runtime");
+    static RUNTIME: Runtime = paused();
+    /// Something panicked in this thread.
+    static PANICKED: Cell<bool> = const { Cell::new(false) };
+}
+
+fn paused() -> Runtime {
+    Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime")
+}
+
+/// Runs this, and whatever tasks it leaves behind, to the end: none of them shall run among those of the next input.
+///
+/// # Panics
+///
+/// Where this does, where a task did, which the runtime keeps to itself, and where a task stays.
+fn to_the_end<T>(runtime: &Runtime, work: impl Future<Output = T>) -> T {
+    static LISTENING: Once = Once::new();
+    LISTENING.call_once(|| {
+        let told_before = panic::take_hook();
+        panic::set_hook(Box::new(move |told| {
+            PANICKED.set(true);
+            told_before(told);
+        }));
+    });
+    PANICKED.set(false);
+    let done = runtime.block_on(async {
+        let done = work.await;
+        let mut pause = MOMENT;
+        while runtime.metrics().num_alive_tasks() > 0 {
+            assert!(pause < PATIENCE, "a task stays when its connection is over");
+            sleep(pause).await;
+            pause *= 2;
+        }
+        done
+    });
+    assert!(!PANICKED.get(), "a task panicked");
+    done
 }
 
 /// Plays a client against a server, over a pipe that holds so many bytes in each direction.
 ///
 /// # Panics
 ///
-/// Where the server says too much, stays too long, or keeps the seat of a client that is gone.
+/// Where the server panics, says too much, stays too long, or keeps the seat of a client that is gone.
 pub(super) fn play(site: &Site, pipe: usize, acts: &[Act], end: End) -> Heard {
     RUNTIME.with(|runtime| {
-        runtime.block_on(async {
+        to_the_end(runtime, async {
             let (here, there) = duplex(pipe);
             let began = Instant::now();
             let heard = meet(site, here, there, acts, end).await;
@@ -254,4 +286,29 @@ async fn client<H: AsyncRead + AsyncWrite + Unpin>(stream: H, acts: &[Act], end:
         () = speaking => false,
     };
     Heard { bytes, ended }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    #[test]
+    fn what_becomes_of_a_task_is_found_out() {
+        let is_found_out = |work: fn()| {
+            let runtime = paused();
+            catch_unwind(AssertUnwindSafe(|| to_the_end(&runtime, async { work() }))).is_err()
+        };
+        assert!(is_found_out(|| drop(tokio::spawn(async { panic!("in a task") }))));
+        assert!(is_found_out(|| {
+            tokio::spawn(async {
+                sleep(Duration::from_secs(1)).await;
+                panic!("later")
+            });
+        }));
+        assert!(is_found_out(|| drop(tokio::spawn(pending::<()>()))));
+        assert!(!is_found_out(|| drop(tokio::spawn(sleep(Duration::from_secs(1))))));
+    }
 }

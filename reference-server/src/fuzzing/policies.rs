@@ -290,6 +290,7 @@ mod tests {
         add("typ-other", 1, vec![header("typ", word("JWT"))]);
         add("typ-long", 1, vec![header("typ", word("application/at+jwt"))]);
         add("kid-unknown", 1, vec![header("kid", word("partner"))]);
+        add("kid-missing", 5, vec![Change::NoHeader(name("kid"))]);
         add("exp-now", 0, vec![claim("exp", V::Now(0))]);
         add("exp-past", 0, vec![claim("exp", V::Now(-30))]);
         add("exp-half", 0, vec![claim("exp", V::NowAndHalf(0))]);

@@ -2,11 +2,13 @@
 //! silence, cuts.
 //!
 //! What the server says is read by a reader of its own, and held to the laws of a server: nobody is served without a
-//! valid token, every frame is legal, nothing follows a Close, an echo is what was sent, and the end comes in time.
+//! valid token, nobody who keeps the rules is hung up on, every frame is legal, nothing follows a Close, an echo is what
+//! was sent, compressed or not, and the end comes in time.
 
 use std::time::Duration;
 
 use arbitrary::Unstructured;
+use flate2::{Decompress, FlushDecompress, Status};
 use serde_json::json;
 
 use super::pipe::{self, Act, End, Heard, MESSAGE_BYTES, Site};
@@ -181,13 +183,15 @@ impl Step {
         }
     }
 
-    /// The text of a message that is legal whatever came before it, if nothing broke before.
-    fn legal_text(&self, site: &Site) -> Option<String> {
+    /// The text of a message that is legal whatever came before it, if nothing broke before. Where compression is agreed
+    /// on, `inflater` has read the compressed ones before it.
+    fn legal_text(&self, site: &Site, inflater: &mut Option<Inflater>) -> Option<String> {
         let text = match self {
             Step::Text(bytes) => String::from_utf8(bytes.clone()).ok()?,
             Step::Known(which) => MESSAGES[usize::from(*which) % MESSAGES.len()].to_owned(),
             Step::Long(length) => "a".repeat(usize::from(*length)),
             Step::Auth(valid) => auth(site, *valid),
+            Step::Frame(0xc1, payload) => String::from_utf8(inflater.as_mut()?.message(payload)?).ok()?,
             _ => return None,
         };
         (text.len() <= MESSAGE_BYTES).then_some(text)
@@ -246,13 +250,50 @@ impl Plan {
         }
         self.shown == Shown::Valid
     }
+
+    /// Whether it is let in and breaks no rule, so that the server has no reason to hang up: it is not silent until it is
+    /// given up (three pings of twenty seconds), nor, where the token comes later, until the server has waited enough.
+    fn may_stay(&self, site: &Site, compressed: bool) -> bool {
+        let comes_later = site.name == "first message";
+        let mut is_in = !comes_later && self.shown == Shown::Valid;
+        let mut silent = Duration::ZERO;
+        let mut inflater = compressed.then(Inflater::new);
+        for step in &self.steps {
+            match step {
+                Step::Wait(seconds) => silent += Duration::from_secs(u64::from(*seconds)),
+                Step::Auth(true) if comes_later && !is_in && silent < site.app.config.auth_timeout => is_in = true,
+                step if step.is_quiet() || (is_in && step.legal_text(site, &mut inflater).is_some()) => {}
+                _ => return false,
+            }
+        }
+        is_in && silent < 3 * site.app.config.limits.ping_every
+    }
 }
 
-/// A frame of the server.
+/// Reads what one side compresses (RFC 7692 §7.2.2), with the context of all its messages: no offer here asks for less.
+struct Inflater(Decompress);
+
+impl Inflater {
+    fn new() -> Self {
+        Self(Decompress::new(false))
+    }
+
+    /// `None` where it is no DEFLATE data, ends the stream, or is longer than anything that is said here.
+    fn message(&mut self, payload: &[u8]) -> Option<Vec<u8>> {
+        let input = [payload, &[0, 0, 0xff, 0xff]].concat();
+        let mut out = Vec::with_capacity(16 * MESSAGE_BYTES);
+        let before = self.0.total_in();
+        let status = self.0.decompress_vec(&input, &mut out, FlushDecompress::Sync).ok()?;
+        let is_all = self.0.total_in() - before == input.len() as u64;
+        (is_all && status == Status::Ok && out.len() < out.capacity()).then_some(out)
+    }
+}
+
+/// A frame of the server, inflated where it came compressed.
 #[derive(Debug)]
-struct Said {
-    first: u8,
-    payload: Vec<u8>,
+pub(super) struct Said {
+    pub(super) first: u8,
+    pub(super) payload: Vec<u8>,
 }
 
 fn keeps_the_laws(plan: &Plan) {
@@ -277,7 +318,12 @@ fn keeps_the_laws(plan: &Plan) {
     }
     let compressed = String::from_utf8_lossy(head).to_ascii_lowercase().contains("sec-websocket-extensions:");
     assert!(plan.deflate || !compressed, "compression that nobody offered: {}", shown());
-    let (said, rest) = frames_of(frames);
+    let (mut said, rest) = frames_of(frames);
+    let mut inflater = Inflater::new();
+    for said in said.iter_mut().filter(|said| compressed && said.first == 0xc1) {
+        let message = inflater.message(&said.payload);
+        said.payload = message.unwrap_or_else(|| panic!("a message that does not inflate: {}", shown()));
+    }
     // Whoever ends its half without a Close has failed the connection (RFC 6455 §7.1.7), and nothing more is owed to it.
     let failed = plan.end == End::Half && !plan.steps.iter().any(|step| matches!(step, Step::Close(..)));
     assert!(rest.is_empty() || !heard.ended || failed, "half a frame: {}", shown());
@@ -287,7 +333,7 @@ fn keeps_the_laws(plan: &Plan) {
         let rsv_1 = compressed && matches!(first, 0xc1);
         assert!(matches!(first, 0x81 | 0x88 | 0x89 | 0x8a) || rsv_1, "no legal frame: {first:#x}: {}", shown());
         assert!(payload.len() <= 125 || first & 8 == 0, "a control frame too long: {}", shown());
-        assert!(*first != 0x81 || str::from_utf8(payload).is_ok(), "a text that is none: {}", shown());
+        assert!(!matches!(first, 0x81 | 0xc1) || str::from_utf8(payload).is_ok(), "a text that is none: {}", shown());
         if *first == 0x88 {
             closed = true;
             let code = payload.first_chunk::<2>().map(|code| u16::from_be_bytes(*code));
@@ -302,20 +348,24 @@ fn keeps_the_laws(plan: &Plan) {
             assert!(refused, "somebody without a token is served: {}", shown());
         }
     }
-    if site.name == "echo" && plan.shown == Shown::Valid {
-        echoes(plan, site, &said, &heard, &shown);
+    if plan.may_stay(site, compressed) && matches!(plan.end, End::Settled | End::Cut) {
+        assert!(!closed && !heard.ended, "it hangs up on a client that keeps the rules: {}", shown());
+    }
+    if site.dialect() == Dialect::PersonalAssistant && plan.shown == Shown::Valid {
+        echoes(plan, site, compressed, &said, &heard, &shown);
     }
 }
 
 /// Every message that is legal comes back as it was sent, in order and once, up to the first step that breaks something.
-fn echoes(plan: &Plan, site: &Site, said: &[Said], heard: &Heard, shown: &dyn Fn() -> String) {
+fn echoes(plan: &Plan, site: &Site, compressed: bool, said: &[Said], heard: &Heard, shown: &dyn Fn() -> String) {
     let mut expected = Vec::new();
+    let mut inflater = compressed.then(Inflater::new);
     let mut legal = true;
     for step in &plan.steps {
         if step.is_quiet() {
             continue;
         }
-        match step.legal_text(site) {
+        match step.legal_text(site, &mut inflater) {
             Some(text) => expected.push(format!("Echo: {text}")),
             None => {
                 legal = false;
@@ -323,7 +373,8 @@ fn echoes(plan: &Plan, site: &Site, said: &[Said], heard: &Heard, shown: &dyn Fn
             }
         }
     }
-    let texts = said.iter().filter(|said| said.first == 0x81).map(|said| String::from_utf8_lossy(&said.payload));
+    let texts =
+        said.iter().filter(|said| matches!(said.first, 0x81 | 0xc1)).map(|said| String::from_utf8_lossy(&said.payload));
     // The first text is the welcome.
     let heard_echoes: Vec<_> = texts.skip(1).collect();
     let known = heard_echoes.len().min(expected.len());
@@ -337,7 +388,7 @@ fn echoes(plan: &Plan, site: &Site, said: &[Said], heard: &Heard, shown: &dyn Fn
 }
 
 /// The frames of the server, and what is left over.
-fn frames_of(mut bytes: &[u8]) -> (Vec<Said>, &[u8]) {
+pub(super) fn frames_of(mut bytes: &[u8]) -> (Vec<Said>, &[u8]) {
     let mut frames = Vec::new();
     while let Some((said, rest)) = frame_of(bytes) {
         frames.push(said);
@@ -490,6 +541,10 @@ mod tests {
             "deflated",
             written(packed, DEFLATE, 0, &[Step::Frame(0xc1, deflated.to_vec()), text("plain"), Step::Settle]),
         );
+        // The second one says "Hello" again by pointing back at the first (RFC 7692 §7.2.3.2).
+        let again = [0xf2, 0x00, 0x11, 0x00, 0x00];
+        let twice = [Step::Frame(0xc1, deflated.to_vec()), Step::Frame(0xc1, again.to_vec()), Step::Settle];
+        add("deflated-twice", written(packed, DEFLATE, 0, &twice));
         add("deflated-garbage", written(packed, DEFLATE, SILENT, &[Step::Frame(0xc1, vec![0xff; 9])]));
         add("deflated-ping", written(packed, DEFLATE, SILENT, &[Step::Frame(0xc9, vec![1])]));
         add("deflated-unasked", written(packed, VALID, SILENT, &[Step::Frame(0xc1, deflated.to_vec())]));
@@ -539,10 +594,14 @@ mod tests {
         let faults = [
             Fault::AnswersBehindRefusal,
             Fault::CrashesInsteadOfRefusing,
+            Fault::CrashesOnBadJson,
             Fault::DropsEarlyFrames,
             Fault::FramesBeforeVerification,
             Fault::IgnoresSignature,
             Fault::IllegalCloseCode,
+            Fault::InflatesEverything,
+            Fault::KeepaliveKillsSession,
+            Fault::LosesDeflateContext,
             Fault::OverlongCloseReason,
             Fault::RefusedFirstMessageStaysOpen,
             Fault::RefusesEveryone,

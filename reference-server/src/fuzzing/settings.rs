@@ -1,6 +1,7 @@
 //! What a token of parts is shown to: policies of several kinds, each with the keys that make its tokens.
 //!
-//! Secrets are fixed; key pairs are made anew in every process, and no input depends on their bytes.
+//! Secrets and key pairs are fixed, so that an input is the same token in every process; but for signatures of ES256, which
+//! are random.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -9,7 +10,6 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair,
 };
@@ -65,17 +65,23 @@ struct Pairs {
 }
 
 impl Pairs {
-    fn generate() -> Self {
+    /// The same ones each time: for curves the scalar and the seed are this byte again and again.
+    fn of(byte: u8, rsa: &[u8]) -> Self {
+        // RFC 5915: the version, the scalar, and the name of P-256.
+        const BEFORE: [u8; 7] = [0x30, 0x31, 0x02, 0x01, 0x01, 0x04, 0x20];
+        const BEHIND: [u8; 12] = [0xa0, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+        let number = [byte; 32];
+        let ec = [&BEFORE[..], &number, &BEHIND].concat();
         Self {
-            ec: EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key pair"),
-            ed: Ed25519KeyPair::generate().expect("a key pair"),
-            rsa: RsaKeyPair::generate(KeySize::Rsa2048).expect("a key pair"),
+            ec: EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_FIXED_SIGNING, &ec).expect("a key pair"),
+            ed: Ed25519KeyPair::from_seed_unchecked(&number).expect("a key pair"),
+            rsa: RsaKeyPair::from_der(rsa).expect("a key pair"),
         }
     }
 }
 
-static OWN: LazyLock<Pairs> = LazyLock::new(Pairs::generate);
-static OTHER: LazyLock<Pairs> = LazyLock::new(Pairs::generate);
+static OWN: LazyLock<Pairs> = LazyLock::new(|| Pairs::of(1, include_bytes!("own.der")));
+static OTHER: LazyLock<Pairs> = LazyLock::new(|| Pairs::of(2, include_bytes!("other.der")));
 static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| settings(None));
 
 /// An RSA signature costs as much as a thousand tokens. The same text is signed again and again while an input is
@@ -209,14 +215,14 @@ pub(super) fn settings(fault: Option<Fault>) -> Vec<Setting> {
                 audience: Some(AUDIENCE.to_owned()),
                 ..Policy::default()
             },
-            Vec::new(),
+            vec![("kid", word("own"))],
             vec![("aud", Value::List(vec![word(AUDIENCE), word("another")]))],
         ),
         setting(
             "RS256",
             "RS256",
             Policy { keys: vec![key(Algorithm::RS256, "own")], ..Policy::default() },
-            Vec::new(),
+            vec![("kid", word("own"))],
             Vec::new(),
         ),
     ]
@@ -257,10 +263,22 @@ impl Setting {
             "HS256" => mac(hmac::HMAC_SHA256),
             "HS384" => mac(hmac::HMAC_SHA384),
             "HS512" => mac(hmac::HMAC_SHA512),
-            "ES256" => pairs.ec.sign(&SystemRandom::new(), signed).expect("a signature").as_ref().to_vec(),
+            "ES256" => es256(&pairs.ec, signed),
             "EdDSA" => pairs.ed.sign(signed).as_ref().to_vec(),
             "RS256" => rsa(&pairs.rsa, signed),
             _ => Vec::new(),
+        }
+    }
+}
+
+/// Of the two signatures the one with the smaller s. A verifier may refuse the other, so that nobody could be found out by
+/// half of the tokens.
+fn es256(pair: &EcdsaKeyPair, signed: &[u8]) -> Vec<u8> {
+    loop {
+        let signature = pair.sign(&SystemRandom::new(), signed).expect("a signature");
+        // Below half of the order, which begins with 0x7f. Every second one is.
+        if signature.as_ref()[32] < 0x7f {
+            return signature.as_ref().to_vec();
         }
     }
 }
@@ -278,4 +296,29 @@ fn rsa(pair: &RsaKeyPair, signed: &[u8]) -> Vec<u8> {
     pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed, &mut signature).expect("a signature");
     kept.insert(name, signature.clone());
     signature
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::digest;
+
+    use super::*;
+    use crate::fuzzing::NOW;
+    use crate::fuzzing::token::Sketch;
+
+    /// What fails in one process fails in another: its keys and, but for ES256, its tokens are the same.
+    #[test]
+    fn keys_and_tokens_are_the_same_in_every_process() {
+        let mut all = Vec::new();
+        for choice in 0..Setting::count() {
+            let setting = Setting::of(choice);
+            all.extend(setting.policy.keys.iter().flat_map(|key| key.pem.bytes()));
+            if setting.algorithm != "ES256" {
+                all.extend(Sketch::new(choice, Vec::new()).make(u64::from(NOW)).token);
+            }
+        }
+        let digest = digest::digest(&digest::SHA256, &all);
+        let digest: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(digest, "69de2907ad6094d42400968c350efe0e6b64b6612c92de560169f3690184ddc9");
+    }
 }

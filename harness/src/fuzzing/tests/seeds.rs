@@ -2,11 +2,13 @@
 //! and what a long run reached.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::TestRunner;
 use serde_json::Value;
 
+use super::super::report;
 use super::super::seen::{CATALOGUE, TRIALS};
 use crate::bundled;
 use crate::case::{Body, Step};
@@ -16,6 +18,9 @@ use crate::wire::frame::{self, LengthForm, Written};
 
 type Seeds = BTreeMap<String, Vec<u8>>;
 
+/// Bytes of an input that comes to most of what there is.
+const SHORT: Range<usize> = 24..320;
+
 /// For each target its seeds by name.
 pub(super) fn all() -> BTreeMap<&'static str, Seeds> {
     BTreeMap::from([
@@ -24,7 +29,7 @@ pub(super) fn all() -> BTreeMap<&'static str, Seeds> {
         ("deflate", deflated()),
         ("judge", sessions()),
         ("profile", profiles()),
-        ("report", noise("run", 24)),
+        ("report", reports()),
         ("token", tokens()),
     ])
 }
@@ -38,18 +43,32 @@ fn texts<const N: usize>(seeds: [(&str, &str); N]) -> Seeds {
 }
 
 /// Bytes of the strategy that the properties use, for targets that read values out of them.
-fn noise(name: &str, count: usize) -> Seeds {
+fn noise(name: &str, count: usize, length: Range<usize>) -> Seeds {
     let mut runner = TestRunner::deterministic();
-    let bytes = proptest::collection::vec(proptest::num::u8::ANY, 24..320);
+    let bytes = proptest::collection::vec(proptest::num::u8::ANY, length);
     let one = |number| (format!("{name}-{number:02}"), bytes.new_tree(&mut runner).expect("bytes").current());
     (0..count).map(one).collect()
+}
+
+/// Short ones; and of those that are long enough for what is drawn last the first with each kind of it.
+fn reports() -> Seeds {
+    let mut seeds = noise("run", 24, SHORT);
+    let mut seen: BTreeSet<_> = seeds.values().flat_map(|bytes| report::comes_to(bytes)).collect();
+    for (name, bytes) in noise("late", 400, 320..1600) {
+        let before = seen.len();
+        seen.extend(report::comes_to(&bytes));
+        if seen.len() > before {
+            seeds.insert(name, bytes);
+        }
+    }
+    seeds
 }
 
 /// Sessions of one case of each kind of step and question, against targets of each kind; then of any.
 fn sessions() -> Seeds {
     let mut seen = BTreeSet::new();
     let mut seeds = Seeds::new();
-    let mut bytes = noise("", 400).into_values();
+    let mut bytes = noise("", 400, SHORT).into_values();
     for (target, trials) in TRIALS.iter() {
         for trial in trials {
             let text = trial.case.variants.iter().map(|variant| format!("{:?}", variant.body)).collect::<String>();
@@ -69,7 +88,7 @@ fn sessions() -> Seeds {
             }
         }
     }
-    seeds.extend(noise("session", 16));
+    seeds.extend(noise("session", 16, SHORT));
     seeds
 }
 
@@ -323,7 +342,7 @@ fn tokens() -> Seeds {
             add(format!("sample-{}-{number}", row.name), &serde_json::json!({ "forge": [op] }));
         }
     }
-    seeds.extend(noise("chosen", 24).into_iter().map(|(name, mut bytes)| {
+    seeds.extend(noise("chosen", 24, SHORT).into_iter().map(|(name, mut bytes)| {
         // Neither of the two bytes that begin another kind of input.
         bytes[0] &= 0x1F;
         bytes.truncate(24);
