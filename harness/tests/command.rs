@@ -288,6 +288,38 @@ fn a_profile_is_never_quoted_with_its_secret() {
 }
 
 #[test]
+fn a_secret_is_not_quoted_however_it_is_written() {
+    let long = "hunter2-hunter3-hunter4-hunter5-hunter6-hunter7-hunter8-hunter9-hunter10-hunter11";
+    for text in [
+        "login: { url: /login, json: { username: alice, password: hunter2hunter2 }, tokn: /x }\n".to_owned(),
+        "{url: \"ws://127.0.0.1:1/\", secret: hunter2hunter2hunter2, foo: 1}\n".to_owned(),
+        "{url: \"ws://127.0.0.1:1/\", \"secret\" : 'hunter2, hunter3', foo: 1}\n".to_owned(),
+        "{secret: hunter2,hunter3}\n".to_owned(),
+        "retired_secrets:\n  - \"hunter3hunter3hunter3\n".to_owned(),
+        "retired_secrets:\n- hunter3hunter3hunter3: x\n".to_owned(),
+        "secret: |\n  hunter2hunter2\n hunter3: [\n".to_owned(),
+        "secret:\n  hunter2hunter2: [\n".to_owned(),
+        "retired_secrets: [a,\n  {hunter2: hunter3}]\n".to_owned(),
+        // The line is shown from within the secret on.
+        format!("{{ password: x{long}, foo: 1, name: 'nothing that matters, at some length' }}\n"),
+        "login: { url: /x, token: /x, json: { password: \"hunt\\x65r2hunter2\" }, tokn: /x }\n".to_owned(),
+    ] {
+        for words in [&["run", "--profile", "mine.yaml"][..], &["check", "mine.yaml"], &["fmt", "mine.yaml"]] {
+            let ended = Gatecrash::new(words).file("mine.yaml", &text).run();
+            if words[0] != "fmt" {
+                assert!(ended.code() == 2 && ended.stderr().contains("error[GC"), "{text}{}", ended.all());
+            }
+            let shown = ["hunter", "unter1", "nter11", "hunt\\x65"].iter().any(|part| ended.all().contains(part));
+            assert!(!shown, "{text}{}", ended.all());
+        }
+    }
+    // What is wrong is told all the same, and where a secret can be found is none.
+    let text = "login: { url: /login, json: { username: alice, password: env:PASSWORD }, tokn: /x }\n";
+    let ended = Gatecrash::new(&["run", "--profile", "mine.yaml"]).file("mine.yaml", text).run();
+    assert!(ended.stderr().contains(text.trim()) && ended.stderr().contains("unknown key `tokn`"), "{}", ended.all());
+}
+
+#[test]
 fn a_secret_that_is_missing_is_asked_for() {
     let run = |arguments: &[&str]| {
         let mut all = vec!["run", "ws://127.0.0.1:1/ws"];

@@ -10,6 +10,7 @@ mod explain;
 mod file;
 mod flow;
 mod fmt;
+mod hide;
 mod init;
 mod lifecycle;
 mod list;

@@ -18,7 +18,6 @@ use crate::report::earlier::Earlier;
 use crate::report::terminal::{self, Style};
 use crate::report::{self, Exit, Failure, Format, Report, RunEvent, Standard, annotations, json, markdown};
 use crate::run::{Interrupt, Revival};
-use crate::secret::SecretBytes;
 use crate::verdict::Severity;
 use crate::{Suite, Target};
 use clap::Args;
@@ -27,6 +26,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 
 use super::bundled_server::{BundledServer, Setting};
 use super::flow::Flow;
+use super::hide::secrets_in;
 use super::lifecycle::{self, Lifecycle};
 use super::narrow::{Narrow, one_of};
 use super::own::{self, Var};
@@ -268,8 +268,12 @@ impl Problem {
         let color = std::io::stderr().is_terminal();
         match self {
             Self::Usage(message) => complain(&message),
-            Self::Profile(found, redactor) => complain(&format!("\n{}", redactor.redact(&found.render(color)))),
-            Self::Cases(found, redactor) => complain(&format!("\n{}", redactor.redact(&found.render(color)))),
+            Self::Profile(found, redactor) => {
+                complain(&format!("\n{}", redactor.redact_quotations(&found.render(color))))
+            }
+            Self::Cases(found, redactor) => {
+                complain(&format!("\n{}", redactor.redact_quotations(&found.render(color))))
+            }
             Self::Bundled(found) => {
                 complain(&format!("the bundled cases are wrong, which is a bug:\n{}", found.render(color)));
                 return Exit::OurFault;
@@ -548,32 +552,7 @@ pub(super) fn read_profile(name: &str) -> Result<Profile, Problem> {
             Problem::Usage(format!("cannot read the profile `{}`: {error}{hint}", printable(name)))
         })?,
     };
-    Profile::from_yaml(name, &text).map_err(|found| Problem::Profile(found, secrets_in(&text)))
-}
-
-/// Finds what a profile gives as a secret, so that a message about the profile does not quote it.
-///
-/// It looks at lines, because the text may be anything but a good profile.
-pub(super) fn secrets_in(text: &str) -> Redactor {
-    let mut redactor = Redactor::default();
-    for line in text.lines() {
-        // A token of a case may stand anywhere in a line.
-        for literal in line.split("literal:").skip(1) {
-            let value = literal.trim_start().trim_start_matches(['"', '\'']);
-            let end = value.find(['"', '\'', ',', '}', ' ']).unwrap_or(value.len());
-            redactor = redactor.and(&SecretBytes::new(&value[..end]));
-        }
-        let Some((key, value)) = line.split_once(':') else { continue };
-        let key = key.to_ascii_lowercase();
-        let value = value.trim().trim_matches(['"', '\'']);
-        // The place of a token in an answer is none.
-        let is_token = key.trim_start_matches([' ', '-']) == "token" && !value.starts_with('/');
-        let names_a_place = ["env:", "file:"].iter().any(|place| value.contains(place));
-        if (["sec", "key", "pass", "pw"].iter().any(|word| key.contains(word)) || is_token) && !names_a_place {
-            redactor = redactor.and(&SecretBytes::new(value));
-        }
-    }
-    redactor
+    Profile::from_yaml(name, &text).map_err(|found| Problem::Profile(found, secrets_in([text.as_str()])))
 }
 
 /// Judges targets, which may have to be started, or waited for, first.
