@@ -1019,6 +1019,48 @@ fn a_full_stdout_or_stderr_is_no_panic() {
     assert_eq!(gatecrash.run().code(), 4);
 }
 
+/// Makes a pipe of this name in the folder of a command.
+fn pipe(gatecrash: &Gatecrash, name: &str) -> PathBuf {
+    let path = gatecrash.folder.join(name);
+    let made = Command::new("mkfifo").arg(&path).status().unwrap();
+    assert!(made.success());
+    path
+}
+
+#[test]
+fn a_report_goes_into_a_pipe() {
+    let gatecrash = Gatecrash::new(&["run", "--dialect", "omni2", "--case", "AUTH-001", "--report", "json=pipe"]);
+    let path = pipe(&gatecrash, "pipe");
+    let reader = thread::spawn(move || fs::read_to_string(path).unwrap());
+    let ended = gatecrash.run();
+    assert_eq!(ended.code(), 0, "{}", ended.all());
+    let report: Value = serde_json::from_str(&reader.join().unwrap()).expect("a whole report");
+    assert_eq!(report["summary"]["pass"], 1);
+}
+
+#[test]
+fn an_interrupt_ends_a_run_that_waits_for_the_reader_of_a_report() {
+    for name in ["INT", "TERM"] {
+        let mut gatecrash =
+            Gatecrash::new(&["run", "--dialect", "omni2", "--case", "AUTH-001", "--report", "json=pipe"]);
+        pipe(&gatecrash, "pipe");
+        let mut child = gatecrash.command.spawn().unwrap();
+        // Whoever has told the result writes the reports next. That it comes is watched, as the end is.
+        let stdout = child.stdout.take().unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        thread::spawn(move || {
+            let mut line = String::new();
+            let _ = BufReader::new(stdout).read_line(&mut line);
+            let _ = tell.send(line);
+        });
+        let line = told.recv_timeout(WATCHDOG).unwrap_or_default();
+        signal(&child, if line.is_empty() { "KILL" } else { name });
+        let output = wait(child);
+        assert!(line.starts_with("omni2: "), "{line}{output:?}");
+        assert_eq!(output.status.code(), Some(130), "{output:?}");
+    }
+}
+
 #[test]
 fn an_old_report_survives_until_the_new_one_is_whole() {
     let server = hostile_to_all("answers 401");

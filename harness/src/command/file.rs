@@ -51,6 +51,10 @@ fn read_bounded(source: impl io::Read, limit: u64) -> io::Result<Vec<u8>> {
 
 /// Whether a file can be written, found out before a long run. Leaves nothing behind.
 pub(super) fn writable(path: &Path) -> io::Result<()> {
+    // To open a pipe waits for its reader, who takes it for the end when it is closed again.
+    if fs::metadata(path).is_ok_and(|meta| !meta.is_file() && !meta.is_dir()) {
+        return Ok(());
+    }
     match OpenOptions::new().append(true).open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             OpenOptions::new().write(true).create_new(true).open(path)?;

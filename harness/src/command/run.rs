@@ -304,6 +304,8 @@ pub(super) async fn run(arguments: Run) -> Exit {
         }
     }
 
+    // From here on nothing is left to be interrupted but the telling, which whoever waits for it may be tired of.
+    let mut interrupts = Interrupts::new();
     tell(&reports, &arguments, begun);
     if let (Some(earlier), Some(path)) = (&baseline, &arguments.baseline) {
         // Both sides are read from a file's words, so that none is told otherwise than the other.
@@ -328,7 +330,14 @@ pub(super) async fn run(arguments: Run) -> Exit {
     if exit == Exit::NothingSelected && !reports.is_empty() {
         complain(&nothing_selected(&reports, &arguments));
     }
-    let unwritten = arguments.reports.iter().filter(|report| !write(report, &reports)).count();
+    let mut unwritten = 0;
+    for report in &arguments.reports {
+        let written = tokio::select! {
+            written = write(report, &reports) => written,
+            () = interrupts.next() => return Exit::Interrupted,
+        };
+        unwritten += usize::from(!written);
+    }
     tell_github(&reports);
     if unwritten > 0 && exit == Exit::Good {
         exit = Exit::Usage;
@@ -338,9 +347,12 @@ pub(super) async fn run(arguments: Run) -> Exit {
 
 /// Writes one report. What cannot be written where it was asked for is kept elsewhere, and the others are written all
 /// the same.
-fn write(report: &ReportArgument, reports: &[Report]) -> bool {
-    let text = report.format.write(reports);
-    let Err(error) = file::write_whole(&report.path, text.as_bytes()) else { return true };
+async fn write(report: &ReportArgument, reports: &[Report]) -> bool {
+    let text: Arc<str> = report.format.write(reports).into();
+    // A pipe waits for its reader, and so may not keep this thread from hearing an interrupt.
+    let (path, bytes) = (report.path.clone(), Arc::clone(&text));
+    let written = spawn_blocking(move || file::write_whole(&path, bytes.as_bytes())).await;
+    let Err(error) = written.map_err(std::io::Error::other).flatten() else { return true };
     let kept = match file::keep(text.as_bytes(), report.format.extension()) {
         Ok(path) => format!("it is in `{}` instead", path.display()),
         Err(_) => "what it would say stands on stdout".to_owned(),
