@@ -444,6 +444,30 @@ fn a_url_that_cannot_be_used_says_why() {
 }
 
 #[test]
+fn what_is_about_another_server_is_not_dropped_in_silence() {
+    let url = ["ws://127.0.0.1:1/ws", "--secret-env", "JWT"];
+    for server in [&url[..], &["--profile", "mine.yaml"], &["--target", "mine.yaml"]] {
+        for flag in [
+            &["--fault", "accepts-alg-none"][..],
+            &["--dialect", "shipvox"],
+            &["--refusal", "http"],
+            &["--refusal", "close"],
+        ] {
+            let gatecrash = Gatecrash::new(&[&["run"], server, flag].concat()).env("JWT", SECRET);
+            let ended = gatecrash.file("mine.yaml", "url: ws://127.0.0.1:1/ws\nsecret: env:JWT\n").run();
+            assert_eq!(ended.code(), 2, "{server:?} {flag:?} {}", ended.all());
+            assert!(ended.stderr().contains("are about the bundled server, and another is named"), "{}", ended.all());
+        }
+    }
+    assert_command!(Gatecrash::new(&["run", "--case", "SIG-008", "--dialect", "shipvox", "--ca", "none.pem"]).run(), @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    gatecrash: --ca is given, but no URL: say which server to judge, as in `gatecrash run ws://HOST/ws?token={token}`
+    "###);
+}
+
+#[test]
 fn a_carrier_that_does_not_fit_the_url_is_refused() {
     let run = |carrier| {
         let url = "ws://127.0.0.1:1/ws?token={token}";

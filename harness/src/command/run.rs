@@ -119,9 +119,9 @@ pub(super) struct Run {
     /// Without a URL: only these dialects of the bundled server; may be given again
     #[arg(long, value_name = "NAME", help_heading = "The bundled server", value_parser = super::dialect)]
     dialect: Vec<Dialect>,
-    /// Without a URL: how the bundled server refuses
-    #[arg(long, value_name = "close|http", default_value = "close", help_heading = "The bundled server")]
-    refusal: RefusalStyle,
+    /// Without a URL: how the bundled server refuses [default: close]
+    #[arg(long, value_name = "close|http", help_heading = "The bundled server")]
+    refusal: Option<RefusalStyle>,
     /// Without a URL: the one way in which the bundled server is wrong
     #[arg(long, value_name = "NAME", help_heading = "The bundled server", value_parser = super::fault)]
     fault: Option<Fault>,
@@ -148,18 +148,25 @@ impl Run {
             return Some("--var is about your own cases: name their files".to_owned());
         }
         let mut urls = self.words.iter().filter(|word| is_url(word));
-        let (first, second) = (urls.next()?, urls.next());
-        if let Some(second) = second {
+        if let (Some(first), Some(second)) = (urls.next(), urls.next()) {
             let (first, second) = (printable(&jwts(first)), printable(&jwts(second)));
             return Some(format!(
                 "one URL at a time, not `{first}` and `{second}`: write a profile for each, and --target"
             ));
         }
-        if !self.target.is_empty() {
+        if self.url().is_some() && !self.target.is_empty() {
             return Some("a URL and --target exclude each other".to_owned());
         }
-        (!self.dialect.is_empty() || self.fault.is_some() || self.refusal != RefusalStyle::Close)
-            .then(|| "--dialect, --refusal and --fault are about the bundled server, and a URL is given".to_owned())
+        let is_about_bundled = !self.dialect.is_empty() || self.fault.is_some() || self.refusal.is_some();
+        (is_about_bundled && self.names_a_server()).then(|| {
+            "--dialect, --refusal and --fault are about the bundled server, and another is named: leave out one or the other"
+                .to_owned()
+        })
+    }
+
+    /// Whether a server is named that is not the bundled one.
+    fn names_a_server(&self) -> bool {
+        self.url().is_some() || self.profile.is_some() || !self.target.is_empty()
     }
 }
 
@@ -472,7 +479,7 @@ fn hint(word: &str, catalogue: &Catalogue) -> String {
 
 /// The targets the arguments describe; none when they ask for the bundled server.
 fn external(arguments: &Run) -> Result<Option<Vec<Target>>, Problem> {
-    if arguments.url().is_none() && arguments.profile.is_none() && arguments.target.is_empty() {
+    if !arguments.names_a_server() {
         if arguments.lifecycle.waits() {
             let message = "--start and --wait-ready need to know which server: give its URL, or a profile";
             return Err(Problem::Usage(message.to_owned()));
@@ -484,12 +491,14 @@ fn external(arguments: &Run) -> Result<Option<Vec<Target>>, Problem> {
             &arguments.token_env,
             &arguments.token_file,
         ];
-        return match keys.iter().all(|key| key.is_none()) {
-            true if arguments.carrier.is_empty() => Ok(None),
-            _ => Err(Problem::Usage(
-                "a secret or a carrier is given, but no URL: say which server to judge, as in `gatecrash run ws://HOST/ws?token={token}`".to_owned(),
-            )),
+        let given = match keys.iter().all(|key| key.is_none()) {
+            true if arguments.carrier.is_empty() && arguments.ca.is_none() => return Ok(None),
+            true if arguments.carrier.is_empty() => "--ca",
+            _ => "a secret or a carrier",
         };
+        return Err(Problem::Usage(format!(
+            "{given} is given, but no URL: say which server to judge, as in `gatecrash run ws://HOST/ws?token={{token}}`"
+        )));
     }
     if arguments.target.is_empty() {
         let profile = arguments.profile.as_deref().map(read_profile).transpose()?;
@@ -645,7 +654,8 @@ async fn bundled(suite: Suite, arguments: &Run) -> Result<Vec<Report>, Problem> 
     let lanes = dialects.len().min(usize::from(arguments.jobs)).max(1);
     let suite = Arc::new(suite.jobs(usize::from(arguments.jobs) / lanes));
     let progress = Arc::new(Mutex::new(Progress::new()));
-    let mut waiting = dialects.iter().map(|dialect| Setting::of(*dialect, arguments.refusal)).enumerate();
+    let refusal = arguments.refusal.unwrap_or(RefusalStyle::Close);
+    let mut waiting = dialects.iter().map(|dialect| Setting::of(*dialect, refusal)).enumerate();
     let mut flying = JoinSet::new();
     let mut done = Vec::new();
     loop {
@@ -707,9 +717,9 @@ fn again(report: &Report, arguments: &Run, index: usize) -> String {
         }
         words.push_str(&quote(value));
     };
-    if arguments.url().is_none() && arguments.profile.is_none() && arguments.target.is_empty() {
+    if !arguments.names_a_server() {
         add("--dialect", &report.target);
-        if arguments.refusal == RefusalStyle::Http {
+        if arguments.refusal == Some(RefusalStyle::Http) {
             add("--refusal", "http");
         }
         if let Some(fault) = arguments.fault {
