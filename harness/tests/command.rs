@@ -703,6 +703,55 @@ fn a_selection_of_nothing_has_an_exit_code_and_a_hint() {
 }
 
 #[test]
+fn a_word_that_selects_nothing_is_not_lost_among_the_others() {
+    let run = |words: &[&str]| {
+        let mut all = vec!["run", "--dialect", "shipvox", "--report", "json=r.json"];
+        all.extend(words);
+        Gatecrash::new(&all).run()
+    };
+    // What names nothing, for whatever server, is bad usage: a guard is not taken away by a slip of the hand.
+    for (words, told) in [
+        (&["--case", "SGI-008", "--case", "SIG-001"][..], "no case is selected by `SGI-008`; did you mean `SIG-008`?"),
+        (
+            &["--case", "SIG-001", "--case", "SIG-008@qurey"],
+            "no case is selected by `SIG-008@qurey`: no token rides in `qurey`; did you mean `query`?",
+        ),
+        (
+            &["--case", "SIG-001", "--case", "SIG-008@query-x"],
+            "no case is selected by `SIG-008@query-x`: no token rides in `query-x`",
+        ),
+        (
+            &["--case", "SIG-001", "--case", "alg-none@query"],
+            "no case is selected by `alg-none@query`: before the `@` stands a code, such as SIG-008@query",
+        ),
+        (&["--tag", "smoke", "--tag", "smok"], "no case has the tag `smok`; did you mean `smoke`?"),
+    ] {
+        let ended = run(words);
+        assert_eq!((ended.code(), ended.stdout().as_str()), (2, ""), "{words:?} {}", ended.all());
+        assert!(ended.stderr().contains(told), "{words:?} {}", ended.all());
+        assert!(!ended.folder.join("r.json").exists(), "no report is written for bad usage");
+    }
+    // What this server has no trial of is told, and the others are played.
+    for word in ["SIG-008@cookie", "SIG-008@query-2", "REJ-009@query"] {
+        let ended = run(&["--case", "SIG-001", "--case", word]);
+        assert_eq!(ended.code(), 0, "{}", ended.all());
+        let told = format!("gatecrash: `{word}` selects no trial of this target\n");
+        assert_eq!(ended.stderr(), told, "{}", ended.all());
+    }
+    for word in ["sig-008@QUERY", "alg-none", "smoke", "sig"] {
+        let ended = run(&["--case", "SIG-001", "--case", word]);
+        assert_eq!((ended.code(), ended.stderr().as_str()), (0, ""), "{}", ended.all());
+    }
+    // That one of several servers has it is enough, and a share may lack what another has.
+    let ended = Gatecrash::new(&["run", "--case", "SIG-008@path"]).run();
+    assert_eq!((ended.code(), ended.stderr().as_str()), (0, ""), "{}", ended.all());
+    for share in ["hash:1/2", "hash:2/2"] {
+        let ended = run(&["--case", "AUTH-001", "--case", "SIG-008", "--case", "SIG-001", "--partition", share]);
+        assert!(!ended.stderr().contains("selects no trial"), "{}", ended.all());
+    }
+}
+
+#[test]
 fn failures_that_do_not_count_are_said_not_to() {
     let run = |arguments: &[&str]| {
         let mut all = vec!["run", "--dialect", "omni2", "--fault", "welcome-only-once", "--case", "MSG-002"];

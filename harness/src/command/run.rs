@@ -421,23 +421,46 @@ async fn judged(arguments: &Run) -> Result<Vec<Report>, Problem> {
         own::add(&mut catalogue, &files, &arguments.var)
             .map_err(|found| Problem::Cases(found, own::secrets_of(&files)))?;
     }
-    let unknown: Vec<&String> = arguments.cases.iter().filter(|word| !is_known(word, &catalogue)).collect();
-    for word in &unknown {
-        complain(&format!("no case is selected by `{}`{}", printable(word), hint(word, &catalogue)));
-    }
-    arguments.narrow.unknown(&catalogue).iter().for_each(|why| complain(why));
+    let unknown: Vec<String> = arguments.cases.iter().filter_map(|word| unknown(word, &catalogue)).collect();
+    let tags = arguments.narrow.unknown(&catalogue);
+    unknown.iter().chain(&tags).for_each(|why| complain(why));
     let nothing = !arguments.cases.is_empty() && unknown.len() == arguments.cases.len()
         || arguments.narrow.names_nothing(&catalogue);
+    if !nothing && unknown.len() + tags.len() > 0 {
+        // What the others select could pass, and nobody would miss this.
+        return Err(Problem::Usage("nothing is run, because not all that is asked for exists".to_owned()));
+    }
+    let selects: Vec<BTreeSet<String>> = arguments.cases.iter().map(|word| codes(word, &catalogue)).collect();
     let suite = suite(arguments, catalogue);
-    match targets {
-        _ if nothing => Ok(Vec::new()),
+    let reports = match targets {
+        _ if nothing => return Ok(Vec::new()),
         Some(targets) => {
             stop_on_interrupt(suite.interrupt());
-            served(&suite, &targets, &arguments.lifecycle).await
+            served(&suite, &targets, &arguments.lifecycle).await?
         }
         None => {
             stop_on_interrupt(suite.interrupt());
-            bundled(suite, arguments).await
+            bundled(suite, arguments).await?
+        }
+    };
+    tell_idle_words(&reports, arguments, &selects);
+    Ok(reports)
+}
+
+/// Tells which words of `--case` have selected no trial, where others have. Where none has, that is told by itself.
+fn tell_idle_words(reports: &[Report], arguments: &Run, selects: &[BTreeSet<String>]) {
+    let trials = || reports.iter().flat_map(|report| &report.trials);
+    // What was not come to, and what falls into another share, may be what a word has selected.
+    if trials().next().is_none() || arguments.flow.is_shared() || reports.iter().any(|report| report.failure.is_some())
+    {
+        return;
+    }
+    let whose = if reports.len() > 1 { "these targets" } else { "this target" };
+    let narrow = arguments.narrow.words();
+    let narrow = if narrow.is_empty() { String::new() } else { format!(" with {}", narrow.join(" and ")) };
+    for (word, codes) in arguments.cases.iter().zip(selects) {
+        if !trials().any(|trial| codes.contains(&trial.code) || word.eq_ignore_ascii_case(&trial.id)) {
+            complain(&format!("`{}` selects no trial of {whose}{narrow}", printable(word)));
         }
     }
 }
@@ -454,10 +477,49 @@ fn suite(arguments: &Run, catalogue: Catalogue) -> Suite {
     arguments.cases.iter().fold(suite, |suite, word| suite.select(word))
 }
 
-/// Whether a word of `--case` names anything in the catalogue, for whatever target.
-fn is_known(word: &str, catalogue: &Catalogue) -> bool {
-    let code = word.split_once('@').map_or(word, |(code, _)| code);
-    catalogue.cases.iter().any(|case| code.eq_ignore_ascii_case(&case.head.code) || is_called(case, word))
+/// The codes of the cases that a word of `--case` means with all their trials.
+fn codes(word: &str, catalogue: &Catalogue) -> BTreeSet<String> {
+    let called = catalogue.cases.iter().filter(|case| is_called(case, word));
+    called.map(|case| case.head.code.clone()).collect()
+}
+
+/// That a word of `--case` names nothing in the catalogue, for whatever target; none where it names something.
+fn unknown(word: &str, catalogue: &Catalogue) -> Option<String> {
+    let why = match word.split_once('@') {
+        _ if !codes(word, catalogue).is_empty() => return None,
+        Some((code, place)) if catalogue.cases.iter().any(|case| code.eq_ignore_ascii_case(&case.head.code)) => {
+            unknown_place(place)?
+        }
+        Some((name, _)) if !codes(name, catalogue).is_empty() => {
+            ": before the `@` stands a code, such as SIG-008@query".to_owned()
+        }
+        _ => hint(word, catalogue),
+    };
+    Some(format!("no case is selected by `{}`{why}", printable(word)))
+}
+
+/// That a token can ride in no such place; none where it can.
+fn unknown_place(place: &str) -> Option<String> {
+    let numbered = |(_, number): &(&str, &str)| number.parse::<usize>().is_ok();
+    let kind = place.rsplit_once('-').filter(numbered).map_or(place, |(kind, _)| kind);
+    let known = carriers().map(|carrier| carrier.word());
+    (!known.iter().any(|word| word.eq_ignore_ascii_case(kind)))
+        .then(|| format!(": no token rides in `{}`{}", printable(place), did_you_mean(kind, known)))
+}
+
+/// A carrier of each kind.
+fn carriers() -> [Carrier; 8] {
+    let name = String::new;
+    [
+        Carrier::Path,
+        Carrier::Query(name()),
+        Carrier::Authorization(name()),
+        Carrier::Header(name()),
+        Carrier::Cookie(name()),
+        Carrier::Subprotocol(Vec::new()),
+        Carrier::FirstMessage(FirstMessage::default()),
+        Carrier::Body(name()),
+    ]
 }
 
 /// The code, family, name or tag that was probably meant.
@@ -883,6 +945,22 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_kind_of_carrier_is_missing() {
+        let kinds = carriers().map(|carrier| match carrier {
+            Carrier::Path => 0,
+            Carrier::Query(_) => 1,
+            Carrier::Authorization(_) => 2,
+            Carrier::Header(_) => 3,
+            Carrier::Cookie(_) => 4,
+            Carrier::Subprotocol(_) => 5,
+            Carrier::FirstMessage(_) => 6,
+            // A new one is one more.
+            Carrier::Body(_) => 7,
+        });
+        assert_eq!(kinds, [0, 1, 2, 3, 4, 5, 6, 7]);
+    }
 
     #[test]
     fn every_carrier_has_a_spelling_on_the_command_line() {
