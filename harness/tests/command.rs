@@ -1082,7 +1082,7 @@ fn a_full_stdout_or_stderr_is_no_panic() {
     gatecrash.command.stdout(full());
     let ended = gatecrash.run();
     assert_command!(ended, @r###"
-    exit 0
+    exit 2
     --- stdout
     --- stderr
     gatecrash: cannot write to stdout: [FULL]
@@ -1132,6 +1132,32 @@ fn an_interrupt_ends_a_run_that_waits_for_the_reader_of_a_report() {
         assert!(line.starts_with("omni2: "), "{line}{output:?}");
         assert_eq!(output.status.code(), Some(130), "{output:?}");
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_does_not_fit_on_the_disk_is_no_success() {
+    let to = |words: &[&str], stdout: Stdio| {
+        let mut gatecrash = Gatecrash::new(words).file("a.yaml", "leeway: 5\n");
+        gatecrash.command.stdin(fs::File::open(gatecrash.folder.join("a.yaml")).unwrap()).stdout(stdout);
+        gatecrash.run()
+    };
+    for words in [&["schema", "profile"][..], &["list"], &["explain", "SIG-008"], &["fmt", "-"], &["check", "a.yaml"]] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let ended = to(words, full.into());
+        assert_eq!(ended.code(), 2, "{words:?} {}", ended.all());
+        assert!(ended.stderr().contains("cannot write to stdout: No space left"), "{words:?} {}", ended.all());
+        // Who reads no further has read enough.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let ended = to(words, writer.into());
+        assert_eq!(ended.code(), 0, "{words:?} {}", ended.all());
+        assert!(!ended.stderr().contains("stdout"), "{words:?} {}", ended.all());
+    }
+    // What has failed stays so.
+    let mut gatecrash = Gatecrash::new(&["fmt", "--check", "a.yaml"]).file("a.yaml", "a:   1\n");
+    gatecrash.command.stdout(fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+    assert_eq!(gatecrash.run().code(), 1);
 }
 
 #[test]
