@@ -1492,6 +1492,52 @@ fn a_server_that_does_not_start_is_told_with_its_last_words() {
     assert!(ended.stderr().contains("the command of --start ended during the run: exit code 9"), "{}", ended.all());
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_server_is_stopped_when_the_terminal_is_closed() {
+    let address = free_address().to_string();
+    let mut gatecrash = starting(&address, "echo $$ > pid; exec sleep 60", &["--wait-ready", "60"]);
+    let child = gatecrash.command.spawn().unwrap();
+    let end = Instant::now() + WATCHDOG / 2;
+    let pid = gatecrash.folder.join("pid");
+    while !fs::read_to_string(&pid).is_ok_and(|text| text.ends_with('\n')) && Instant::now() < end {
+        thread::sleep(Duration::from_millis(10));
+    }
+    signal(&child, "HUP");
+    let ended = Ended { output: wait(child), folder: gatecrash.folder };
+    assert_eq!(ended.code(), 130, "{}", ended.all());
+    assert!(!is_alive(&ended.text("pid")), "it is stopped with its process group");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_run_that_is_to_outlive_its_terminal_does() {
+    let (let_go, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    // The first connection waits until the signal has been sent.
+    let server = StandIn::new(move |stream, number, head| {
+        if number == 0 {
+            let _ = held.lock().unwrap().recv();
+        }
+        serve(stream, head);
+    });
+    let url = server.url();
+    let words = ["run", &url, "--profile", "mine.yaml", "--timeout-scale", "100", "--case", "AUTH-001"];
+    // With a declared echo nothing is waited for but what is held.
+    let profile = "secret: env:JWT_SECRET\necho: { send: \"{message}\", reply: { text: \"{message}\" } }\n";
+    let gatecrash = Gatecrash::new(&words).file("mine.yaml", profile);
+    // As nohup does it.
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]).arg(gatecrash.command.get_program());
+    shell.args(gatecrash.command.get_args()).current_dir(&gatecrash.folder).env_clear().env("JWT_SECRET", SECRET);
+    let child = shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    server.wait_for(1);
+    signal(&child, "HUP");
+    let_go.send(()).unwrap();
+    let ended = Ended { output: wait(child), folder: gatecrash.folder };
+    assert_eq!(ended.code(), 0, "{}", ended.all());
+}
+
 #[test]
 fn a_stranger_at_the_address_is_not_judged_in_place_of_the_started_one() {
     let [_, shut] = open_and_shut();
