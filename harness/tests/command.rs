@@ -1234,6 +1234,50 @@ fn one_report_that_cannot_be_written_loses_none_of_the_others() {
 }
 
 #[test]
+fn nothing_is_written_twice_into_one_file() {
+    let with_files = |words: &[&str]| {
+        let gatecrash = Gatecrash::new(words);
+        fs::create_dir(gatecrash.folder.join("sub")).unwrap();
+        std::os::unix::fs::symlink("r.json", gatecrash.folder.join("link")).unwrap();
+        gatecrash.file("r.json", "old").run()
+    };
+    let absolute = |name: &str| format!("{name}/../r.json");
+    for second in ["./r.json", &absolute("sub"), "link"] {
+        let second = format!("junit={second}");
+        let ended = with_files(&[
+            "run",
+            "--dialect",
+            "omni2",
+            "--case",
+            "AUTH-001",
+            "--report",
+            "json=r.json",
+            "--report",
+            &second,
+        ]);
+        assert_eq!((ended.code(), ended.text("r.json").as_str()), (2, "old"), "{second} {}", ended.all());
+        assert!(ended.stderr().contains("two reports would be written to `"), "{second} {}", ended.all());
+    }
+    // Also where none of them is there yet.
+    let words = ["run", "--dialect", "omni2", "--report", "json=new.json", "--report", "sarif=sub/../new.json"];
+    let ended = with_files(&words);
+    assert_eq!(ended.code(), 2, "{}", ended.all());
+    let url = "ws://127.0.0.1:1/ws";
+    let words = ["run", url, "--secret-env", "S", "--start", "exit 1", "--start-log", "./l", "--report", "json=l"];
+    let ended = Gatecrash::new(&words).env("S", SECRET).run();
+    assert!(ended.code() == 2 && !ended.folder.join("l").exists(), "{}", ended.all());
+    assert!(ended.stderr().contains("the log and a report would be written to `l`"), "{}", ended.all());
+
+    for (out, ci) in [("a.yaml", "a.yaml"), ("a.yaml", "./a.yaml"), ("new/a.yaml", "new/../new/a.yaml")] {
+        let ended = with_files(&["init", url, "--secret-env", "S", "--out", out, "--ci", ci]);
+        assert_eq!((ended.code(), ended.stdout().as_str()), (2, ""), "{out} {ci} {}", ended.all());
+        let told = format!("the profile and the job would both be written to `{out}`");
+        assert!(ended.stderr().contains(&told), "{}", ended.all());
+        assert!(!ended.folder.join(out).exists(), "half of it is worse than nothing");
+    }
+}
+
+#[test]
 fn a_run_of_github_is_annotated_and_summed_up() {
     let server = StandIn::new(|stream, _, head| serve(stream, head));
     let run = |name: &str, value: &str| {

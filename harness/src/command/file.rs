@@ -64,6 +64,22 @@ pub(super) fn writable(path: &Path) -> io::Result<()> {
     }
 }
 
+/// What a file is called, however its path is spelled, and whether or not it is there yet.
+pub(super) fn place(path: &Path) -> PathBuf {
+    let whole = match fs::metadata(path) {
+        // Nothing of what is written to a device or a pipe is replaced by what comes after.
+        Ok(meta) if !meta.is_file() => Ok(path.to_owned()),
+        _ => fs::canonicalize(path),
+    };
+    whole.unwrap_or_else(|_| {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        match (fs::canonicalize(folder), path.file_name()) {
+            (Ok(folder), Some(name)) => folder.join(name),
+            _ => path.to_owned(),
+        }
+    })
+}
+
 /// Whether a file can be written anew, and nothing is there that would be lost.
 pub(super) fn absent(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {

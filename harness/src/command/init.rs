@@ -94,6 +94,10 @@ pub(super) fn init(arguments: &Init) -> Exit {
             return Exit::Usage;
         }
     }
+    if answers.ci.as_ref().is_some_and(|ci| file::place(ci) == file::place(path)) {
+        complain(&format!("the profile and the job would both be written to `{}`", path.display()));
+        return Exit::Usage;
+    }
     for (path, text) in std::iter::once((path, &profile)).chain(job.as_ref().map(|(path, text)| (*path, text))) {
         if let Err(error) = file::write_whole(path, text.as_bytes()) {
             complain(&format!("cannot write `{}`: {error}", path.display()));

@@ -408,10 +408,19 @@ async fn judged(arguments: &Run) -> Result<Vec<Report>, Problem> {
         Problem::Usage(format!("{why}{hint}"))
     })?;
     let targets = external(arguments)?;
-    for (index, report) in arguments.reports.iter().enumerate() {
-        if arguments.reports[..index].iter().any(|earlier| earlier.path == report.path) {
-            return Err(Problem::Usage(format!("two reports would be written to `{}`", report.path.display())));
+    let log = arguments.lifecycle.log().map(file::place);
+    let mut places = Vec::new();
+    for report in &arguments.reports {
+        let place = file::place(&report.path);
+        let both = match () {
+            () if log.as_ref() == Some(&place) => Some("the log and a report"),
+            () if places.contains(&place) => Some("two reports"),
+            () => None,
+        };
+        if let Some(both) = both {
+            return Err(Problem::Usage(format!("{both} would be written to `{}`", report.path.display())));
         }
+        places.push(place);
         file::writable(&report.path)
             .map_err(|error| Problem::Usage(format!("cannot write the report `{}`: {error}", report.path.display())))?;
     }
