@@ -2166,6 +2166,23 @@ fn files_are_laid_out_and_the_bad_ones_are_told() {
 }
 
 #[test]
+fn a_file_with_a_byte_order_mark_is_read_as_one_without() {
+    let mark = |text: &str| format!("\u{feff}{text}");
+    let profile = "leewy: 5\nurl: ws://127.0.0.1:1/ws\n";
+    let told = |text: &str| {
+        let ended = Gatecrash::new(&["check", "mine.yaml"]).file("mine.yaml", text).run();
+        (ended.code(), ended.all())
+    };
+    assert_eq!(told(&mark(profile)), told(profile));
+    assert!(told(profile).1.contains("mine.yaml:1:1"));
+    let (code, all) = told(&mark("leeway: 5\nurl: ws://127.0.0.1:1/ws\n"));
+    assert_eq!(code, 0, "{all}");
+    // The mark goes when the file is laid out: no other has one.
+    let ended = Gatecrash::new(&["fmt", "mine.yaml"]).file("mine.yaml", mark("leeway:   5\n")).run();
+    assert_eq!((ended.code(), ended.text("mine.yaml").as_str()), (0, "leeway: 5\n"), "{}", ended.all());
+}
+
+#[test]
 fn a_file_that_is_laid_out_can_be_read_by_nobody_else() {
     use std::os::unix::fs::PermissionsExt;
     let command = Gatecrash::new(&["fmt", "a.yaml"]).file("a.yaml", "secret:   hush-hush\n");

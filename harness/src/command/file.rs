@@ -13,6 +13,9 @@ const MAX_TEXT_BYTES: u64 = 4 << 20;
 /// The largest result that is read again.
 const MAX_RESULT_BYTES: u64 = 256 << 20;
 
+/// U+FEFF in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Reads a text file.
 pub(super) fn read_text(path: &str) -> io::Result<String> {
     read_up_to(Path::new(path), MAX_TEXT_BYTES)
@@ -45,6 +48,10 @@ fn read_bounded(source: impl io::Read, limit: u64) -> io::Result<Vec<u8>> {
     source.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
         return Err(io::Error::other(format!("it is larger than {limit} bytes")));
+    }
+    // Editors on Windows put it before a text, of which it is no part: nobody counts it as a column.
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        bytes.drain(..BYTE_ORDER_MARK.len());
     }
     Ok(bytes)
 }
