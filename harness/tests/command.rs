@@ -2066,6 +2066,18 @@ fn init_neither_waits_for_nobody_nor_replaces_a_file() {
 }
 
 #[test]
+fn a_command_that_cannot_be_written_as_it_is_said_is_refused() {
+    for start in ["cd app\nnode x", "node\tx", "node \u{1b}[31m", "node \u{202e}x"] {
+        let words = ["init", "ws://127.0.0.1:1/ws", "--secret-env", "S", "--ci", "gate.yml", "--start", start];
+        let ended = Gatecrash::new(&words).run();
+        assert_eq!((ended.code(), ended.stdout().as_str()), (2, ""), "{start:?} {}", ended.all());
+        let told = "in --start stands a line break, a tab or another character that cannot be seen: put what it says into a script, and name that";
+        assert!(ended.stderr().contains(told), "{}", ended.all());
+        assert!(!ended.folder.join("gate.yml").exists() && !ended.folder.join("gatecrash.yaml").exists());
+    }
+}
+
+#[test]
 fn probe_writes_what_it_saw_and_no_secret() {
     let server = StandIn::new(|stream, _, head| match is_unsigned(head) {
         // It looks at no signature, but for the one of this test.

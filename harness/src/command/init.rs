@@ -166,10 +166,10 @@ fn complete(
         None => None,
     };
     let start = match &arguments.start {
-        Some(command) => Some(command.clone()),
+        Some(command) => Some(one_line(command)?),
         None if asks && ci.is_some() => {
             dialogue.tell("By which command is the server started there? Nothing, if the job is to say that later.")?;
-            Some(dialogue.ask("Start", "", |command| Ok(command.to_owned()))?)
+            Some(dialogue.ask("Start", "", one_line)?)
         }
         None => None,
     };
@@ -193,6 +193,18 @@ fn key(text: &str) -> Result<(&'static str, String), String> {
         Some(("env" | "file", place)) if !place.is_empty() => Ok((field, notation.to_owned())),
         _ => Err("write env:NAME or file:PATH, so that no secret stands in the profile".to_owned()),
     }
+}
+
+/// A command as it can be written down: what it says is seen, and said again by a shell.
+fn one_line(command: &str) -> Result<String, String> {
+    if printable(command) != command {
+        return Err(
+            "in --start stands a line break, a tab or another character that cannot be seen: put what it says \
+                    into a script, and name that"
+                .to_owned(),
+        );
+    }
+    Ok(command.to_owned())
 }
 
 fn yes_or_no(text: &str) -> Result<bool, String> {
