@@ -1977,6 +1977,19 @@ fn a_port_in_use_is_named() {
     "###);
 }
 
+#[test]
+fn a_fault_that_is_named_twice_is_tried_twice() {
+    let ended = Gatecrash::new(&["selftest", "accepts-alg-none", "accepts-alg-none"]).run();
+    assert_eq!(ended.code(), 0, "{}", ended.all());
+    let stdout = ended.stdout();
+    let lines: Vec<&str> = stdout.lines().collect();
+    assert!(
+        lines.len() == 3 && lines[0] == lines[1] && lines[2].starts_with("2 of 2 faults killed"),
+        "{}",
+        ended.all()
+    );
+}
+
 // The help.
 
 #[test]
