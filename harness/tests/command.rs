@@ -2046,7 +2046,7 @@ fn init_writes_a_profile_that_runs() {
     exit 0
     --- stdout
     the profile is in mine.yaml
-    the job is in ci/gate.yml: say there how your server is started
+    the job is in ci/gate.yml: say there where gatecrash is installed from, and how your server is started
     judge the server:
         JWT_SECRET=... gatecrash run --profile mine.yaml
     --- stderr
@@ -2057,6 +2057,30 @@ fn init_writes_a_profile_that_runs() {
     let run = Gatecrash::new(&["run", "--profile", "mine.yaml", "--case", "AUTH-001"]);
     let run = run.file("mine.yaml", profile).env("JWT_SECRET", SECRET).run();
     assert_eq!(run.code(), 0, "{}", run.all());
+}
+
+#[test]
+fn a_job_shows_the_secret_to_nobody_who_is_not_named_in_it() {
+    for (more, shown) in [(&[][..], &["Start the server", "Judge it"][..]), (&["--start", "node x"], &["Judge it"])] {
+        let words = ["init", "ws://127.0.0.1:1/ws", "--secret-env", "JWT_SECRET", "--ci", "gate.yml"];
+        let ended = Gatecrash::new(&[&words[..], more].concat()).run();
+        assert!(ended.stdout().contains("say there where gatecrash is installed from"), "{}", ended.all());
+        let job: Value = serde_yaml::from_str(&ended.text("gate.yml")).unwrap();
+        let job = &job["jobs"]["gate"];
+        let steps = job["steps"].as_array().unwrap();
+        let named = |step: &Value| step["name"].as_str().unwrap_or_default().to_owned();
+        let with_secret: Vec<String> =
+            steps.iter().filter(|step| step.to_string().contains("secrets.")).map(named).collect();
+        assert_eq!(with_secret, shown);
+        assert_eq!(job.to_string().matches("secrets.JWT_SECRET").count(), shown.len(), "{job}");
+        // No registry is asked for a name that anybody may hold: it ends with what is to be filled in.
+        let install = steps.iter().find(|step| named(step) == "Install gatecrash").unwrap();
+        let run = install["run"].as_str().unwrap();
+        let output = Command::new("/bin/sh").args(["-e", "-c", run]).env_clear().env("PATH", "/none").output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let told = String::from_utf8(output.stdout).unwrap();
+        assert!(told.ends_with(": cargo install --locked --git URL --rev REVISION gatecrash\n"), "{told}");
+    }
 }
 
 #[test]

@@ -311,34 +311,38 @@ jobs:
     timeout-minutes: 15
 "
         .to_owned();
-    if let Some(name) = variable(answers) {
-        text.push_str(&format!(
-            "    env:
-      # The server below must be given the same; a value made for this job alone is best.
-      {name}: ${{{{ secrets.{name} }}}}
+    // Whoever gatecrash is installed from does not see it.
+    let env = variable(answers).map(|name| {
+        format!(
+            "        env:
+          # The server must be given the same; a value made for this job alone is best.
+          {name}: ${{{{ secrets.{name} }}}}
 "
-        ));
-    }
+        )
+    });
+    let env = env.unwrap_or_default();
     text.push_str(
         "    steps:
       - uses: actions/checkout@v4
       - name: Install gatecrash
-        run: cargo install --locked gatecrash
+        run: |
+          echo 'say here which gatecrash is run with your secret: cargo install --locked --git URL --rev REVISION gatecrash'
+          exit 1
 ",
     );
     if answers.start.is_none() {
-        text.push_str(
+        text.push_str(&format!(
             "      - name: Start the server
-        run: |
+{env}        run: |
           echo 'start the server here, in the background, and wait until it listens at the url of the profile'
           exit 1
-",
-        );
+"
+        ));
     }
     // A block, in which nothing that a shell's quotes hold means anything to YAML.
     text.push_str(&format!(
         "      - name: Judge it
-        run: |
+{env}        run: |
           {} --report json=gatecrash.json
       - uses: actions/upload-artifact@v4
         if: always()
@@ -362,8 +366,9 @@ fn run_command(answers: &Answers, profile: &Path) -> String {
 fn parting_text(answers: &Answers, profile: &Path) -> String {
     let mut text = format!("the profile is in {}\n", quote(&profile.display().to_string()));
     if let Some(ci) = &answers.ci {
-        let left = if answers.start.is_some() { "" } else { ": say there how your server is started" };
-        text.push_str(&format!("the job is in {}{left}\n", quote(&ci.display().to_string())));
+        let left = if answers.start.is_some() { "" } else { ", and how your server is started" };
+        let ci = quote(&ci.display().to_string());
+        text.push_str(&format!("the job is in {ci}: say there where gatecrash is installed from{left}\n"));
     }
     let set = variable(answers).map(|name| format!("{name}=... ")).unwrap_or_default();
     text.push_str(&format!("judge the server:\n    {set}{}\n", run_command(answers, profile)));
@@ -476,7 +481,7 @@ mod tests {
             let started = start.map_or("", |_| " --start 'cd '\\''a: b'\\'' && ./serve # x'");
             let judges = format!("gatecrash run --profile gatecrash.yaml{started} --report json=gatecrash.json\n");
             assert_eq!(judged, Some(judges.as_str()));
-            // Nothing is left to be said where the command is known.
+            // How the server is started is not left to be said where the command is known.
             assert_eq!(steps.iter().any(|step| step["name"] == "Start the server"), start.is_none());
         }
     }
