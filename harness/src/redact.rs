@@ -25,6 +25,11 @@ const MAX_SHOWN: usize = 1000;
 /// A secret of which only the beginning is quoted is still replaced from this many bytes on.
 const SHORTEST_PART: usize = 12;
 
+/// Stands where a quotation was cut off.
+const CUT: char = '…';
+/// Of what is left of a secret beside a cut, fewer bytes tell nothing.
+const SHORTEST_REST: usize = 4;
+
 #[derive(Clone)]
 struct Needle {
     text: String,
@@ -43,6 +48,24 @@ impl Needle {
     fn covers(&self, text: &str) -> usize {
         let same = text.chars().zip(self.text.chars()).take_while(|(a, b)| a == b);
         same.map(|(character, _)| character.len_utf8()).sum()
+    }
+
+    /// How many bytes of the front of `text` are the end of this one, whose front was cut off.
+    fn end_at_front_of(&self, text: &str) -> usize {
+        let ends = self.text.char_indices().skip(1).map(|(at, _)| &self.text[at..]);
+        let length = |end: &str| match text.starts_with(end) {
+            true => end.len(),
+            // Both ends were cut off.
+            false if end.starts_with(text) => text.len(),
+            false => 0,
+        };
+        ends.map(length).find(|length| *length >= SHORTEST_REST).unwrap_or(0)
+    }
+
+    /// How many bytes of the end of `text` are the front of this one, whose end was cut off.
+    fn start_at_end_of(&self, text: &str) -> usize {
+        let lengths = self.text.char_indices().map(|(at, _)| at).filter(|at| *at >= SHORTEST_REST);
+        lengths.rev().find(|length| text.ends_with(&self.text[..*length])).unwrap_or(0)
     }
 
     /// Replaces each of them wherever it stands. Several may begin alike, because one is another in other escapes: the
@@ -77,15 +100,18 @@ impl Redactor {
     ///
     /// A secret shorter than six bytes is not looked for: it would be found inside ordinary words.
     pub fn for_secrets(secrets: &[SecretBytes]) -> Self {
-        secrets.iter().fold(Self::default(), Self::and)
+        Self::default().and_all(secrets)
     }
 
     /// Replaces this secret too.
     #[must_use]
     pub fn and(self, secret: &SecretBytes) -> Self {
-        let bytes = secret.expose();
+        self.and_all(std::slice::from_ref(secret))
+    }
+
+    fn and_all(self, secrets: &[SecretBytes]) -> Self {
         let mut needles: Vec<String> = self.needles.into_iter().map(|needle| needle.text).collect();
-        if bytes.len() >= 6 {
+        for bytes in secrets.iter().map(SecretBytes::expose).filter(|bytes| bytes.len() >= 6) {
             if let Ok(text) = std::str::from_utf8(bytes) {
                 let text = text.trim();
                 let json = serde_json::Value::from(text).to_string();
@@ -156,6 +182,30 @@ impl Redactor {
     /// The text without secrets and without whole tokens.
     pub fn redact(&self, text: &str) -> String {
         Needle::replace_all(&self.needles, self.without_tokens(&jwts(text)))
+    }
+
+    /// The same of quotations that may be cut off, which a `…` says: what is left of a secret beside it is replaced too.
+    pub fn redact_quotations(&self, text: &str) -> String {
+        let text = self.redact(text);
+        let pieces: Vec<&str> = text.split(CUT).collect();
+        let last = pieces.len() - 1;
+        let mut clean = String::with_capacity(text.len());
+        for (index, piece) in pieces.into_iter().enumerate() {
+            let mut piece = piece;
+            if index > 0 {
+                clean.push(CUT);
+                let length = self.needles.iter().map(|needle| needle.end_at_front_of(piece)).max().unwrap_or(0);
+                clean.push_str(if length > 0 { "[secret]" } else { "" });
+                piece = &piece[length..];
+            }
+            let length = match index < last {
+                true => self.needles.iter().map(|needle| needle.start_at_end_of(piece)).max().unwrap_or(0),
+                false => 0,
+            };
+            clean.push_str(&piece[..piece.len() - length]);
+            clean.push_str(if length > 0 { "[secret]" } else { "" });
+        }
+        clean
     }
 
     /// The text without what belongs to a token that was sent, however often it was percent-encoded.
@@ -357,6 +407,21 @@ mod tests {
         let redactor = Redactor::for_secrets(&[SecretBytes::new("a-secret-of-some-length")]);
         assert_eq!(redactor.clean("\"Echo: a-secret-of-so\""), "\"Echo: [secret]\"");
         assert_eq!(redactor.clean("a-secret"), "a-secret");
+    }
+
+    #[test]
+    fn what_a_cut_leaves_of_a_secret_is_replaced_too() {
+        let redactor = Redactor::for_secrets(&[SecretBytes::new("a-secret-of-some-length")]);
+        for (cut, clean) in [
+            ("…some-length, foo: 1", "…[secret], foo: 1"),
+            ("secret: a-secret-o…", "secret: [secret]…"),
+            ("…ret-of-so…", "…[secret]…"),
+            ("…gth, a…", "…gth, a…"),
+            ("a … b", "a … b"),
+            ("some-length", "some-length"),
+        ] {
+            assert_eq!(redactor.redact_quotations(cut), clean);
+        }
     }
 
     #[test]

@@ -288,6 +288,38 @@ fn a_profile_is_never_quoted_with_its_secret() {
 }
 
 #[test]
+fn a_secret_is_not_quoted_however_it_is_written() {
+    let long = "hunter2-hunter3-hunter4-hunter5-hunter6-hunter7-hunter8-hunter9-hunter10-hunter11";
+    for text in [
+        "login: { url: /login, json: { username: alice, password: hunter2hunter2 }, tokn: /x }\n".to_owned(),
+        "{url: \"ws://127.0.0.1:1/\", secret: hunter2hunter2hunter2, foo: 1}\n".to_owned(),
+        "{url: \"ws://127.0.0.1:1/\", \"secret\" : 'hunter2, hunter3', foo: 1}\n".to_owned(),
+        "{secret: hunter2,hunter3}\n".to_owned(),
+        "retired_secrets:\n  - \"hunter3hunter3hunter3\n".to_owned(),
+        "retired_secrets:\n- hunter3hunter3hunter3: x\n".to_owned(),
+        "secret: |\n  hunter2hunter2\n hunter3: [\n".to_owned(),
+        "secret:\n  hunter2hunter2: [\n".to_owned(),
+        "retired_secrets: [a,\n  {hunter2: hunter3}]\n".to_owned(),
+        // The line is shown from within the secret on.
+        format!("{{ password: x{long}, foo: 1, name: 'nothing that matters, at some length' }}\n"),
+        "login: { url: /x, token: /x, json: { password: \"hunt\\x65r2hunter2\" }, tokn: /x }\n".to_owned(),
+    ] {
+        for words in [&["run", "--profile", "mine.yaml"][..], &["check", "mine.yaml"], &["fmt", "mine.yaml"]] {
+            let ended = Gatecrash::new(words).file("mine.yaml", &text).run();
+            if words[0] != "fmt" {
+                assert!(ended.code() == 2 && ended.stderr().contains("error[GC"), "{text}{}", ended.all());
+            }
+            let shown = ["hunter", "unter1", "nter11", "hunt\\x65"].iter().any(|part| ended.all().contains(part));
+            assert!(!shown, "{text}{}", ended.all());
+        }
+    }
+    // What is wrong is told all the same, and where a secret can be found is none.
+    let text = "login: { url: /login, json: { username: alice, password: env:PASSWORD }, tokn: /x }\n";
+    let ended = Gatecrash::new(&["run", "--profile", "mine.yaml"]).file("mine.yaml", text).run();
+    assert!(ended.stderr().contains(text.trim()) && ended.stderr().contains("unknown key `tokn`"), "{}", ended.all());
+}
+
+#[test]
 fn a_secret_that_is_missing_is_asked_for() {
     let run = |arguments: &[&str]| {
         let mut all = vec!["run", "ws://127.0.0.1:1/ws"];
@@ -408,6 +440,30 @@ fn a_url_that_cannot_be_used_says_why() {
     gatecrash: `ws://h/a b` is no usable URL: a space or another character that must be percent-encoded stands in it
     gatecrash: `ws://h/ws?token=[token]` is no usable URL: a token stands in it; write {token} in its place, and gatecrash makes the tokens
     gatecrash: `ws://h/\u{1b}[31m` is no usable URL: a space or another character that must be percent-encoded stands in it
+    "###);
+}
+
+#[test]
+fn what_is_about_another_server_is_not_dropped_in_silence() {
+    let url = ["ws://127.0.0.1:1/ws", "--secret-env", "JWT"];
+    for server in [&url[..], &["--profile", "mine.yaml"], &["--target", "mine.yaml"]] {
+        for flag in [
+            &["--fault", "accepts-alg-none"][..],
+            &["--dialect", "shipvox"],
+            &["--refusal", "http"],
+            &["--refusal", "close"],
+        ] {
+            let gatecrash = Gatecrash::new(&[&["run"], server, flag].concat()).env("JWT", SECRET);
+            let ended = gatecrash.file("mine.yaml", "url: ws://127.0.0.1:1/ws\nsecret: env:JWT\n").run();
+            assert_eq!(ended.code(), 2, "{server:?} {flag:?} {}", ended.all());
+            assert!(ended.stderr().contains("are about the bundled server, and another is named"), "{}", ended.all());
+        }
+    }
+    assert_command!(Gatecrash::new(&["run", "--case", "SIG-008", "--dialect", "shipvox", "--ca", "none.pem"]).run(), @r###"
+    exit 2
+    --- stdout
+    --- stderr
+    gatecrash: --ca is given, but no URL: say which server to judge, as in `gatecrash run ws://HOST/ws?token={token}`
     "###);
 }
 
@@ -644,6 +700,55 @@ fn a_selection_of_nothing_has_an_exit_code_and_a_hint() {
     let ended = Gatecrash::against(&server, &["--case", "NOPE", "--report", "json=r.json"]).run();
     assert_eq!((ended.code(), server.connections()), (4, 0), "{}", ended.all());
     assert_eq!(ended.json("r.json")["summary"]["total"], 0);
+}
+
+#[test]
+fn a_word_that_selects_nothing_is_not_lost_among_the_others() {
+    let run = |words: &[&str]| {
+        let mut all = vec!["run", "--dialect", "shipvox", "--report", "json=r.json"];
+        all.extend(words);
+        Gatecrash::new(&all).run()
+    };
+    // What names nothing, for whatever server, is bad usage: a guard is not taken away by a slip of the hand.
+    for (words, told) in [
+        (&["--case", "SGI-008", "--case", "SIG-001"][..], "no case is selected by `SGI-008`; did you mean `SIG-008`?"),
+        (
+            &["--case", "SIG-001", "--case", "SIG-008@qurey"],
+            "no case is selected by `SIG-008@qurey`: no token rides in `qurey`; did you mean `query`?",
+        ),
+        (
+            &["--case", "SIG-001", "--case", "SIG-008@query-x"],
+            "no case is selected by `SIG-008@query-x`: no token rides in `query-x`",
+        ),
+        (
+            &["--case", "SIG-001", "--case", "alg-none@query"],
+            "no case is selected by `alg-none@query`: before the `@` stands a code, such as SIG-008@query",
+        ),
+        (&["--tag", "smoke", "--tag", "smok"], "no case has the tag `smok`; did you mean `smoke`?"),
+    ] {
+        let ended = run(words);
+        assert_eq!((ended.code(), ended.stdout().as_str()), (2, ""), "{words:?} {}", ended.all());
+        assert!(ended.stderr().contains(told), "{words:?} {}", ended.all());
+        assert!(!ended.folder.join("r.json").exists(), "no report is written for bad usage");
+    }
+    // What this server has no trial of is told, and the others are played.
+    for word in ["SIG-008@cookie", "SIG-008@query-2", "REJ-009@query"] {
+        let ended = run(&["--case", "SIG-001", "--case", word]);
+        assert_eq!(ended.code(), 0, "{}", ended.all());
+        let told = format!("gatecrash: `{word}` selects no trial of this target\n");
+        assert_eq!(ended.stderr(), told, "{}", ended.all());
+    }
+    for word in ["sig-008@QUERY", "alg-none", "smoke", "sig"] {
+        let ended = run(&["--case", "SIG-001", "--case", word]);
+        assert_eq!((ended.code(), ended.stderr().as_str()), (0, ""), "{}", ended.all());
+    }
+    // That one of several servers has it is enough, and a share may lack what another has.
+    let ended = Gatecrash::new(&["run", "--case", "SIG-008@path"]).run();
+    assert_eq!((ended.code(), ended.stderr().as_str()), (0, ""), "{}", ended.all());
+    for share in ["hash:1/2", "hash:2/2"] {
+        let ended = run(&["--case", "AUTH-001", "--case", "SIG-008", "--case", "SIG-001", "--partition", share]);
+        assert!(!ended.stderr().contains("selects no trial"), "{}", ended.all());
+    }
 }
 
 #[test]
@@ -977,7 +1082,7 @@ fn a_full_stdout_or_stderr_is_no_panic() {
     gatecrash.command.stdout(full());
     let ended = gatecrash.run();
     assert_command!(ended, @r###"
-    exit 0
+    exit 2
     --- stdout
     --- stderr
     gatecrash: cannot write to stdout: [FULL]
@@ -985,6 +1090,74 @@ fn a_full_stdout_or_stderr_is_no_panic() {
     let mut gatecrash = Gatecrash::new(&["run", "--case", "NOPE"]);
     gatecrash.command.stderr(full());
     assert_eq!(gatecrash.run().code(), 4);
+}
+
+/// Makes a pipe of this name in the folder of a command.
+fn pipe(gatecrash: &Gatecrash, name: &str) -> PathBuf {
+    let path = gatecrash.folder.join(name);
+    let made = Command::new("mkfifo").arg(&path).status().unwrap();
+    assert!(made.success());
+    path
+}
+
+#[test]
+fn a_report_goes_into_a_pipe() {
+    let gatecrash = Gatecrash::new(&["run", "--dialect", "omni2", "--case", "AUTH-001", "--report", "json=pipe"]);
+    let path = pipe(&gatecrash, "pipe");
+    let reader = thread::spawn(move || fs::read_to_string(path).unwrap());
+    let ended = gatecrash.run();
+    assert_eq!(ended.code(), 0, "{}", ended.all());
+    let report: Value = serde_json::from_str(&reader.join().unwrap()).expect("a whole report");
+    assert_eq!(report["summary"]["pass"], 1);
+}
+
+#[test]
+fn an_interrupt_ends_a_run_that_waits_for_the_reader_of_a_report() {
+    for name in ["INT", "TERM"] {
+        let mut gatecrash =
+            Gatecrash::new(&["run", "--dialect", "omni2", "--case", "AUTH-001", "--report", "json=pipe"]);
+        pipe(&gatecrash, "pipe");
+        let mut child = gatecrash.command.spawn().unwrap();
+        // Whoever has told the result writes the reports next. That it comes is watched, as the end is.
+        let stdout = child.stdout.take().unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        thread::spawn(move || {
+            let mut line = String::new();
+            let _ = BufReader::new(stdout).read_line(&mut line);
+            let _ = tell.send(line);
+        });
+        let line = told.recv_timeout(WATCHDOG).unwrap_or_default();
+        signal(&child, if line.is_empty() { "KILL" } else { name });
+        let output = wait(child);
+        assert!(line.starts_with("omni2: "), "{line}{output:?}");
+        assert_eq!(output.status.code(), Some(130), "{output:?}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_does_not_fit_on_the_disk_is_no_success() {
+    let to = |words: &[&str], stdout: Stdio| {
+        let mut gatecrash = Gatecrash::new(words).file("a.yaml", "leeway: 5\n");
+        gatecrash.command.stdin(fs::File::open(gatecrash.folder.join("a.yaml")).unwrap()).stdout(stdout);
+        gatecrash.run()
+    };
+    for words in [&["schema", "profile"][..], &["list"], &["explain", "SIG-008"], &["fmt", "-"], &["check", "a.yaml"]] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let ended = to(words, full.into());
+        assert_eq!(ended.code(), 2, "{words:?} {}", ended.all());
+        assert!(ended.stderr().contains("cannot write to stdout: No space left"), "{words:?} {}", ended.all());
+        // Who reads no further has read enough.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let ended = to(words, writer.into());
+        assert_eq!(ended.code(), 0, "{words:?} {}", ended.all());
+        assert!(!ended.stderr().contains("stdout"), "{words:?} {}", ended.all());
+    }
+    // What has failed stays so.
+    let mut gatecrash = Gatecrash::new(&["fmt", "--check", "a.yaml"]).file("a.yaml", "a:   1\n");
+    gatecrash.command.stdout(fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+    assert_eq!(gatecrash.run().code(), 1);
 }
 
 #[test]
@@ -1058,6 +1231,50 @@ fn one_report_that_cannot_be_written_loses_none_of_the_others() {
     --- stderr
     gatecrash: two reports would be written to `r.json`
     "###);
+}
+
+#[test]
+fn nothing_is_written_twice_into_one_file() {
+    let with_files = |words: &[&str]| {
+        let gatecrash = Gatecrash::new(words);
+        fs::create_dir(gatecrash.folder.join("sub")).unwrap();
+        std::os::unix::fs::symlink("r.json", gatecrash.folder.join("link")).unwrap();
+        gatecrash.file("r.json", "old").run()
+    };
+    let absolute = |name: &str| format!("{name}/../r.json");
+    for second in ["./r.json", &absolute("sub"), "link"] {
+        let second = format!("junit={second}");
+        let ended = with_files(&[
+            "run",
+            "--dialect",
+            "omni2",
+            "--case",
+            "AUTH-001",
+            "--report",
+            "json=r.json",
+            "--report",
+            &second,
+        ]);
+        assert_eq!((ended.code(), ended.text("r.json").as_str()), (2, "old"), "{second} {}", ended.all());
+        assert!(ended.stderr().contains("two reports would be written to `"), "{second} {}", ended.all());
+    }
+    // Also where none of them is there yet.
+    let words = ["run", "--dialect", "omni2", "--report", "json=new.json", "--report", "sarif=sub/../new.json"];
+    let ended = with_files(&words);
+    assert_eq!(ended.code(), 2, "{}", ended.all());
+    let url = "ws://127.0.0.1:1/ws";
+    let words = ["run", url, "--secret-env", "S", "--start", "exit 1", "--start-log", "./l", "--report", "json=l"];
+    let ended = Gatecrash::new(&words).env("S", SECRET).run();
+    assert!(ended.code() == 2 && !ended.folder.join("l").exists(), "{}", ended.all());
+    assert!(ended.stderr().contains("the log and a report would be written to `l`"), "{}", ended.all());
+
+    for (out, ci) in [("a.yaml", "a.yaml"), ("a.yaml", "./a.yaml"), ("new/a.yaml", "new/../new/a.yaml")] {
+        let ended = with_files(&["init", url, "--secret-env", "S", "--out", out, "--ci", ci]);
+        assert_eq!((ended.code(), ended.stdout().as_str()), (2, ""), "{out} {ci} {}", ended.all());
+        let told = format!("the profile and the job would both be written to `{out}`");
+        assert!(ended.stderr().contains(&told), "{}", ended.all());
+        assert!(!ended.folder.join(out).exists(), "half of it is worse than nothing");
+    }
 }
 
 #[test]
@@ -1317,6 +1534,52 @@ fn a_server_that_does_not_start_is_told_with_its_last_words() {
     let told = "the command of --start ended and was started again, once: exit code 9; its last words:\n";
     assert!(ended.stderr().contains(told), "{}", ended.all());
     assert!(ended.stderr().contains("the command of --start ended during the run: exit code 9"), "{}", ended.all());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_server_is_stopped_when_the_terminal_is_closed() {
+    let address = free_address().to_string();
+    let mut gatecrash = starting(&address, "echo $$ > pid; exec sleep 60", &["--wait-ready", "60"]);
+    let child = gatecrash.command.spawn().unwrap();
+    let end = Instant::now() + WATCHDOG / 2;
+    let pid = gatecrash.folder.join("pid");
+    while !fs::read_to_string(&pid).is_ok_and(|text| text.ends_with('\n')) && Instant::now() < end {
+        thread::sleep(Duration::from_millis(10));
+    }
+    signal(&child, "HUP");
+    let ended = Ended { output: wait(child), folder: gatecrash.folder };
+    assert_eq!(ended.code(), 130, "{}", ended.all());
+    assert!(!is_alive(&ended.text("pid")), "it is stopped with its process group");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_run_that_is_to_outlive_its_terminal_does() {
+    let (let_go, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    // The first connection waits until the signal has been sent.
+    let server = StandIn::new(move |stream, number, head| {
+        if number == 0 {
+            let _ = held.lock().unwrap().recv();
+        }
+        serve(stream, head);
+    });
+    let url = server.url();
+    let words = ["run", &url, "--profile", "mine.yaml", "--timeout-scale", "100", "--case", "AUTH-001"];
+    // With a declared echo nothing is waited for but what is held.
+    let profile = "secret: env:JWT_SECRET\necho: { send: \"{message}\", reply: { text: \"{message}\" } }\n";
+    let gatecrash = Gatecrash::new(&words).file("mine.yaml", profile);
+    // As nohup does it.
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", "trap '' HUP; exec \"$@\"", "sh"]).arg(gatecrash.command.get_program());
+    shell.args(gatecrash.command.get_args()).current_dir(&gatecrash.folder).env_clear().env("JWT_SECRET", SECRET);
+    let child = shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    server.wait_for(1);
+    signal(&child, "HUP");
+    let_go.send(()).unwrap();
+    let ended = Ended { output: wait(child), folder: gatecrash.folder };
+    assert_eq!(ended.code(), 0, "{}", ended.all());
 }
 
 #[test]
@@ -1714,6 +1977,19 @@ fn a_port_in_use_is_named() {
     "###);
 }
 
+#[test]
+fn a_fault_that_is_named_twice_is_tried_twice() {
+    let ended = Gatecrash::new(&["selftest", "accepts-alg-none", "accepts-alg-none"]).run();
+    assert_eq!(ended.code(), 0, "{}", ended.all());
+    let stdout = ended.stdout();
+    let lines: Vec<&str> = stdout.lines().collect();
+    assert!(
+        lines.len() == 3 && lines[0] == lines[1] && lines[2].starts_with("2 of 2 faults killed"),
+        "{}",
+        ended.all()
+    );
+}
+
 // The help.
 
 #[test]
@@ -1770,7 +2046,7 @@ fn init_writes_a_profile_that_runs() {
     exit 0
     --- stdout
     the profile is in mine.yaml
-    the job is in ci/gate.yml: say there how your server is started
+    the job is in ci/gate.yml: say there where gatecrash is installed from, and how your server is started
     judge the server:
         JWT_SECRET=... gatecrash run --profile mine.yaml
     --- stderr
@@ -1781,6 +2057,30 @@ fn init_writes_a_profile_that_runs() {
     let run = Gatecrash::new(&["run", "--profile", "mine.yaml", "--case", "AUTH-001"]);
     let run = run.file("mine.yaml", profile).env("JWT_SECRET", SECRET).run();
     assert_eq!(run.code(), 0, "{}", run.all());
+}
+
+#[test]
+fn a_job_shows_the_secret_to_nobody_who_is_not_named_in_it() {
+    for (more, shown) in [(&[][..], &["Start the server", "Judge it"][..]), (&["--start", "node x"], &["Judge it"])] {
+        let words = ["init", "ws://127.0.0.1:1/ws", "--secret-env", "JWT_SECRET", "--ci", "gate.yml"];
+        let ended = Gatecrash::new(&[&words[..], more].concat()).run();
+        assert!(ended.stdout().contains("say there where gatecrash is installed from"), "{}", ended.all());
+        let job: Value = serde_yaml::from_str(&ended.text("gate.yml")).unwrap();
+        let job = &job["jobs"]["gate"];
+        let steps = job["steps"].as_array().unwrap();
+        let named = |step: &Value| step["name"].as_str().unwrap_or_default().to_owned();
+        let with_secret: Vec<String> =
+            steps.iter().filter(|step| step.to_string().contains("secrets.")).map(named).collect();
+        assert_eq!(with_secret, shown);
+        assert_eq!(job.to_string().matches("secrets.JWT_SECRET").count(), shown.len(), "{job}");
+        // No registry is asked for a name that anybody may hold: it ends with what is to be filled in.
+        let install = steps.iter().find(|step| named(step) == "Install gatecrash").unwrap();
+        let run = install["run"].as_str().unwrap();
+        let output = Command::new("/bin/sh").args(["-e", "-c", run]).env_clear().env("PATH", "/none").output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let told = String::from_utf8(output.stdout).unwrap();
+        assert!(told.ends_with(": cargo install --locked --git URL --rev REVISION gatecrash\n"), "{told}");
+    }
 }
 
 #[test]
@@ -1800,6 +2100,18 @@ fn init_neither_waits_for_nobody_nor_replaces_a_file() {
     gatecrash: cannot write `gate.yml`: it is there already, and is not replaced
     "###);
     assert!(!ended.folder.join("mine.yaml").exists(), "half of it is worse than nothing");
+}
+
+#[test]
+fn a_command_that_cannot_be_written_as_it_is_said_is_refused() {
+    for start in ["cd app\nnode x", "node\tx", "node \u{1b}[31m", "node \u{202e}x"] {
+        let words = ["init", "ws://127.0.0.1:1/ws", "--secret-env", "S", "--ci", "gate.yml", "--start", start];
+        let ended = Gatecrash::new(&words).run();
+        assert_eq!((ended.code(), ended.stdout().as_str()), (2, ""), "{start:?} {}", ended.all());
+        let told = "in --start stands a line break, a tab or another character that cannot be seen: put what it says into a script, and name that";
+        assert!(ended.stderr().contains(told), "{}", ended.all());
+        assert!(!ended.folder.join("gate.yml").exists() && !ended.folder.join("gatecrash.yaml").exists());
+    }
 }
 
 #[test]
@@ -1900,6 +2212,23 @@ fn files_are_laid_out_and_the_bad_ones_are_told() {
     gatecrash: `a.yaml` is laid out anew
     "###);
     assert_eq!(with_files(&["fmt"]).run().code(), 2);
+}
+
+#[test]
+fn a_file_with_a_byte_order_mark_is_read_as_one_without() {
+    let mark = |text: &str| format!("\u{feff}{text}");
+    let profile = "leewy: 5\nurl: ws://127.0.0.1:1/ws\n";
+    let told = |text: &str| {
+        let ended = Gatecrash::new(&["check", "mine.yaml"]).file("mine.yaml", text).run();
+        (ended.code(), ended.all())
+    };
+    assert_eq!(told(&mark(profile)), told(profile));
+    assert!(told(profile).1.contains("mine.yaml:1:1"));
+    let (code, all) = told(&mark("leeway: 5\nurl: ws://127.0.0.1:1/ws\n"));
+    assert_eq!(code, 0, "{all}");
+    // The mark goes when the file is laid out: no other has one.
+    let ended = Gatecrash::new(&["fmt", "mine.yaml"]).file("mine.yaml", mark("leeway:   5\n")).run();
+    assert_eq!((ended.code(), ended.text("mine.yaml").as_str()), (0, "leeway: 5\n"), "{}", ended.all());
 }
 
 #[test]

@@ -13,6 +13,9 @@ const MAX_TEXT_BYTES: u64 = 4 << 20;
 /// The largest result that is read again.
 const MAX_RESULT_BYTES: u64 = 256 << 20;
 
+/// U+FEFF in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Reads a text file.
 pub(super) fn read_text(path: &str) -> io::Result<String> {
     read_up_to(Path::new(path), MAX_TEXT_BYTES)
@@ -46,11 +49,19 @@ fn read_bounded(source: impl io::Read, limit: u64) -> io::Result<Vec<u8>> {
     if bytes.len() as u64 > limit {
         return Err(io::Error::other(format!("it is larger than {limit} bytes")));
     }
+    // Editors on Windows put it before a text, of which it is no part: nobody counts it as a column.
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        bytes.drain(..BYTE_ORDER_MARK.len());
+    }
     Ok(bytes)
 }
 
 /// Whether a file can be written, found out before a long run. Leaves nothing behind.
 pub(super) fn writable(path: &Path) -> io::Result<()> {
+    // To open a pipe waits for its reader, who takes it for the end when it is closed again.
+    if fs::metadata(path).is_ok_and(|meta| !meta.is_file() && !meta.is_dir()) {
+        return Ok(());
+    }
     match OpenOptions::new().append(true).open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             OpenOptions::new().write(true).create_new(true).open(path)?;
@@ -58,6 +69,22 @@ pub(super) fn writable(path: &Path) -> io::Result<()> {
         }
         opened => opened.map(drop),
     }
+}
+
+/// What a file is called, however its path is spelled, and whether or not it is there yet.
+pub(super) fn place(path: &Path) -> PathBuf {
+    let whole = match fs::metadata(path) {
+        // Nothing of what is written to a device or a pipe is replaced by what comes after.
+        Ok(meta) if !meta.is_file() => Ok(path.to_owned()),
+        _ => fs::canonicalize(path),
+    };
+    whole.unwrap_or_else(|_| {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        match (fs::canonicalize(folder), path.file_name()) {
+            (Ok(folder), Some(name)) => folder.join(name),
+            _ => path.to_owned(),
+        }
+    })
 }
 
 /// Whether a file can be written anew, and nothing is there that would be lost.

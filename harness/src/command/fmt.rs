@@ -12,7 +12,8 @@ use yaml_parser::SyntaxKind;
 use crate::document::{Diagnostics, Document, printable};
 use crate::report::Exit;
 
-use super::run::{Problem, secrets_in};
+use super::hide::secrets_in;
+use super::run::Problem;
 use super::{complain, file, own, say};
 
 /// What is said below the list of flags.
@@ -83,7 +84,7 @@ fn one(path: &str, check: bool) -> Done {
         Ok(text) => text,
         Err(Trouble::NoYaml(found)) => {
             // A profile may hold a secret, on the very line that is shown.
-            Problem::Profile(found, secrets_in(&String::from_utf8_lossy(&bytes))).tell();
+            Problem::Profile(found, secrets_in([String::from_utf8_lossy(&bytes).as_ref()])).tell();
             return Done::Unusable;
         }
         Err(Trouble::LeftAlone(why)) => {

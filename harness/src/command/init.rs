@@ -94,6 +94,10 @@ pub(super) fn init(arguments: &Init) -> Exit {
             return Exit::Usage;
         }
     }
+    if answers.ci.as_ref().is_some_and(|ci| file::place(ci) == file::place(path)) {
+        complain(&format!("the profile and the job would both be written to `{}`", path.display()));
+        return Exit::Usage;
+    }
     for (path, text) in std::iter::once((path, &profile)).chain(job.as_ref().map(|(path, text)| (*path, text))) {
         if let Err(error) = file::write_whole(path, text.as_bytes()) {
             complain(&format!("cannot write `{}`: {error}", path.display()));
@@ -162,10 +166,10 @@ fn complete(
         None => None,
     };
     let start = match &arguments.start {
-        Some(command) => Some(command.clone()),
+        Some(command) => Some(one_line(command)?),
         None if asks && ci.is_some() => {
             dialogue.tell("By which command is the server started there? Nothing, if the job is to say that later.")?;
-            Some(dialogue.ask("Start", "", |command| Ok(command.to_owned()))?)
+            Some(dialogue.ask("Start", "", one_line)?)
         }
         None => None,
     };
@@ -189,6 +193,18 @@ fn key(text: &str) -> Result<(&'static str, String), String> {
         Some(("env" | "file", place)) if !place.is_empty() => Ok((field, notation.to_owned())),
         _ => Err("write env:NAME or file:PATH, so that no secret stands in the profile".to_owned()),
     }
+}
+
+/// A command as it can be written down: what it says is seen, and said again by a shell.
+fn one_line(command: &str) -> Result<String, String> {
+    if printable(command) != command {
+        return Err(
+            "in --start stands a line break, a tab or another character that cannot be seen: put what it says \
+                    into a script, and name that"
+                .to_owned(),
+        );
+    }
+    Ok(command.to_owned())
 }
 
 fn yes_or_no(text: &str) -> Result<bool, String> {
@@ -295,34 +311,38 @@ jobs:
     timeout-minutes: 15
 "
         .to_owned();
-    if let Some(name) = variable(answers) {
-        text.push_str(&format!(
-            "    env:
-      # The server below must be given the same; a value made for this job alone is best.
-      {name}: ${{{{ secrets.{name} }}}}
+    // Whoever gatecrash is installed from does not see it.
+    let env = variable(answers).map(|name| {
+        format!(
+            "        env:
+          # The server must be given the same; a value made for this job alone is best.
+          {name}: ${{{{ secrets.{name} }}}}
 "
-        ));
-    }
+        )
+    });
+    let env = env.unwrap_or_default();
     text.push_str(
         "    steps:
       - uses: actions/checkout@v4
       - name: Install gatecrash
-        run: cargo install --locked gatecrash
+        run: |
+          echo 'say here which gatecrash is run with your secret: cargo install --locked --git URL --rev REVISION gatecrash'
+          exit 1
 ",
     );
     if answers.start.is_none() {
-        text.push_str(
+        text.push_str(&format!(
             "      - name: Start the server
-        run: |
+{env}        run: |
           echo 'start the server here, in the background, and wait until it listens at the url of the profile'
           exit 1
-",
-        );
+"
+        ));
     }
     // A block, in which nothing that a shell's quotes hold means anything to YAML.
     text.push_str(&format!(
         "      - name: Judge it
-        run: |
+{env}        run: |
           {} --report json=gatecrash.json
       - uses: actions/upload-artifact@v4
         if: always()
@@ -346,8 +366,9 @@ fn run_command(answers: &Answers, profile: &Path) -> String {
 fn parting_text(answers: &Answers, profile: &Path) -> String {
     let mut text = format!("the profile is in {}\n", quote(&profile.display().to_string()));
     if let Some(ci) = &answers.ci {
-        let left = if answers.start.is_some() { "" } else { ": say there how your server is started" };
-        text.push_str(&format!("the job is in {}{left}\n", quote(&ci.display().to_string())));
+        let left = if answers.start.is_some() { "" } else { ", and how your server is started" };
+        let ci = quote(&ci.display().to_string());
+        text.push_str(&format!("the job is in {ci}: say there where gatecrash is installed from{left}\n"));
     }
     let set = variable(answers).map(|name| format!("{name}=... ")).unwrap_or_default();
     text.push_str(&format!("judge the server:\n    {set}{}\n", run_command(answers, profile)));
@@ -460,7 +481,7 @@ mod tests {
             let started = start.map_or("", |_| " --start 'cd '\\''a: b'\\'' && ./serve # x'");
             let judges = format!("gatecrash run --profile gatecrash.yaml{started} --report json=gatecrash.json\n");
             assert_eq!(judged, Some(judges.as_str()));
-            // Nothing is left to be said where the command is known.
+            // How the server is started is not left to be said where the command is known.
             assert_eq!(steps.iter().any(|step| step["name"] == "Start the server"), start.is_none());
         }
     }

@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -56,6 +56,11 @@ impl Lifecycle {
     /// Whether a server is to be started.
     pub(super) fn starts(&self) -> bool {
         self.start.is_some()
+    }
+
+    /// Where what the server says is kept, if it is.
+    pub(super) fn log(&self) -> Option<&Path> {
+        self.start_log.as_deref()
     }
 
     /// Whether there is anything to wait for.

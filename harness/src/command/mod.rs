@@ -10,6 +10,7 @@ mod explain;
 mod file;
 mod flow;
 mod fmt;
+mod hide;
 mod init;
 mod lifecycle;
 mod list;
@@ -26,6 +27,7 @@ mod signals;
 use std::io::{ErrorKind, Write as _};
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use crate::catalogue::Catalogue;
@@ -110,7 +112,8 @@ fn execute(arguments: Arguments) -> Exit {
     };
     // A name that is still being looked up must not hold up the end.
     runtime.shutdown_background();
-    exit
+    // As for a report that cannot be written.
+    if exit == Exit::Good && IS_LOST.load(Ordering::Relaxed) { Exit::Usage } else { exit }
 }
 
 /// Keeps this secret out of every message from now on, those of a panic included.
@@ -134,11 +137,17 @@ fn complain(message: &str) {
     let _ = writeln!(anstream::stderr().lock(), "gatecrash: {message}");
 }
 
-/// Writes data to stdout. A closed pipe is no error of ours; a full disk is worth a word.
+/// Whether something that was to stand on stdout does not.
+static IS_LOST: AtomicBool = AtomicBool::new(false);
+
+/// Writes data to stdout. A closed pipe is no error of ours; a full disk is worth a word, and no success.
 fn say(text: &str) {
     let mut stdout = anstream::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => complain(&format!("cannot write to stdout: {error}")),
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            IS_LOST.store(true, Ordering::Relaxed);
+            complain(&format!("cannot write to stdout: {error}"));
+        }
         _ => {}
     }
 }

@@ -14,7 +14,7 @@ use crate::redact::Redactor;
 use crate::report::Exit;
 use crate::secret::SecretBytes;
 
-use super::run::secrets_in;
+use super::hide::secrets_in;
 use super::{bundled, complain, file, say};
 
 /// A file, as it was named, and what is in it.
@@ -83,7 +83,7 @@ pub(super) fn add(catalogue: &mut Catalogue, texts: &[Text], vars: &[Var]) -> Re
 /// Finds what files of cases give as a secret, so that a message about them does not quote it.
 pub(super) fn secrets_of(texts: &[Text]) -> Redactor {
     let all: Vec<_> = texts.iter().map(|(_, bytes)| String::from_utf8_lossy(bytes)).collect();
-    secrets_in(&all.join("\n"))
+    secrets_in(all.iter().map(AsRef::as_ref))
 }
 
 /// A value for a variable of a file of cases.
@@ -158,7 +158,9 @@ pub(super) fn check(arguments: &Check) -> Exit {
             let text = String::from_utf8_lossy(&bytes);
             if let Err(wrong) = Profile::from_yaml(&name, &text) {
                 // What it gives as a secret is not quoted.
-                found.push(secrets_in(&text).redact(&wrong.render(std::io::stderr().is_terminal())));
+                found.push(
+                    secrets_in([text.as_ref()]).redact_quotations(&wrong.render(std::io::stderr().is_terminal())),
+                );
             }
         } else {
             cases.push((name, bytes));
@@ -166,7 +168,7 @@ pub(super) fn check(arguments: &Check) -> Exit {
     }
     let before = catalogue.cases.len();
     if let Err(wrong) = add(&mut catalogue, &cases, &[]) {
-        found.push(secrets_of(&cases).redact(&wrong.render(std::io::stderr().is_terminal())));
+        found.push(secrets_of(&cases).redact_quotations(&wrong.render(std::io::stderr().is_terminal())));
     }
     if found.is_empty() {
         let added = catalogue.cases.len() - before;

@@ -18,7 +18,6 @@ use crate::report::earlier::Earlier;
 use crate::report::terminal::{self, Style};
 use crate::report::{self, Exit, Failure, Format, Report, RunEvent, Standard, annotations, json, markdown};
 use crate::run::{Interrupt, Revival};
-use crate::secret::SecretBytes;
 use crate::verdict::Severity;
 use crate::{Suite, Target};
 use clap::Args;
@@ -27,6 +26,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 
 use super::bundled_server::{BundledServer, Setting};
 use super::flow::Flow;
+use super::hide::secrets_in;
 use super::lifecycle::{self, Lifecycle};
 use super::narrow::{Narrow, one_of};
 use super::own::{self, Var};
@@ -119,9 +119,9 @@ pub(super) struct Run {
     /// Without a URL: only these dialects of the bundled server; may be given again
     #[arg(long, value_name = "NAME", help_heading = "The bundled server", value_parser = super::dialect)]
     dialect: Vec<Dialect>,
-    /// Without a URL: how the bundled server refuses
-    #[arg(long, value_name = "close|http", default_value = "close", help_heading = "The bundled server")]
-    refusal: RefusalStyle,
+    /// Without a URL: how the bundled server refuses [default: close]
+    #[arg(long, value_name = "close|http", help_heading = "The bundled server")]
+    refusal: Option<RefusalStyle>,
     /// Without a URL: the one way in which the bundled server is wrong
     #[arg(long, value_name = "NAME", help_heading = "The bundled server", value_parser = super::fault)]
     fault: Option<Fault>,
@@ -148,18 +148,25 @@ impl Run {
             return Some("--var is about your own cases: name their files".to_owned());
         }
         let mut urls = self.words.iter().filter(|word| is_url(word));
-        let (first, second) = (urls.next()?, urls.next());
-        if let Some(second) = second {
+        if let (Some(first), Some(second)) = (urls.next(), urls.next()) {
             let (first, second) = (printable(&jwts(first)), printable(&jwts(second)));
             return Some(format!(
                 "one URL at a time, not `{first}` and `{second}`: write a profile for each, and --target"
             ));
         }
-        if !self.target.is_empty() {
+        if self.url().is_some() && !self.target.is_empty() {
             return Some("a URL and --target exclude each other".to_owned());
         }
-        (!self.dialect.is_empty() || self.fault.is_some() || self.refusal != RefusalStyle::Close)
-            .then(|| "--dialect, --refusal and --fault are about the bundled server, and a URL is given".to_owned())
+        let is_about_bundled = !self.dialect.is_empty() || self.fault.is_some() || self.refusal.is_some();
+        (is_about_bundled && self.names_a_server()).then(|| {
+            "--dialect, --refusal and --fault are about the bundled server, and another is named: leave out one or the other"
+                .to_owned()
+        })
+    }
+
+    /// Whether a server is named that is not the bundled one.
+    fn names_a_server(&self) -> bool {
+        self.url().is_some() || self.profile.is_some() || !self.target.is_empty()
     }
 }
 
@@ -268,8 +275,12 @@ impl Problem {
         let color = std::io::stderr().is_terminal();
         match self {
             Self::Usage(message) => complain(&message),
-            Self::Profile(found, redactor) => complain(&format!("\n{}", redactor.redact(&found.render(color)))),
-            Self::Cases(found, redactor) => complain(&format!("\n{}", redactor.redact(&found.render(color)))),
+            Self::Profile(found, redactor) => {
+                complain(&format!("\n{}", redactor.redact_quotations(&found.render(color))))
+            }
+            Self::Cases(found, redactor) => {
+                complain(&format!("\n{}", redactor.redact_quotations(&found.render(color))))
+            }
             Self::Bundled(found) => {
                 complain(&format!("the bundled cases are wrong, which is a bug:\n{}", found.render(color)));
                 return Exit::OurFault;
@@ -300,6 +311,8 @@ pub(super) async fn run(arguments: Run) -> Exit {
         }
     }
 
+    // From here on nothing is left to be interrupted but the telling, which whoever waits for it may be tired of.
+    let mut interrupts = Interrupts::new();
     tell(&reports, &arguments, begun);
     if let (Some(earlier), Some(path)) = (&baseline, &arguments.baseline) {
         // Both sides are read from a file's words, so that none is told otherwise than the other.
@@ -324,7 +337,14 @@ pub(super) async fn run(arguments: Run) -> Exit {
     if exit == Exit::NothingSelected && !reports.is_empty() {
         complain(&nothing_selected(&reports, &arguments));
     }
-    let unwritten = arguments.reports.iter().filter(|report| !write(report, &reports)).count();
+    let mut unwritten = 0;
+    for report in &arguments.reports {
+        let written = tokio::select! {
+            written = write(report, &reports) => written,
+            () = interrupts.next() => return Exit::Interrupted,
+        };
+        unwritten += usize::from(!written);
+    }
     tell_github(&reports);
     if unwritten > 0 && exit == Exit::Good {
         exit = Exit::Usage;
@@ -334,9 +354,12 @@ pub(super) async fn run(arguments: Run) -> Exit {
 
 /// Writes one report. What cannot be written where it was asked for is kept elsewhere, and the others are written all
 /// the same.
-fn write(report: &ReportArgument, reports: &[Report]) -> bool {
-    let text = report.format.write(reports);
-    let Err(error) = file::write_whole(&report.path, text.as_bytes()) else { return true };
+async fn write(report: &ReportArgument, reports: &[Report]) -> bool {
+    let text: Arc<str> = report.format.write(reports).into();
+    // A pipe waits for its reader, and so may not keep this thread from hearing an interrupt.
+    let (path, bytes) = (report.path.clone(), Arc::clone(&text));
+    let written = spawn_blocking(move || file::write_whole(&path, bytes.as_bytes())).await;
+    let Err(error) = written.map_err(std::io::Error::other).flatten() else { return true };
     let kept = match file::keep(text.as_bytes(), report.format.extension()) {
         Ok(path) => format!("it is in `{}` instead", path.display()),
         Err(_) => "what it would say stands on stdout".to_owned(),
@@ -385,10 +408,19 @@ async fn judged(arguments: &Run) -> Result<Vec<Report>, Problem> {
         Problem::Usage(format!("{why}{hint}"))
     })?;
     let targets = external(arguments)?;
-    for (index, report) in arguments.reports.iter().enumerate() {
-        if arguments.reports[..index].iter().any(|earlier| earlier.path == report.path) {
-            return Err(Problem::Usage(format!("two reports would be written to `{}`", report.path.display())));
+    let log = arguments.lifecycle.log().map(file::place);
+    let mut places = Vec::new();
+    for report in &arguments.reports {
+        let place = file::place(&report.path);
+        let both = match () {
+            () if log.as_ref() == Some(&place) => Some("the log and a report"),
+            () if places.contains(&place) => Some("two reports"),
+            () => None,
+        };
+        if let Some(both) = both {
+            return Err(Problem::Usage(format!("{both} would be written to `{}`", report.path.display())));
         }
+        places.push(place);
         file::writable(&report.path)
             .map_err(|error| Problem::Usage(format!("cannot write the report `{}`: {error}", report.path.display())))?;
     }
@@ -398,23 +430,46 @@ async fn judged(arguments: &Run) -> Result<Vec<Report>, Problem> {
         own::add(&mut catalogue, &files, &arguments.var)
             .map_err(|found| Problem::Cases(found, own::secrets_of(&files)))?;
     }
-    let unknown: Vec<&String> = arguments.cases.iter().filter(|word| !is_known(word, &catalogue)).collect();
-    for word in &unknown {
-        complain(&format!("no case is selected by `{}`{}", printable(word), hint(word, &catalogue)));
-    }
-    arguments.narrow.unknown(&catalogue).iter().for_each(|why| complain(why));
+    let unknown: Vec<String> = arguments.cases.iter().filter_map(|word| unknown(word, &catalogue)).collect();
+    let tags = arguments.narrow.unknown(&catalogue);
+    unknown.iter().chain(&tags).for_each(|why| complain(why));
     let nothing = !arguments.cases.is_empty() && unknown.len() == arguments.cases.len()
         || arguments.narrow.names_nothing(&catalogue);
+    if !nothing && unknown.len() + tags.len() > 0 {
+        // What the others select could pass, and nobody would miss this.
+        return Err(Problem::Usage("nothing is run, because not all that is asked for exists".to_owned()));
+    }
+    let selects: Vec<BTreeSet<String>> = arguments.cases.iter().map(|word| codes(word, &catalogue)).collect();
     let suite = suite(arguments, catalogue);
-    match targets {
-        _ if nothing => Ok(Vec::new()),
+    let reports = match targets {
+        _ if nothing => return Ok(Vec::new()),
         Some(targets) => {
             stop_on_interrupt(suite.interrupt());
-            served(&suite, &targets, &arguments.lifecycle).await
+            served(&suite, &targets, &arguments.lifecycle).await?
         }
         None => {
             stop_on_interrupt(suite.interrupt());
-            bundled(suite, arguments).await
+            bundled(suite, arguments).await?
+        }
+    };
+    tell_idle_words(&reports, arguments, &selects);
+    Ok(reports)
+}
+
+/// Tells which words of `--case` have selected no trial, where others have. Where none has, that is told by itself.
+fn tell_idle_words(reports: &[Report], arguments: &Run, selects: &[BTreeSet<String>]) {
+    let trials = || reports.iter().flat_map(|report| &report.trials);
+    // What was not come to, and what falls into another share, may be what a word has selected.
+    if trials().next().is_none() || arguments.flow.is_shared() || reports.iter().any(|report| report.failure.is_some())
+    {
+        return;
+    }
+    let whose = if reports.len() > 1 { "these targets" } else { "this target" };
+    let narrow = arguments.narrow.words();
+    let narrow = if narrow.is_empty() { String::new() } else { format!(" with {}", narrow.join(" and ")) };
+    for (word, codes) in arguments.cases.iter().zip(selects) {
+        if !trials().any(|trial| codes.contains(&trial.code) || word.eq_ignore_ascii_case(&trial.id)) {
+            complain(&format!("`{}` selects no trial of {whose}{narrow}", printable(word)));
         }
     }
 }
@@ -431,10 +486,49 @@ fn suite(arguments: &Run, catalogue: Catalogue) -> Suite {
     arguments.cases.iter().fold(suite, |suite, word| suite.select(word))
 }
 
-/// Whether a word of `--case` names anything in the catalogue, for whatever target.
-fn is_known(word: &str, catalogue: &Catalogue) -> bool {
-    let code = word.split_once('@').map_or(word, |(code, _)| code);
-    catalogue.cases.iter().any(|case| code.eq_ignore_ascii_case(&case.head.code) || is_called(case, word))
+/// The codes of the cases that a word of `--case` means with all their trials.
+fn codes(word: &str, catalogue: &Catalogue) -> BTreeSet<String> {
+    let called = catalogue.cases.iter().filter(|case| is_called(case, word));
+    called.map(|case| case.head.code.clone()).collect()
+}
+
+/// That a word of `--case` names nothing in the catalogue, for whatever target; none where it names something.
+fn unknown(word: &str, catalogue: &Catalogue) -> Option<String> {
+    let why = match word.split_once('@') {
+        _ if !codes(word, catalogue).is_empty() => return None,
+        Some((code, place)) if catalogue.cases.iter().any(|case| code.eq_ignore_ascii_case(&case.head.code)) => {
+            unknown_place(place)?
+        }
+        Some((name, _)) if !codes(name, catalogue).is_empty() => {
+            ": before the `@` stands a code, such as SIG-008@query".to_owned()
+        }
+        _ => hint(word, catalogue),
+    };
+    Some(format!("no case is selected by `{}`{why}", printable(word)))
+}
+
+/// That a token can ride in no such place; none where it can.
+fn unknown_place(place: &str) -> Option<String> {
+    let numbered = |(_, number): &(&str, &str)| number.parse::<usize>().is_ok();
+    let kind = place.rsplit_once('-').filter(numbered).map_or(place, |(kind, _)| kind);
+    let known = carriers().map(|carrier| carrier.word());
+    (!known.iter().any(|word| word.eq_ignore_ascii_case(kind)))
+        .then(|| format!(": no token rides in `{}`{}", printable(place), did_you_mean(kind, known)))
+}
+
+/// A carrier of each kind.
+fn carriers() -> [Carrier; 8] {
+    let name = String::new;
+    [
+        Carrier::Path,
+        Carrier::Query(name()),
+        Carrier::Authorization(name()),
+        Carrier::Header(name()),
+        Carrier::Cookie(name()),
+        Carrier::Subprotocol(Vec::new()),
+        Carrier::FirstMessage(FirstMessage::default()),
+        Carrier::Body(name()),
+    ]
 }
 
 /// The code, family, name or tag that was probably meant.
@@ -456,7 +550,7 @@ fn hint(word: &str, catalogue: &Catalogue) -> String {
 
 /// The targets the arguments describe; none when they ask for the bundled server.
 fn external(arguments: &Run) -> Result<Option<Vec<Target>>, Problem> {
-    if arguments.url().is_none() && arguments.profile.is_none() && arguments.target.is_empty() {
+    if !arguments.names_a_server() {
         if arguments.lifecycle.waits() {
             let message = "--start and --wait-ready need to know which server: give its URL, or a profile";
             return Err(Problem::Usage(message.to_owned()));
@@ -468,12 +562,14 @@ fn external(arguments: &Run) -> Result<Option<Vec<Target>>, Problem> {
             &arguments.token_env,
             &arguments.token_file,
         ];
-        return match keys.iter().all(|key| key.is_none()) {
-            true if arguments.carrier.is_empty() => Ok(None),
-            _ => Err(Problem::Usage(
-                "a secret or a carrier is given, but no URL: say which server to judge, as in `gatecrash run ws://HOST/ws?token={token}`".to_owned(),
-            )),
+        let given = match keys.iter().all(|key| key.is_none()) {
+            true if arguments.carrier.is_empty() && arguments.ca.is_none() => return Ok(None),
+            true if arguments.carrier.is_empty() => "--ca",
+            _ => "a secret or a carrier",
         };
+        return Err(Problem::Usage(format!(
+            "{given} is given, but no URL: say which server to judge, as in `gatecrash run ws://HOST/ws?token={{token}}`"
+        )));
     }
     if arguments.target.is_empty() {
         let profile = arguments.profile.as_deref().map(read_profile).transpose()?;
@@ -548,32 +644,7 @@ pub(super) fn read_profile(name: &str) -> Result<Profile, Problem> {
             Problem::Usage(format!("cannot read the profile `{}`: {error}{hint}", printable(name)))
         })?,
     };
-    Profile::from_yaml(name, &text).map_err(|found| Problem::Profile(found, secrets_in(&text)))
-}
-
-/// Finds what a profile gives as a secret, so that a message about the profile does not quote it.
-///
-/// It looks at lines, because the text may be anything but a good profile.
-pub(super) fn secrets_in(text: &str) -> Redactor {
-    let mut redactor = Redactor::default();
-    for line in text.lines() {
-        // A token of a case may stand anywhere in a line.
-        for literal in line.split("literal:").skip(1) {
-            let value = literal.trim_start().trim_start_matches(['"', '\'']);
-            let end = value.find(['"', '\'', ',', '}', ' ']).unwrap_or(value.len());
-            redactor = redactor.and(&SecretBytes::new(&value[..end]));
-        }
-        let Some((key, value)) = line.split_once(':') else { continue };
-        let key = key.to_ascii_lowercase();
-        let value = value.trim().trim_matches(['"', '\'']);
-        // The place of a token in an answer is none.
-        let is_token = key.trim_start_matches([' ', '-']) == "token" && !value.starts_with('/');
-        let names_a_place = ["env:", "file:"].iter().any(|place| value.contains(place));
-        if (["sec", "key", "pass", "pw"].iter().any(|word| key.contains(word)) || is_token) && !names_a_place {
-            redactor = redactor.and(&SecretBytes::new(value));
-        }
-    }
-    redactor
+    Profile::from_yaml(name, &text).map_err(|found| Problem::Profile(found, secrets_in([text.as_str()])))
 }
 
 /// Judges targets, which may have to be started, or waited for, first.
@@ -654,7 +725,8 @@ async fn bundled(suite: Suite, arguments: &Run) -> Result<Vec<Report>, Problem> 
     let lanes = dialects.len().min(usize::from(arguments.jobs)).max(1);
     let suite = Arc::new(suite.jobs(usize::from(arguments.jobs) / lanes));
     let progress = Arc::new(Mutex::new(Progress::new()));
-    let mut waiting = dialects.iter().map(|dialect| Setting::of(*dialect, arguments.refusal)).enumerate();
+    let refusal = arguments.refusal.unwrap_or(RefusalStyle::Close);
+    let mut waiting = dialects.iter().map(|dialect| Setting::of(*dialect, refusal)).enumerate();
     let mut flying = JoinSet::new();
     let mut done = Vec::new();
     loop {
@@ -716,9 +788,9 @@ fn again(report: &Report, arguments: &Run, index: usize) -> String {
         }
         words.push_str(&quote(value));
     };
-    if arguments.url().is_none() && arguments.profile.is_none() && arguments.target.is_empty() {
+    if !arguments.names_a_server() {
         add("--dialect", &report.target);
-        if arguments.refusal == RefusalStyle::Http {
+        if arguments.refusal == Some(RefusalStyle::Http) {
             add("--refusal", "http");
         }
         if let Some(fault) = arguments.fault {
@@ -882,6 +954,22 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_kind_of_carrier_is_missing() {
+        let kinds = carriers().map(|carrier| match carrier {
+            Carrier::Path => 0,
+            Carrier::Query(_) => 1,
+            Carrier::Authorization(_) => 2,
+            Carrier::Header(_) => 3,
+            Carrier::Cookie(_) => 4,
+            Carrier::Subprotocol(_) => 5,
+            Carrier::FirstMessage(_) => 6,
+            // A new one is one more.
+            Carrier::Body(_) => 7,
+        });
+        assert_eq!(kinds, [0, 1, 2, 3, 4, 5, 6, 7]);
+    }
 
     #[test]
     fn every_carrier_has_a_spelling_on_the_command_line() {
