@@ -10,7 +10,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use gatecrash::profile::{Profile, presets};
+use gatecrash::profile::{Echo, Profile, Shape, presets};
 use gatecrash::report::Report;
 use gatecrash::token::{Algorithm, Answer, Keyring, Rules, oracle};
 use gatecrash::verdict::Severity;
@@ -395,4 +395,48 @@ fn signalr_without_negotiation() {
         _ => Reply::Close(1011),
     };
     is_fair("signalr", "/hub?access_token={token}", Stack { door, greeting: None, answer }, &[]);
+}
+
+/// SignalR ends each message by a character of its own, and puts several into one text.
+#[test]
+fn signalr_names_who_spoke() {
+    fn answer(text: &str, admitted: bool, user: &str) -> Reply {
+        let json = text.strip_suffix('\u{1e}').unwrap_or_default();
+        match admitted {
+            false if member(json, "/protocol") == "json" => Reply::Admit("{}\u{1e}".to_owned()),
+            true if member(json, "/target") == "Echo" => {
+                let done = serde_json::json!({ "type": 3, "result": member(json, "/arguments/0"), "user": user });
+                Reply::Say(format!("{done}\u{1e}{{\"type\":6}}\u{1e}"))
+            }
+            true if json.starts_with('{') => Reply::Nothing,
+            _ => Reply::Close(1011),
+        }
+    }
+    let door = |head: &Head<'_>, gate: Gate| match gate(&head.query("access_token")) {
+        true => Door::Open(None),
+        false => Door::Shut(401),
+    };
+    let right: fn(&str, bool, Gate) -> Reply = |text, admitted, _| answer(text, admitted, "alice");
+    let wrong: fn(&str, bool, Gate) -> Reply = |text, admitted, _| answer(text, admitted, "bob");
+    for (answer, verdict) in [(right, Verdict::Pass), (wrong, Verdict::Warn)] {
+        let stack = Stack { door, greeting: None, answer };
+        let server = StandIn::new(move |stream, _, head| serve(stream, head, stack, self::right));
+        let echo = Echo {
+            send: "{\"type\":1,\"target\":\"Echo\",\"arguments\":[\"{message}\"]}\u{1e}".to_owned(),
+            reply: Shape::Json([("/type".to_owned(), 3.into()), ("/result".to_owned(), "{message}".into())].into()),
+            broadcast: false,
+        };
+        let profile = Profile {
+            url: Some(format!("ws://{}/hub?access_token={{token}}", server.address)),
+            secret: Some(SECRET.to_owned()),
+            user: Some("alice".to_owned()),
+            echo: Some(echo),
+            identity_claims: vec!["sub".to_owned()],
+            identity_echo: Some("/user".to_owned()),
+            ..Profile::preset("signalr").unwrap()
+        };
+        let target = Target::from_profile(profile).unwrap();
+        let report = run_watched(Suite::bundled().seed(7).timeout_scale(0.2).select("USR-002"), target, WATCHDOG);
+        assert_eq!(report.trials.iter().map(|trial| trial.verdict).collect::<Vec<_>>(), [verdict], "{report}");
+    }
 }
