@@ -135,7 +135,7 @@ fn from_subprotocols(headers: &HeaderMap, prefix: &str, decode: impl Fn(&[u8]) -
     match (tokens.next(), tokens.next()) {
         (None, _) => Carried::Absent,
         (Some(token), None) => match decode(token.as_bytes()) {
-            Some(token) => token_or_empty(&token),
+            Some(token) => token_or_empty(token),
             None => Carried::Unusable("the subprotocol is no base64url"),
         },
         (Some(_), Some(_)) => Carried::Unusable("tokens in two subprotocols"),
@@ -227,8 +227,9 @@ pub(crate) fn bearer(value: &[u8]) -> Option<&[u8]> {
     Some(rest.trim_ascii_start())
 }
 
-pub(crate) fn token_or_empty(token: &[u8]) -> Carried {
-    if token.is_empty() { Carried::Empty } else { Carried::Token(token.to_vec()) }
+pub(crate) fn token_or_empty(token: impl Into<Vec<u8>>) -> Carried {
+    let token = token.into();
+    if token.is_empty() { Carried::Empty } else { Carried::Token(token) }
 }
 
 /// Decodes once, strictly: a broken escape or what is no UTF-8 (RFC 3986 §2.1, §2.5) makes the token unusable.
@@ -238,7 +239,7 @@ pub(crate) fn decoded(raw: &str, fault: Option<Fault>) -> Carried {
     }
     let token = percent_decode(raw).filter(|bytes| str::from_utf8(bytes).is_ok());
     match token {
-        Some(token) => token_or_empty(&token),
+        Some(token) => token_or_empty(token),
         None if fault == Some(Fault::CrashesOnBadPercent) => Carried::Crashed("the percent-encoding is broken"),
         None => Carried::Unusable("the percent-encoding is broken"),
     }

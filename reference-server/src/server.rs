@@ -500,8 +500,6 @@ fn switching(asked: &HeaderMap, opening: &Opening, compression: Option<&Agreed>,
             response.headers_mut().insert(name, value);
         }
     };
-    put(UPGRADE, "websocket");
-    put(CONNECTION, "Upgrade");
     put(SEC_WEBSOCKET_ACCEPT, &opening.accept);
     if let Some(subprotocol) = &opening.subprotocol {
         put(SEC_WEBSOCKET_PROTOCOL, subprotocol);
@@ -515,6 +513,8 @@ fn switching(asked: &HeaderMap, opening: &Opening, compression: Option<&Agreed>,
     if fault == Some(Fault::SendsUnaskedExtension) && !deflate::is_offered(asked) {
         put(SEC_WEBSOCKET_EXTENSIONS, "permessage-deflate");
     }
+    response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     response
 }
 
