@@ -184,6 +184,14 @@ fn check(writes: bool) -> Result<(), String> {
         read => read.map_err(|error| format!("the baseline {} cannot be read: {error}", file().display()))?,
     };
     let mut all = read(&text);
+    // Hash tables are in another order in every process, and now and then one makes a path dear: a regression is there twice.
+    if let Some(baseline) = all.get(&environment) {
+        for (name, counted) in &mut counts {
+            if baseline.get(name).is_some_and(|before| *counted as f64 > *before as f64 * (1.0 + TOLERANCE / 100.0)) {
+                *counted = count(name)?.min(*counted);
+            }
+        }
+    }
     let (told, wrong) = compare(&environment, &counts, all.get(&environment), all.keys());
     let mut out = io::stdout().lock();
     let said = out.write_all(told.as_bytes()).and_then(|()| out.flush());
