@@ -495,6 +495,8 @@ async fn answer(
 /// 101, with nothing the client did not ask for (RFC 6455 §4.2.2).
 fn switching(asked: &HeaderMap, opening: &Opening, compression: Option<&Agreed>, fault: Option<Fault>) -> Response {
     let mut response = http::empty(StatusCode::SWITCHING_PROTOCOLS);
+    response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     let mut put = |name: HeaderName, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
             response.headers_mut().insert(name, value);
@@ -513,8 +515,6 @@ fn switching(asked: &HeaderMap, opening: &Opening, compression: Option<&Agreed>,
     if fault == Some(Fault::SendsUnaskedExtension) && !deflate::is_offered(asked) {
         put(SEC_WEBSOCKET_EXTENSIONS, "permessage-deflate");
     }
-    response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
-    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     response
 }
 

@@ -135,7 +135,7 @@ impl Catalogue {
     }
 
     /// As [`Catalogue::bundled`], for whoever asks only what the cases say about themselves: none of them has a variant or
-    /// a class, so none can be run. A tenth of the work.
+    /// a class, so none can be run.
     ///
     /// # Errors
     ///

@@ -3,7 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+
+use crate::fault::Fault;
 
 /// Where the inputs of a target lie.
 pub(super) fn folder(target: &str) -> PathBuf {
@@ -35,4 +38,20 @@ pub(super) fn replay(target: &str, body: impl Fn(&[u8])) {
         played += 1;
     }
     assert!(played > 0, "the corpus of {target} is empty");
+}
+
+/// Asserts that the laws have teeth: each of these faults makes one of the seeds a finding, once `wrong` has the server
+/// have it.
+pub(super) fn find_out(
+    seeds: BTreeMap<String, Vec<u8>>,
+    faults: &[Fault],
+    wrong: impl Fn(Fault),
+    body: impl Fn(&[u8], Fault),
+) {
+    let found_out = |fault: Fault| {
+        wrong(fault);
+        seeds.values().any(|input| catch_unwind(AssertUnwindSafe(|| body(input, fault))).is_err())
+    };
+    let missed: Vec<_> = faults.iter().filter(|fault| !found_out(**fault)).collect();
+    assert!(missed.is_empty(), "{missed:?}");
 }

@@ -372,10 +372,11 @@ async fn observe_opening(live: &mut Live, context: &Context<'_>, plan: &Plan<'_>
         prove(live, context, until, true).await;
     }
     // Some tell in a message that they refuse, and close a moment later (RFC 6455 §7.3 sets no time).
-    let proofs = Proofs::of(&context.target.profile, context.learned.echo.as_ref());
-    let is_served = Service::default().proofs_in(before_our_close(&live.log.events), &proofs) > 0;
-    if !is_served && live.log.has_message(0) {
-        read_until(live, Instant::now() + deadlines.settle, has_close).await;
+    if live.log.has_message(0) && !has_close(&live.log) {
+        let proofs = Proofs::of(&context.target.profile, context.learned.echo.as_ref());
+        if Service::default().proofs_in(before_our_close(&live.log.events), &proofs) == 0 {
+            read_until(live, Instant::now() + deadlines.settle, has_close).await;
+        }
     }
 }
 
