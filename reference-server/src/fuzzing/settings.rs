@@ -274,13 +274,9 @@ impl Setting {
 /// Of the two signatures the one with the smaller s. A verifier may refuse the other, so that nobody could be found out by
 /// half of the tokens.
 fn es256(pair: &EcdsaKeyPair, signed: &[u8]) -> Vec<u8> {
-    loop {
-        let signature = pair.sign(&SystemRandom::new(), signed).expect("a signature");
-        // Below half of the order, which begins with 0x7f. Every second one is.
-        if signature.as_ref()[32] < 0x7f {
-            return signature.as_ref().to_vec();
-        }
-    }
+    // Below half of the order, which begins with 0x7f. Every second one is.
+    let draw = |_| pair.sign(&SystemRandom::new(), signed).expect("a signature").as_ref().to_vec();
+    (0..128).map(draw).find(|signature| signature[32] < 0x7f).expect("a small s")
 }
 
 fn rsa(pair: &RsaKeyPair, signed: &[u8]) -> Vec<u8> {
