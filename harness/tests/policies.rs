@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gatecrash::profile::{Echo, Profile, Shape};
+use gatecrash::report::Failure;
 use gatecrash::verdict::{Severity, Verdict};
 use gatecrash::wire::frame::{self, BINARY, CLOSE, PING, PONG, TEXT};
 use gatecrash::{Suite, Target};
@@ -306,5 +307,33 @@ fn a_pinned_user_is_played_one_session_at_a_time_where_the_server_bears_one() {
         let found = thread.join().expect("no panic");
         let found: Vec<_> = found.difference(&own).collect();
         assert!(found.is_empty(), "{policy:?}: {found:?}");
+    }
+}
+
+/// A server that refuses the good token, too, has shown nothing by its refusals.
+#[test]
+fn a_text_that_a_close_follows_admits_nobody() {
+    let policies = [Policy::TextAndEnd, Policy::TextAndClose, Policy::TextAndLateClose];
+    let tries = policies.iter().flat_map(|policy| [(*policy, false), (*policy, true)]);
+    let threads = tries.map(|(policy, declares_echo)| {
+        std::thread::spawn(move || {
+            let sessions = Sessions::default();
+            let server = StandIn::new(move |stream, number, head| gate(policy, &sessions, stream, number, head));
+            let reply = Shape::Json([("/m".to_owned(), Value::from("{message}"))].into());
+            let echo = Echo { send: r#"{"m":"{message}"}"#.to_owned(), reply, broadcast: false };
+            let profile = Profile {
+                url: Some(server.url()),
+                secret: Some("another secret than that of this server".to_owned()),
+                echo: declares_echo.then_some(echo),
+                ..Profile::default()
+            };
+            let target = Target::from_profile(profile).expect("a target");
+            let report = run_watched(Suite::bundled().select("SIG-001"), target, Duration::from_secs(120));
+            let is_told = matches!(report.failure, Some(Failure::FirstControl(_)));
+            assert!(is_told, "{policy:?}, echo declared: {declares_echo}: {report}");
+        })
+    });
+    for thread in threads.collect::<Vec<_>>() {
+        thread.join().expect("no panic");
     }
 }

@@ -1,6 +1,7 @@
 //! Openings: the request with its token, who is told it where, and what is waited for until an attempt is decided.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -346,10 +347,14 @@ async fn observe_opening(live: &mut Live, context: &Context<'_>, plan: &Plan<'_>
             // Whether the welcome comes is for its own case; service is proved by an answer as well.
             prove(live, context, Instant::now() + deadlines.settle, true).await;
         }
-        if !live.log.has_message(0) && live.log.close().is_none() && !live.is_over() {
+        let asked = !live.log.has_message(0) && live.log.close().is_none() && !live.is_over();
+        if asked {
             send_probe(live, context, word, answer_by).await;
             prove(live, context, answer_by, speaks).await;
         }
+        // As long as nothing is known of the server, its pong says little.
+        let rest = if context.learned.control.is_zero() { deadlines.settle } else { deadlines.hush };
+        outlast(live, context, (!asked).then_some(word), rest).await;
         return;
     }
     // A refusing server speaks first. Data sent into a socket that it has closed would make the kernel throw away the
@@ -371,13 +376,29 @@ async fn observe_opening(live: &mut Live, context: &Context<'_>, plan: &Plan<'_>
         let until = if speaks { Instant::now() + deadlines.answer } else { Instant::now() + deadlines.refusal };
         prove(live, context, until, true).await;
     }
-    // Some tell in a message that they refuse, and close a moment later (RFC 6455 §7.3 sets no time).
-    if live.log.has_message(0) && !has_close(&live.log) {
-        let proofs = Proofs::of(&context.target.profile, context.learned.echo.as_ref());
-        if Service::default().proofs_in(before_our_close(&live.log.events), &proofs) == 0 {
-            read_until(live, Instant::now() + deadlines.settle, has_close).await;
-        }
+    outlast(live, context, None, deadlines.settle).await;
+}
+
+/// Some tell in a message that they refuse, and close a moment later (RFC 6455 §7.3 sets no time). So what was said and is
+/// no proof that the client is served, neither the declared welcome nor an answer, is given the time to turn out as that.
+///
+/// With `probe` the client asks for an answer first, as it has not yet asked; and `rest` is left for a close behind a pong.
+async fn outlast(live: &mut Live, context: &Context<'_>, probe: Option<&str>, rest: Duration) {
+    let deadlines = context.deadlines;
+    let proofs = Proofs::of(&context.target.profile, context.learned.echo.as_ref());
+    let mut service = Service::default();
+    let mut is_decided =
+        |log: &Connection| has_close(log) || service.proofs_in(before_our_close(&log.events), &proofs) > 0;
+    if !live.log.has_message(0) || live.is_over() || is_decided(&live.log) {
+        return;
     }
+    let settle_by = Instant::now() + deadlines.settle;
+    if let Some(word) = probe {
+        send_probe(live, context, word, settle_by).await;
+    }
+    // Where no answer is known, a pong shows that the server goes on; a close would be on its heels.
+    let ponged = |log: &Connection| proofs.echo.is_none() && log.frames().any(|(_, frame)| frame.opcode == frame::PONG);
+    read_hurried(live, settle_by, rest, ponged, &mut is_decided).await;
 }
 
 /// Why what a case rests on is not there, if it is not.
