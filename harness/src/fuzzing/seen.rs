@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::Value;
 
-use crate::case::Step;
+use crate::case::{Http, Step};
 use crate::catalogue::Catalogue;
 use crate::judge::Learned;
 use crate::observation::{Connection, End, Event, Fetch, Mark, Observation, Proofs, Secured, Trouble, What};
@@ -55,9 +55,12 @@ time_echo: /at
 id_echo: /id
 roles: { claim: role, allowed: [admin], default: viewer, denied: [guest] }
 signals: { expired: { close: 4001, reason: "expired" }, missing: { http: 401 }, insufficient: { close: 4003, http: 403 } }
-http: { health: { path: /health } }
+http:
+  health: { path: /health, answer: { /status: ok, /timestamp: null } }
+  login: { path: /login, method: POST, json: { username: a, password: b }, token: /token, answer: { /expires_in: 3600 } }
 allowed_origins: [https://app.example]
 subprotocol: app
+jwks_url: http://192.0.2.7/keys
 "#;
 
 /// Every trial of the bundled cases against each of these targets that applies.
@@ -73,7 +76,7 @@ pub(super) const SECRET: &str = "Zq7#the secret of \"fuzzed\" targets, 32 bytes 
 /// The token that was sent, where one was.
 pub(super) const TOKEN: &[u8] = b"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJlLXNpZ25hdHVyZQ";
 
-/// The profile without all that names a file or a variable, and with a key and an address.
+/// The profile without all that names a file or a variable, and with a secret and an address.
 pub(super) fn harmless(profile: Profile) -> Profile {
     Profile {
         url: Some(profile.url.unwrap_or_else(|| "ws://localhost:1/ws?token={token}".to_owned())),
@@ -264,6 +267,76 @@ pub(super) fn connection(u: &mut Unstructured<'_>, target: &Target, learned: &Le
     Ok(connection)
 }
 
+/// What an endpoint beside the socket answers: the members that are looked at, right or wrong.
+fn answered(u: &mut Unstructured<'_>, http: &Http, target: &Target, learned: &Learned) -> Result<[What; 2]> {
+    const MEMBERS: [&str; 9] =
+        ["status", "detail", "time", "timestamp", "expires_in", "refresh_token", "access_token", "token", "error"];
+    let mut body = serde_json::Map::new();
+    if http.endpoint == "jwks" {
+        let keys: Result<Vec<Value>> = (0..u.int_in_range(0..=3)?).map(|_| published_key(u)).collect();
+        body.insert("keys".to_owned(), keys?.into());
+    }
+    let declared = target.profile.http.get(&http.endpoint);
+    let promised = declared.into_iter().flat_map(|declared| declared.token.iter().chain(declared.answer.keys()));
+    let names: Vec<&str> = promised.map(|pointer| pointer.trim_start_matches('/')).chain(MEMBERS).collect();
+    for _ in 0..u.int_in_range(0..=4)? {
+        let value = match u.int_in_range(0..=5)? {
+            0 => word(u)?.into(),
+            1 => u
+                .choose(&["1970-01-01T00:00:01Z", "1970-01-01T02:00:00.5+02:00", "1970-01-01", "9999-99-99T99:99:99"])?
+                .to_owned()
+                .into(),
+            2 => u.int_in_range(0..=7200)?.into(),
+            3 => Value::Null,
+            _ => issued(u)?.into(),
+        };
+        body.insert((*u.choose(&names)?).to_owned(), value);
+    }
+    let bytes = if u.ratio(7, 8)? { Value::from(body).to_string().into_bytes() } else { payload(u, learned)? };
+    let answer = head(u, learned)?;
+    let status = if u.ratio(1, 2)? { 200 } else { answer.status };
+    Ok([What::Head(Head { status, ..answer }), What::Body { bytes, complete: u.ratio(7, 8)? }])
+}
+
+/// A key of a published set.
+fn published_key(u: &mut Unstructured<'_>) -> Result<Value> {
+    let mut key = serde_json::Map::new();
+    for name in ["kty", "use", "key_ops", "alg", "kid", "n", "e", "d"] {
+        let value: Value = match (name, u.int_in_range(0..=7)?) {
+            (_, 0) | ("d", 0..=6) => continue,
+            (_, 1) => word(u)?.into(),
+            ("kty", 2..=5) => "RSA".into(),
+            ("kty", _) => "EC".into(),
+            ("use", 2..=6) => "sig".into(),
+            ("use", _) => "enc".into(),
+            ("key_ops", kind) => vec![if kind % 2 == 0 { "verify" } else { "encrypt" }].into(),
+            ("kid", kind) => kind.into(),
+            ("n", kind) => URL_SAFE_NO_PAD.encode(vec![0x81; if kind < 6 { 256 } else { 128 }]).into(),
+            ("e", kind) => if kind < 6 { "AQAB" } else { "Ag" }.into(),
+            (_, _) => "RS256".into(),
+        };
+        key.insert(name.to_owned(), value);
+    }
+    Ok(key.into())
+}
+
+/// A token as an endpoint hands it out. Nobody has signed it.
+fn issued(u: &mut Unstructured<'_>) -> Result<String> {
+    let mut claims = serde_json::Map::new();
+    for name in ["exp", "iat", "nbf", "sub", "userId", "role", "password"] {
+        let value: Value = match (name, u.int_in_range(0..=7)?) {
+            ("password", 0..=6) | (_, 0) => continue,
+            (_, 1) => word(u)?.into(),
+            (_, 2) => Value::Null,
+            (_, _) => u.int_in_range(-3600..=3600)?.into(),
+        };
+        claims.insert(name.to_owned(), value);
+    }
+    let header = format!(r#"{{"alg":"{}"}}"#, u.choose(&["HS256", "none", "RS256"])?);
+    let parts = [header, Value::from(claims).to_string(), "a signature".to_owned()];
+    Ok(parts.map(|part| URL_SAFE_NO_PAD.encode(part)).join("."))
+}
+
 /// What may be seen while these steps are played: each leaves its mark, and what happens meanwhile on its connection.
 pub(super) fn observation(
     u: &mut Unstructured<'_>,
@@ -292,6 +365,12 @@ pub(super) fn observation(
                 words += 1;
                 said.push(format!("gc00000007-{words}"));
             }
+        }
+        if let Step::Http(http) = step
+            && u.ratio(7, 8)?
+        {
+            let told = answered(u, http, target, learned)?;
+            seen.connections[index].events.extend(told.map(|what| Event { at: Duration::ZERO, what }));
         }
         go_on(u, &mut seen.connections[index], target, learned)?;
         let trouble = match u.int_in_range(0..=31)? {

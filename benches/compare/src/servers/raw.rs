@@ -24,6 +24,10 @@ pub(super) async fn serve(listener: TcpListener) -> io::Result<()> {
     }
 }
 
+/// Bytes that a connection reads at once: little while it is quiet, and much while more keeps coming.
+const SMALL: usize = 1024;
+const LARGE: usize = 16 * 1024;
+
 /// What a head asks for.
 enum Asked {
     More,
@@ -32,8 +36,9 @@ enum Asked {
 }
 
 async fn connection(mut tcp: TcpStream, check: &Check) -> io::Result<()> {
-    let mut bytes = BytesMut::with_capacity(1024);
-    let claims = loop {
+    let mut bytes = BytesMut::with_capacity(SMALL);
+    let mut out = Vec::with_capacity(512);
+    loop {
         match asked(&bytes, check) {
             Asked::More => {
                 if tcp.read_buf(&mut bytes).await? == 0 {
@@ -46,8 +51,9 @@ async fn connection(mut tcp: TcpStream, check: &Check) -> io::Result<()> {
                     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                      Sec-WebSocket-Accept: {accept}\r\n\r\n"
                 );
-                tcp.write_all(head.as_bytes()).await?;
-                break claims;
+                out.extend_from_slice(head.as_bytes());
+                wire::write(TEXT, &[greeting(&claims).as_bytes()], None, &mut out);
+                break;
             }
             Asked::Refused => {
                 let answer = format!(
@@ -58,9 +64,8 @@ async fn connection(mut tcp: TcpStream, check: &Check) -> io::Result<()> {
                 return tcp.write_all(answer.as_bytes()).await;
             }
         }
-    };
-    let mut out = Vec::with_capacity(256);
-    wire::write(TEXT, &[greeting(&claims).as_bytes()], None, &mut out);
+    }
+    let mut room = SMALL;
     loop {
         let mut closed = false;
         while let Some((opcode, head, length, mask)) = wire::head(&bytes) {
@@ -86,9 +91,12 @@ async fn connection(mut tcp: TcpStream, check: &Check) -> io::Result<()> {
         if closed {
             return Ok(());
         }
-        bytes.reserve(1024);
-        if tcp.read_buf(&mut bytes).await? == 0 {
-            return Ok(());
+        bytes.reserve(room);
+        let free = bytes.capacity() - bytes.len();
+        match tcp.read_buf(&mut bytes).await? {
+            0 => return Ok(()),
+            // Whoever fills the room has more to say.
+            read => room = if read == free { LARGE } else { SMALL },
         }
     }
 }
