@@ -39,6 +39,7 @@ mod frames;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gate;
+mod greedy;
 mod head_faults;
 mod http;
 mod hub;

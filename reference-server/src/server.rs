@@ -41,6 +41,7 @@ use crate::fault::Fault;
 use crate::faulty::{self, Reroute};
 use crate::first_message;
 use crate::gate::Refusal;
+use crate::greedy::Greedy;
 use crate::head_faults::{self, BentHead};
 use crate::http::{self, Peer, detail};
 use crate::opening::{self, BadOpening, Opening};
@@ -392,7 +393,10 @@ where
             let socket = session::websocket(app, stream, Vec::new()).await;
             Box::pin(session::serve(app, socket, admitted, peer)).await;
         }
-        Ok(admitted) => session::serve(app, session::websocket(app, stream, early).await, admitted, peer).await,
+        Ok(admitted) => {
+            let socket = session::websocket(app, Greedy::new(stream), early).await;
+            session::serve(app, socket, admitted, peer).await;
+        }
         Err(_) if verdict.awaits_token => {
             let socket = session::websocket(app, stream, early).await;
             Box::pin(first_message::serve(app, socket, peer)).await;

@@ -55,7 +55,7 @@ pub(crate) fn websocket_config(limits: &Limits, fault: Option<Fault>) -> WebSock
     let MessageLimits { frame, message } = message_limits(limits, fault);
     WebSocketConfig::default()
         .read_buffer_size(2048)
-        .write_buffer_size(4096)
+        .write_buffer_size(16 * 1024)
         // A stamped message can be a little larger than the one that came in, and one more may wait behind it.
         .max_write_buffer_size(4 * message + 64 * 1024)
         .max_message_size(Some(message))

@@ -51,7 +51,8 @@ async fn connection(mut tcp: TcpStream, check: &Check) -> io::Result<()> {
                     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                      Sec-WebSocket-Accept: {accept}\r\n\r\n"
                 );
-                out.extend_from_slice(head.as_bytes());
+                // By itself, as whoever has a layer for HTTP writes it.
+                tcp.write_all(head.as_bytes()).await?;
                 wire::write(TEXT, &[greeting(&claims).as_bytes()], None, &mut out);
                 break;
             }

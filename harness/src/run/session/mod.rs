@@ -452,7 +452,8 @@ impl<'a> Session<'a> {
                 let (mut answers, mut count) = (Answers::to(&heard, 0, learned), 0);
                 let all = |log: &Connection| {
                     count += answers.more(log);
-                    count >= heard.len()
+                    // Behind a close frame comes nothing any more (RFC 6455 §5.5.1).
+                    count >= heard.len() || has_close(log)
                 };
                 if read_until(live, answer_by, all).await && !has_close(&live.log) {
                     // What is sent twice comes before the pong to a ping that is sent now.
