@@ -38,7 +38,7 @@ fn reported(u: &mut Unstructured<'_>) -> Result<()> {
     for format in Format::ALL {
         is_written(format, &reports);
     }
-    are_annotations(&annotations::write(&reports));
+    are_annotations(&annotations::write(&reports), &reports);
     for (report, style) in reports.iter().zip(styles) {
         counts(report);
         let plain = terminal::write(report, style, "");
@@ -263,7 +263,8 @@ fn is_json(text: &str, reports: &[Report]) {
     }
 }
 
-/// It is JSON with a run for each, what is wrong is a result, and everything reads as text.
+/// It is JSON with a run for each, what is wrong with the server is a result and what is wrong with the run a notification,
+/// and everything reads as text.
 fn is_sarif(text: &str, reports: &[Report]) {
     prints(text);
     let file: Value = serde_json::from_str(text).expect("SARIF is JSON");
@@ -271,9 +272,16 @@ fn is_sarif(text: &str, reports: &[Report]) {
     let runs = file["runs"].as_array().expect("the runs");
     assert_eq!(runs.len(), reports.len(), "a run is lost");
     for (run, report) in runs.iter().zip(reports) {
-        let results = run["results"].as_array().expect("the results");
-        let failed = report.trials.iter().filter(|trial| trial.verdict == Verdict::Fail).count();
-        assert!(results.len() >= failed, "a failure is lost");
+        let of = |verdicts: &[Verdict]| report.trials.iter().filter(|trial| verdicts.contains(&trial.verdict)).count();
+        let wrong = of(&[Verdict::Fail, Verdict::Warn, Verdict::Flaky, Verdict::KnownGap]);
+        assert_eq!(
+            run["results"].as_array().expect("the results").len(),
+            wrong,
+            "a result is lost, or is one too many"
+        );
+        let undecided = of(&[Verdict::Inconclusive, Verdict::Error]) + usize::from(report.failure.is_some());
+        let told = run["invocations"][0]["toolExecutionNotifications"].as_array().expect("the notifications");
+        assert_eq!(told.len(), undecided, "a notification is lost, or is one too many");
     }
     every_text(&file, &mut keeps_secrets);
 }
@@ -320,15 +328,37 @@ fn is_junit(text: &str, reports: &[Report]) {
     assert_eq!(cases, reports.iter().map(|report| report.trials.len()).sum::<usize>(), "a trial is lost");
 }
 
-/// Every line is one command of GitHub's runner, and nothing in it begins another.
-fn are_annotations(text: &str) {
+/// Every line is one command of GitHub's runner, and nothing in it begins another; and all that there is to tell is shown, or
+/// counted in the last line of its kind.
+fn are_annotations(text: &str, reports: &[Report]) {
     prints(text);
     keeps_secrets(text);
     keeps_secrets(&text.replace("%25", "%"));
+    let mut told = [0; 2];
     for line in text.lines() {
-        let is_command = ["::error title=", "::warning title="].iter().any(|start| line.starts_with(start));
-        assert!(is_command && !line.contains("##["), "no command, or two: {}", line.escape_debug());
+        let kind = ["::error title=", "::warning title="].iter().position(|start| line.starts_with(start));
+        let Some(kind) = kind.filter(|_| !line.contains("##[")) else {
+            panic!("no command, or two: {}", line.escape_debug());
+        };
+        let left_out =
+            line.split_once("title=gatecrash::").and_then(|(_, rest)| rest.strip_suffix(" more, in the reports"));
+        told[kind] += left_out.map_or(1, |count| count.parse().expect("a number"));
     }
+    let mut wanted = [0; 2];
+    for report in reports {
+        wanted[0] += usize::from(report.failure.is_some());
+        for trial in &report.trials {
+            match trial.verdict {
+                Verdict::Fail | Verdict::Error => wanted[0] += 1,
+                Verdict::Flaky => wanted[usize::from(!trial.is_breach())] += 1,
+                Verdict::Warn => wanted[1] += 1,
+                // Where the run failed, that is said once.
+                Verdict::Inconclusive => wanted[1] += usize::from(report.failure.is_none()),
+                Verdict::Pass | Verdict::Info | Verdict::NotApplicable | Verdict::KnownGap => {}
+            }
+        }
+    }
+    assert_eq!(told, wanted, "something is not told, or told twice");
 }
 
 /// What a viewer of Markdown shows: without the backslashes, and with the characters that references stand for.
@@ -442,7 +472,7 @@ mod tests {
                     assert!(breaks(|| is_written(format, &transcript)), "{format:?} {form}");
                 }
             }
-            assert!(breaks(|| are_annotations(&annotations::write(&report))), "{form}");
+            assert!(breaks(|| are_annotations(&annotations::write(&report), &report)), "{form}");
             assert!(breaks(|| told(&report[0])) && breaks(|| told(&transcript[0])), "{form}");
         }
     }

@@ -5,6 +5,10 @@ use std::sync::LazyLock;
 
 use arbitrary::{Result, Unstructured};
 use aws_lc_rs::hmac;
+use aws_lc_rs::rsa::KeyPair as RsaKeyPair;
+use aws_lc_rs::signature::{
+    self, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey, VerificationAlgorithm,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
@@ -46,6 +50,10 @@ static SAMPLES: LazyLock<Vec<(Effect, Op)>> = LazyLock::new(|| {
 /// The target's key of this kind, the same in every process, so that an input is the same token as far as its signature is
 /// not random: for curves the scalar and the seed are one byte again and again.
 fn key(kind: KeyKind) -> PrivateKey {
+    PrivateKey::parse(&key_der(kind)).expect("a key")
+}
+
+fn key_der(kind: KeyKind) -> Vec<u8> {
     // RFC 5915: the version, the scalar, and the name of P-256. RFC 8410: the version, the name of Ed25519, and the seed.
     const SEC_1: ([u8; 7], [u8; 12]) = (
         [0x30, 0x31, 0x02, 0x01, 0x01, 0x04, 0x20],
@@ -54,12 +62,11 @@ fn key(kind: KeyKind) -> PrivateKey {
     const PKCS_8: [u8; 16] =
         [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
     let number = [1; 32];
-    let der = match kind {
+    match kind {
         KeyKind::P256 => [&SEC_1.0[..], &number, &SEC_1.1].concat(),
         KeyKind::Ed25519 => [&PKCS_8[..], &number].concat(),
         _ => include_bytes!("own.der").to_vec(),
-    };
-    PrivateKey::parse(&der).expect("a key")
+    }
 }
 
 /// A target that declares as much as it can, and what it takes to forge for it.
@@ -250,8 +257,7 @@ fn raw(world: &World, which: u8, text: &[u8]) {
     }
 }
 
-/// What is accepted is a JWS of three parts in the target's algorithm, not over, not early, and meant for it; and where
-/// the key is a secret, its MAC is right.
+/// What is accepted is a JWS of three parts in the target's algorithm, rightly signed, not over, not early, and meant for it.
 fn accepted(world: &World, token: &[u8]) {
     let parts: Vec<&[u8]> = token.split(|byte| *byte == b'.').collect();
     let &[header, claims, signature] = &parts[..] else { panic!("accepted in {} parts", parts.len()) };
@@ -268,17 +274,48 @@ fn accepted(world: &World, token: &[u8]) {
     };
     assert_eq!(header["alg"], algorithm.name(), "the algorithm is not the token's to choose");
     assert!(header.get("crit").is_none(), "an extension nobody understands");
-    if algorithm == Algorithm::HS256 {
-        let end = token.iter().rposition(|byte| *byte == b'.').unwrap_or_default();
-        let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
-        assert!(hmac::verify(&key, &token[..end], &signature).is_ok(), "accepted with a wrong MAC");
-    }
+    let end = token.iter().rposition(|byte| *byte == b'.').unwrap_or_default();
+    assert!(is_signed(algorithm, secret, &token[..end], &signature), "accepted with a wrong signature");
     assert!(claims["exp"].as_f64().is_some_and(|exp| exp > NOW), "accepted when it is over: {}", claims["exp"]);
     assert!(claims.get("nbf").is_none_or(|nbf| nbf.as_f64().is_some_and(|nbf| nbf <= NOW)), "accepted too early");
     let meant = |aud: &Value| aud == "us" || aud.as_array().is_some_and(|list| list.contains(&json!("us")));
     assert!(meant(&claims["aud"]), "accepted, and yet meant for another: {}", claims["aud"]);
     assert_eq!(claims["role"], "admin", "accepted in another role");
     assert!(claims["sub"].as_str().is_some_and(|sub| !sub.is_empty()), "accepted from nobody");
+}
+
+/// Whether the signature is that of the secret, or of [`key`]: read once more, by the library itself.
+fn is_signed(algorithm: Algorithm, secret: &str, signed: &[u8], signature: &[u8]) -> bool {
+    let number = [1; 32];
+    let (verifier, public): (&dyn VerificationAlgorithm, Vec<u8>) = match algorithm {
+        Algorithm::HS256 => {
+            let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+            return hmac::verify(&key, signed, signature).is_ok();
+        }
+        Algorithm::EdDSA => {
+            let pair = Ed25519KeyPair::from_seed_unchecked(&number).expect("a seed");
+            (&signature::ED25519, pair.public_key().as_ref().to_vec())
+        }
+        Algorithm::ES256 => {
+            let der = key_der(KeyKind::P256);
+            let pair = EcdsaKeyPair::from_private_key_der(&signature::ECDSA_P256_SHA256_FIXED_SIGNING, &der);
+            (&signature::ECDSA_P256_SHA256_FIXED, pair.expect("a key").public_key().as_ref().to_vec())
+        }
+        Algorithm::RS256 | Algorithm::PS256 => {
+            // A private RSA key is looked at for long.
+            static PUBLIC: LazyLock<Vec<u8>> = LazyLock::new(|| {
+                let pair = RsaKeyPair::from_der(&key_der(KeyKind::Rsa)).expect("a key");
+                pair.public_key().as_ref().to_vec()
+            });
+            let verifier: &dyn VerificationAlgorithm = match algorithm {
+                Algorithm::RS256 => &signature::RSA_PKCS1_2048_8192_SHA256,
+                _ => &signature::RSA_PSS_2048_8192_SHA256,
+            };
+            (verifier, PUBLIC.clone())
+        }
+        other => panic!("no world of {}", other.name()),
+    };
+    UnparsedPublicKey::new(verifier, public).verify(signed, signature).is_ok()
 }
 
 #[cfg(test)]
