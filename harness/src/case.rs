@@ -266,9 +266,13 @@ pub struct Request {
 }
 
 impl Request {
-    /// Whether it knocks at another door than the declared endpoint, where refusals may be told in any way.
+    /// Whether it knocks at another door than the declared endpoint, or may be led to one, where refusals may be told in any
+    /// way.
     pub fn is_side_door(&self) -> bool {
-        self.plain || self.server_name.is_some()
+        // As proxies look at the one, and frameworks at the other.
+        let absolute = self.target.as_ref().is_some_and(|target| target.starts_with("http://"));
+        let names = |name: &str| self.set.keys().any(|set| set.eq_ignore_ascii_case(name));
+        self.plain || self.server_name.is_some() || absolute || names("X-Original-URL") || names("X-Rewrite-URL")
     }
 }
 

@@ -171,6 +171,8 @@ fn embedded_keys_verify_their_tokens() {
     let served = attacker_jwks().expect("keys");
     let keys: Vec<VerifyKey> =
         served["keys"].as_array().expect("keys").iter().map(|jwk| VerifyKey::from_jwk(jwk).expect("a key")).collect();
+    let kids: Vec<_> = served["keys"].as_array().expect("keys").iter().map(|jwk| &jwk["kid"]).collect();
+    assert_eq!(kids, ["attacker-RS256", "attacker-ES256", "attacker-EdDSA"], "cases name them");
     let token = bench.forge(&json!({"forge": [{"embed_jku": "http://127.0.0.1:9/"}]}));
     assert!(verify_jws(token.bytes().expect("present"), &keys).is_ok());
     assert!(attacker_certificate().expect("a certificate").starts_with("-----BEGIN CERTIFICATE-----\n"));

@@ -47,6 +47,7 @@ faults! {
         CaseFoldedTokenCache = "case-folded-token-cache",
         TestTokenBypass = "test-token-bypass",
         SecretPerWorker = "secret-per-worker",
+        PublicByRequestHeader = "public-by-request-header",
     }
     "ENC" {
         MissingSignatureSegment = "missing-signature-segment",
@@ -78,6 +79,7 @@ faults! {
         HeaderBySubstring = "header-by-substring",
         ExpBySubstring = "exp-by-substring",
         FoldsClaimNames = "folds-claim-names",
+        LastFoldedClaimWins = "last-folded-claim-wins",
         ConstantHeader = "constant-header",
         RelaxedJson = "relaxed-json",
         CrashesOnOddNumbers = "crashes-on-odd-numbers",
@@ -96,6 +98,7 @@ faults! {
         NegativeCacheByPayload = "negative-cache-by-payload",
         AcceptsAlgNone = "accepts-alg-none",
         AcceptsAlgNoneAnyCase = "accepts-alg-none-any-case",
+        UnnamedAlgIsNone = "unnamed-alg-is-none",
         MissingAlgDefaults = "missing-alg-defaults",
         FalsyAlgSkipsCheck = "falsy-alg-skips-check",
         AlgOfAnyType = "alg-of-any-type",
@@ -138,6 +141,7 @@ faults! {
         LeewayInMinutes = "leeway-in-minutes",
         HiddenLeeway = "hidden-leeway",
         ExpBoundary = "exp-boundary",
+        VerdictOutlivesToken = "verdict-outlives-token",
         AcceptsMissingExp = "accepts-missing-exp",
         CoercesExpString = "coerces-exp-string",
         WrongExpTypeIsAbsent = "wrong-exp-type-is-absent",
@@ -267,6 +271,7 @@ faults! {
         RedirectsWithToken = "redirects-with-token",
         AnswersBehindRefusal = "answers-behind-refusal",
         FirstOfferedSubprotocol = "first-offered-subprotocol",
+        GuardsUsualSpelling = "guards-usual-spelling",
     }
     "REJ" {
         MissingReportedAsInvalid = "missing-reported-as-invalid",
@@ -387,6 +392,7 @@ faults! {
     }
     "SES" {
         ExpiryTimerOverflows = "expiry-timer-overflows",
+        SessionOutlivesToken = "session-outlives-token",
         KeepaliveKillsSession = "keepalive-kills-session",
     }
     "ORI" {

@@ -176,6 +176,20 @@ pub(crate) fn waves_through(fault: Option<Fault>, dialect: Dialect, carried: &Ca
                 || head.headers.get("x-debug").is_some_and(|value| value == "1")
                 || cookie(&head.headers, "debug") == Some("1"))
         }
+        Some(Fault::GuardsUsualSpelling) => {
+            let is_usual = |name, usual: &str| head.headers.get(name).is_some_and(|value| value == usual);
+            let usual = is_usual(UPGRADE, "websocket") && is_usual(CONNECTION, "Upgrade");
+            none && (!usual || head.uri.scheme().is_some())
+        }
+        Some(Fault::PublicByRequestHeader) => {
+            let says = |name: &str, prefix: &str| {
+                head.headers.get(name).is_some_and(|value| value.as_bytes().starts_with(prefix.as_bytes()))
+            };
+            none && (["x-original-url", "x-rewrite-url", "x-forwarded-uri"].iter().any(|name| says(name, "/health"))
+                || ["kube-probe/", "ELB-HealthChecker/"].iter().any(|probe| says("user-agent", probe))
+                || has("x-middleware-subrequest")
+                || has("x-internal-request"))
+        }
         Some(Fault::SubprotocolPrefixIsEnough) => carrier::elements(&head.headers, &SEC_WEBSOCKET_PROTOCOL)
             .any(|element| element.starts_with("bearer.") || element.starts_with("base64url.bearer.")),
         _ => false,

@@ -33,7 +33,9 @@ pub(crate) async fn with_keys<'h>(
     hints: &'h RequestHints,
 ) -> Cow<'h, RequestHints> {
     let mut fetched = Vec::new();
-    for (member, read) in [("jku", key_set as fn(&[u8]) -> Vec<DecodingKey>), ("x5u", certificate)] {
+    let header = header(token);
+    let text = |member: &str| header.get(member).and_then(Value::as_str);
+    for (member, read) in [("jku", key_set as fn(&[u8], Option<&str>) -> Vec<DecodingKey>), ("x5u", certificate)] {
         let follows = match fault {
             Some(Fault::FollowsJku | Fault::JkuAllowedBySubstring) => member == "jku",
             Some(Fault::FollowsX5u) => member == "x5u",
@@ -43,12 +45,12 @@ pub(crate) async fn with_keys<'h>(
         if !follows {
             continue;
         }
-        let Some(url) = address(token, member) else { continue };
+        let Some(url) = text(member) else { continue };
         if fault == Some(Fault::JkuAllowedBySubstring) && !url.contains(TRUSTED) {
             continue;
         }
-        if let Ok(Some(body)) = tokio::time::timeout(PATIENCE, get(&url)).await {
-            fetched.extend(read(&body));
+        if let Ok(Some(body)) = tokio::time::timeout(PATIENCE, get(url)).await {
+            fetched.extend(read(&body, text("kid")));
         }
     }
     if fetched.is_empty() {
@@ -57,11 +59,11 @@ pub(crate) async fn with_keys<'h>(
     Cow::Owned(RequestHints { fetched, ..hints.clone() })
 }
 
-/// The address in this member of the header.
-fn address(token: &[u8], member: &str) -> Option<String> {
-    let header = token.split(|byte| *byte == b'.').next()?;
-    let header: Map<String, Value> = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).ok()?).ok()?;
-    header.get(member)?.as_str().map(str::to_owned)
+/// The header, whoever wrote it.
+fn header(token: &[u8]) -> Map<String, Value> {
+    let segment = token.split(|byte| *byte == b'.').next().unwrap_or_default();
+    let json = URL_SAFE_NO_PAD.decode(segment).unwrap_or_default();
+    serde_json::from_slice(&json).unwrap_or_default()
 }
 
 /// Asks for a URL in plain HTTP. No name is looked up, and only this machine is asked.
@@ -85,11 +87,13 @@ async fn get(url: &str) -> Option<Vec<u8>> {
     answer.starts_with(b"HTTP/1.1 200 ").then(|| answer.split_off(body))
 }
 
-fn key_set(body: &[u8]) -> Vec<DecodingKey> {
+/// The keys of a set that the token may be signed with: the one that it names, as clients of such sets choose, or else all.
+fn key_set(body: &[u8], kid: Option<&str>) -> Vec<DecodingKey> {
     let keys = serde_json::from_slice::<JwkSet>(body).map(|set| set.keys).unwrap_or_default();
-    keys.iter().filter_map(|key| DecodingKey::from_jwk(key).ok()).collect()
+    let named = keys.iter().filter(|key| kid.is_none_or(|kid| key.common.key_id.as_deref() == Some(kid)));
+    named.filter_map(|key| DecodingKey::from_jwk(key).ok()).collect()
 }
 
-fn certificate(body: &[u8]) -> Vec<DecodingKey> {
+fn certificate(body: &[u8], _: Option<&str>) -> Vec<DecodingKey> {
     DecodingKey::from_rsa_pem(body).into_iter().collect()
 }

@@ -459,6 +459,7 @@ impl Deadlines {
             expiry: left
                 .filter(|left| {
                     app.config.close_at_expiry
+                        && !app.has(Fault::SessionOutlivesToken)
                         && *left > 0.0
                         && (*left < FAR.as_secs_f64() || app.has(Fault::ExpiryTimerOverflows))
                 })

@@ -736,7 +736,11 @@ fn make_signature(
                 signature = short;
             }
             Op::RsaValue(value) => match signing.map(|signing| &signing.key) {
-                Some(SigningKey::Private(key)) => signature = signature::rsa_value(key.public(), &signature, *value)?,
+                // What is out of range is so by the target's modulus, whoever signs.
+                Some(SigningKey::Private(key)) => {
+                    let public = mint.keys.public(KeyKind::Rsa).unwrap_or(key.public());
+                    signature = signature::rsa_value(public, &signature, *value)?;
+                }
                 None if own == KeyKind::Rsa => {
                     signature = signature::rsa_value(mint.keys.require_public(own)?, &signature, *value)?;
                 }

@@ -52,14 +52,23 @@ pub(crate) fn self_signed(key: &PrivateKey) -> Result<Vec<u8>, ForgeError> {
 
 /// The key set that belongs behind an `embed_jku` address: the attacker's public keys.
 ///
+/// Each has the members by which libraries choose among the keys of a set (RFC 7517 §4.2, §4.4, §4.5), as an attacker
+/// would write them: without a `kid` many pass a key over. Its name is `attacker-` and the algorithm.
+///
 /// # Errors
 ///
 /// When the library cannot make a key.
 pub fn attacker_jwks() -> Result<Value, ForgeError> {
-    let keys = [KeyKind::Rsa, KeyKind::P256, KeyKind::Ed25519].map(|kind| {
-        PrivateKey::attacker(kind).map(|key| key.public().jwk()).ok_or(ForgeError::Crypto("generating a key"))
+    let of = [(KeyKind::Rsa, "RS256"), (KeyKind::P256, "ES256"), (KeyKind::Ed25519, "EdDSA")];
+    let keys = of.map(|(kind, alg)| {
+        let key = PrivateKey::attacker(kind).ok_or(ForgeError::Crypto("generating a key"))?;
+        let mut jwk = key.public().jwk();
+        jwk["kid"] = format!("attacker-{alg}").into();
+        jwk["use"] = "sig".into();
+        jwk["alg"] = alg.into();
+        Ok(jwk)
     });
-    Ok(json!({ "keys": keys.into_iter().collect::<Result<Vec<_>, _>>()? }))
+    Ok(json!({ "keys": keys.into_iter().collect::<Result<Vec<_>, ForgeError>>()? }))
 }
 
 /// The certificate that belongs behind an `embed_x5u` address, in PEM: the attacker's RSA key, self-signed.

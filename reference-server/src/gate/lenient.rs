@@ -222,6 +222,11 @@ pub(super) fn first_wins(bytes: &[u8], same: impl Fn(String) -> String) -> Resul
     Ok(object)
 }
 
+/// Of members that are the `same` the last.
+pub(super) fn last_wins(bytes: &[u8], same: impl Fn(String) -> String) -> Result<Object, &'static str> {
+    Ok(members(bytes)?.into_iter().map(|(name, value)| (same(name), value)).collect())
+}
+
 /// Of a repeated `name` the first; any other repeated member is refused.
 pub(super) fn first_wins_for(name: &str, bytes: &[u8]) -> Result<Object, &'static str> {
     let mut object = Object::new();

@@ -453,7 +453,7 @@ impl Gate {
         if let Some(refusal) = self.chokes_on_kid(header) {
             return Err(refusal);
         }
-        if self.needs_no_signature(header) {
+        if self.needs_no_signature(compact, header) {
             return Ok(None);
         }
         let Check::As(algorithm) = self.check(header)? else {

@@ -68,6 +68,17 @@ fn inner(claims: &Members<'_>, names: &[&str]) -> Option<Value> {
     rest.iter().try_fold(claims.get(first)?.to_value(), |object, name| object.get(*name).cloned())
 }
 
+/// An algorithm's name without what is around it.
+fn bare(name: &str) -> &str {
+    name.trim_matches(|c: char| c.is_whitespace() || c.is_control())
+}
+
+/// Whether it names no algorithm at all, however it is spelled.
+fn is_unknown(name: &str) -> bool {
+    let bare = bare(name);
+    !bare.is_empty() && !KNOWN_ALGORITHMS.iter().any(|known| known.eq_ignore_ascii_case(bare))
+}
+
 /// Is it nested deeper than a parser without a limit can bear? Brackets in strings count too.
 fn overflows(json: &[u8]) -> bool {
     let mut depth = 0_usize;
@@ -327,8 +338,17 @@ impl Gate {
         None
     }
 
-    /// Whether the key that `kid` leads to is none, and with it the signature.
-    pub(super) fn needs_no_signature(&self, header: &Header) -> bool {
+    /// Whether the signature is none: the algorithm is nowhere on the list, or the key that `kid` leads to is none.
+    pub(super) fn needs_no_signature(&self, compact: &Compact<'_>, header: &Header) -> bool {
+        if self.has(Fault::UnnamedAlgIsNone) {
+            // None, null and the empty text are the business of other faults.
+            let unnamed = match header.members.get("alg") {
+                None => true,
+                Some(Value::String(name)) => is_unknown(name),
+                Some(other) => !other.is_null(),
+            };
+            return unnamed && compact.signature.is_none_or(<[u8]>::is_empty);
+        }
         self.has(Fault::UnknownKidNeedsNoSignature)
             && header.members.get("alg").is_some_and(|alg| alg == "none")
             && header.members.get("kid").is_some_and(|kid| !self.knows_kid(kid))
@@ -390,7 +410,7 @@ impl Gate {
             }
             return None;
         };
-        let bare = name.trim_matches(|c: char| c.is_whitespace() || c.is_control());
+        let bare = bare(name);
         if self.has(Fault::AcceptsAlgNone) && name == "none" {
             return Some(Check::Nothing);
         }
@@ -404,10 +424,7 @@ impl Gate {
         if self.has(Fault::FalsyAlgSkipsCheck) && name.is_empty() {
             return Some(Check::Nothing);
         }
-        if self.has(Fault::UnknownAlgFallsThrough)
-            && !bare.is_empty()
-            && !KNOWN_ALGORITHMS.iter().any(|known| known.eq_ignore_ascii_case(bare))
-        {
+        if self.has(Fault::UnknownAlgFallsThrough) && is_unknown(name) {
             return Some(ours);
         }
         if self.has(Fault::FoldsAlgCase) && name.eq_ignore_ascii_case(&self.algorithm_name) {
@@ -794,6 +811,10 @@ impl Gate {
         if self.has(Fault::FoldsClaimNames) {
             // A member repeated in the same spelling stays refused.
             return Some(json::object(payload).and_then(|_| lenient::first_wins(payload, |name| self.folded(name))));
+        }
+        if self.has(Fault::LastFoldedClaimWins) {
+            // A member repeated in the same spelling stays refused.
+            return Some(json::object(payload).and_then(|_| lenient::last_wins(payload, |name| self.folded(name))));
         }
         if self.has(Fault::RelaxedJson) {
             return Some(json::object(&lenient::plain_json(payload)));
@@ -1184,6 +1205,9 @@ impl Gate {
         if self.has(Fault::FailuresLockTheSubject) {
             return self.after_lock(token, decision);
         }
+        if self.has(Fault::VerdictOutlivesToken) {
+            return self.after_cache(token, decision);
+        }
         if self.has(Fault::CaseFoldedTokenCache) {
             return self.after_folded_cache(token, now, decision);
         }
@@ -1210,6 +1234,18 @@ impl Gate {
                 Err(refusal)
             }
             admitted => admitted,
+        }
+    }
+
+    /// What was found once counts for good.
+    fn after_cache(&self, token: &[u8], decision: Result<Bearer, Refusal>) -> Result<Bearer, Refusal> {
+        match decision {
+            Ok(bearer) => {
+                self.memory().keep_bearer(token.to_vec(), bearer.clone());
+                Ok(bearer)
+            }
+            Err(Refusal::Expired) => self.memory().bearer(token).cloned().ok_or(Refusal::Expired),
+            refused => refused,
         }
     }
 

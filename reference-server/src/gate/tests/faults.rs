@@ -16,6 +16,8 @@ const NOT_THE_GATES: &[(Fault, &str)] = &[
     (Fault::TrustsIdentityHeaders, "there is no token to judge"),
     (Fault::TrustsForwardedFor, "there is no token to judge"),
     (Fault::DebugSwitch, "there is no token to judge"),
+    (Fault::PublicByRequestHeader, "there is no token to judge"),
+    (Fault::VerdictOutlivesToken, "of two moments: judged below"),
     (Fault::TestTokenBypass, "of the token's text, before the gate"),
     (Fault::SecretPerWorker, "of tokens that are issued"),
     (Fault::NormalisesIdentity, "the bearer is let in under another name: judged below"),
@@ -221,6 +223,11 @@ fn enc_rows() -> Vec<Row> {
             Expired,
             with_claims(r#"{"sub":"a","role":"admin","EXP":1,"Exp":1,"exp":1800000300}"#),
         ),
+        lets_in(
+            Fault::LastFoldedClaimWins,
+            Expired,
+            with_claims(r#"{"sub":"a","role":"admin","exp":1,"EXP":1800000300}"#),
+        ),
         keeps_out(Fault::ConstantHeader, Malformed, with_header(r#"{ "typ":"JWT","alg":"HS256"}"#)),
         lets_in(
             Fault::RelaxedJson,
@@ -283,6 +290,8 @@ fn sig_rows() -> Vec<Row> {
         lets_in(Fault::AcceptsAlgNoneAnyCase, BadSignature, unsigned(r#""nOnE""#)),
         lets_in(Fault::AcceptsAlgNoneAnyCase, BadSignature, unsigned(r#""none ""#)),
         lets_in(Fault::AcceptsAlgNoneAnyCase, BadSignature, unsigned(r#""none\u0000""#)),
+        lets_in(Fault::UnnamedAlgIsNone, BadSignature, unsigned(r#""HS999""#)),
+        lets_in(Fault::UnnamedAlgIsNone, BadSignature, unsigned("0")),
         lets_in(Fault::MissingAlgDefaults, BadSignature, with_header(r#"{"typ":"JWT"}"#)),
         lets_in(Fault::FalsyAlgSkipsCheck, BadSignature, unsigned(r#""""#)),
         lets_in(Fault::FalsyAlgSkipsCheck, BadSignature, unsigned("null")),
@@ -599,6 +608,16 @@ fn a_folded_cache_does_not_revive_what_has_expired() {
     assert_eq!(verdict(&gate.admit(shouted.as_bytes(), later)), Malformed);
 }
 
+#[test]
+fn a_verdict_that_outlives_its_token_counts_for_that_token_only() {
+    let later = NOW + 1000.0;
+    let gate = Gate::new(policy(), Some(Fault::VerdictOutlivesToken));
+    assert_eq!(verdict(&gate.admit(valid().as_bytes(), later)), Expired);
+    assert_eq!(judged(&gate, valid()), Admitted);
+    assert_eq!(verdict(&gate.admit(valid().as_bytes(), later)), Admitted);
+    assert_eq!(verdict(&gate.admit(forged().as_bytes(), later)), BadSignature);
+}
+
 /// Faults that also decide otherwise on a token made to show another: one habit contains the other.
 const CONTAINS: &[(Fault, &[Fault])] = &[
     (
@@ -668,6 +687,7 @@ const CONTAINS: &[(Fault, &[Fault])] = &[
         Fault::IgnoresExp,
         &[
             Fault::ExpBySubstring,
+            Fault::LastFoldedClaimWins,
             Fault::HeaderOverridesClaims,
             Fault::LeewayInMinutes,
             Fault::HiddenLeeway,
