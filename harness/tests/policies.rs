@@ -11,7 +11,7 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use gatecrash::profile::{Echo, Profile, Shape};
+use gatecrash::profile::{Class, Echo, Profile, Shape, Signal};
 use gatecrash::verdict::{Severity, Verdict};
 use gatecrash::wire::frame::{self, BINARY, CLOSE, PING, PONG, TEXT};
 use gatecrash::{Suite, Target};
@@ -39,6 +39,8 @@ enum Policy {
     BareEnd,
     /// The same, and so ends what a user begins who has a session.
     OneSessionBareEnd,
+    /// An algorithm that is not its own is told by another status than a bad signature, which has one that is promised.
+    AlgorithmApart,
     /// A message of more than 32 KiB is refused by close 1009.
     SmallMessages,
     /// Of a hundred messages at once half are too many, which is told by close 1008.
@@ -82,6 +84,14 @@ fn bearer(head: &str) -> Option<String> {
     user.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-').then(|| user.to_owned())
 }
 
+/// Whether the library gives up before it looks at the signature.
+fn is_unlooked_at(head: &str) -> bool {
+    token(head).is_some_and(|token| match jsonwebtoken::decode_header(token) {
+        Ok(header) => header.alg != Algorithm::HS256,
+        Err(_) => true,
+    })
+}
+
 fn gate(policy: Policy, sessions: &Sessions, mut stream: TcpStream, number: usize, head: &str) {
     let is_opening = head.starts_with("GET ") && head.contains("Sec-WebSocket-Key: ");
     let Some(user) = bearer(head).filter(|_| is_opening) else {
@@ -90,6 +100,7 @@ fn gate(policy: Policy, sessions: &Sessions, mut stream: TcpStream, number: usiz
             Policy::TextAndClose => &[frame_bytes(TEXT, br#"{"type":"disconnect"}"#), close_bytes(1008, b"")],
             Policy::TextAndLateClose => &[frame_bytes(TEXT, br#"{"error":"unauthorized"}"#)],
             Policy::BareEnd | Policy::OneSessionBareEnd => &[],
+            Policy::AlgorithmApart if is_unlooked_at(head) => return answer(stream, "400 Bad Request"),
             _ => return answer(stream, "401 Unauthorized\r\nWWW-Authenticate: Bearer"),
         };
         upgrade(&mut stream, head);
@@ -227,7 +238,7 @@ fn accused_as(policy: Policy, suite: Suite, user: Option<&str>) -> BTreeSet<(Str
         broadcast: false,
     };
     // Nothing is measured here: the machine may be busy.
-    let profile = Profile {
+    let mut profile = Profile {
         url: Some(server.url()),
         secret: Some(SECRET.to_owned()),
         user: user.map(str::to_owned),
@@ -236,6 +247,10 @@ fn accused_as(policy: Policy, suite: Suite, user: Option<&str>) -> BTreeSet<(Str
         handshake_budget_ms: Some(60_000),
         ..Profile::default()
     };
+    if policy == Policy::AlgorithmApart {
+        let promised = Signal { http: Some(401), ..Signal::default() };
+        profile.signals = [(Class::BadSignature, promised)].into();
+    }
     let target = Target::from_profile(profile).expect("a target");
     let report = run_watched(suite.seed(7), target, Duration::from_secs(120));
     assert_eq!(report.failure, None, "{policy:?}: {report}");
@@ -246,7 +261,7 @@ fn accused_as(policy: Policy, suite: Suite, user: Option<&str>) -> BTreeSet<(Str
 
 #[test]
 fn no_policy_of_a_server_is_accused() {
-    const POLICIES: [Policy; 19] = [
+    const POLICIES: [Policy; 20] = [
         Policy::OneSession,
         Policy::LastSession,
         Policy::TextAndEnd,
@@ -254,6 +269,7 @@ fn no_policy_of_a_server_is_accused() {
         Policy::TextAndLateClose,
         Policy::BareEnd,
         Policy::OneSessionBareEnd,
+        Policy::AlgorithmApart,
         Policy::SmallMessages,
         Policy::SmallMessagesByError,
         Policy::FewMessages,
