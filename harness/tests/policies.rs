@@ -230,6 +230,11 @@ fn accused(policy: Policy, suite: Suite) -> BTreeSet<(String, String)> {
 
 /// The same, with every token in the name of this user.
 fn accused_as(policy: Policy, suite: Suite, user: Option<&str>) -> BTreeSet<(String, String)> {
+    accused_of(policy, suite, |profile| profile.user = user.map(str::to_owned))
+}
+
+/// The same, of a server that says more about itself.
+fn accused_of(policy: Policy, suite: Suite, declare: impl FnOnce(&mut Profile)) -> BTreeSet<(String, String)> {
     let sessions = Sessions::default();
     let server = StandIn::new(move |stream, number, head| gate(policy, &sessions, stream, number, head));
     let echo = Echo {
@@ -241,12 +246,12 @@ fn accused_as(policy: Policy, suite: Suite, user: Option<&str>) -> BTreeSet<(Str
     let mut profile = Profile {
         url: Some(server.url()),
         secret: Some(SECRET.to_owned()),
-        user: user.map(str::to_owned),
         echo: Some(echo),
         refusal_budget_ms: Some(60_000),
         handshake_budget_ms: Some(60_000),
         ..Profile::default()
     };
+    declare(&mut profile);
     if policy == Policy::AlgorithmApart {
         let promised = Signal { http: Some(401), ..Signal::default() };
         profile.signals = [(Class::BadSignature, promised)].into();
@@ -302,6 +307,23 @@ fn a_case_by_itself_accuses_nobody_either() {
     // All that it asks is that nothing breaks, and a bare end may be a crash.
     let found = accused(Policy::BareEnd, Suite::bundled().all().select("CLM-063"));
     assert!(found.is_empty(), "{found:?}");
+}
+
+/// The cases of these names or codes, also those of `set: all`.
+fn only(words: &[&str]) -> Suite {
+    words.iter().fold(Suite::bundled().all(), |suite, word| suite.select(word))
+}
+
+#[test]
+fn a_declared_limit_may_be_told_by_an_error() {
+    for policy in [Policy::SmallMessagesByError, Policy::SmallMessages] {
+        let found = accused_of(policy, only(&["MSG-011", "MSG-012"]), |profile| {
+            profile.max_message_bytes = Some(32 << 10);
+        });
+        // What comes in fragments this small server does not put together.
+        let found: Vec<_> = found.iter().filter(|(id, _)| !id.starts_with("MSG-012")).collect();
+        assert!(found.is_empty(), "{policy:?}: {found:?}");
+    }
 }
 
 #[test]
