@@ -307,7 +307,8 @@ impl<'a> Session<'a> {
         let limit = self.context.target.profile.max_message_bytes.and_then(|limit| usize::try_from(limit).ok());
         // What the target does not take is no message to be answered; whether the limit itself is one, is `longest`'s question.
         let below = say.bytes.iter().copied().filter(|length| limit.is_none_or(|limit| *length < limit));
-        let at_limit = limit.filter(|_| say.longest).into_iter().chain(limit.filter(|_| say.beyond).map(|limit| limit + 1));
+        let at_limit =
+            limit.filter(|_| say.longest).into_iter().chain(limit.filter(|_| say.beyond).map(|limit| limit + 1));
         let lengths: Vec<usize> = below.chain(at_limit).collect();
         for text in &say.texts {
             let text = self.worded(text)?;
