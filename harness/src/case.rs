@@ -492,6 +492,9 @@ pub struct Say {
     /// A message as long as `max_message_bytes` allows.
     #[serde(default)]
     pub longest: bool,
+    /// A message of one byte more than `max_message_bytes` allows.
+    #[serde(default)]
+    pub beyond: bool,
     /// Members that are added to a message in JSON.
     #[serde(default)]
     pub with: Map<String, Value>,
@@ -507,7 +510,7 @@ impl Default for Say {
     fn default() -> Self {
         let (texts, bytes) = (Vec::new(), Vec::new());
         let (with, how) = (Map::new(), How::default());
-        Self { on: main_name(), texts, count: 0, bytes, longest: false, with, verbatim: false, how }
+        Self { on: main_name(), texts, count: 0, bytes, longest: false, beyond: false, with, verbatim: false, how }
     }
 }
 
@@ -711,6 +714,8 @@ pub enum Awaited {
     Unrepeated(String),
     /// The connection is failed: a close frame, or its end (RFC 6455 §7.1.7).
     Failed,
+    /// What was said is not taken: the connection is failed, or something else than an answer to it comes.
+    NotTaken,
     /// A close frame and the end of the connection.
     Closed,
     /// The same, and the close frame does not call ours a breach (1002 or 1007, RFC 6455 §7.4.1), unless to repeat it.

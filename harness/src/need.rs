@@ -162,9 +162,10 @@ needs! {
     DeniedRole, "a role in `roles` that is refused", |target| {
         target.profile.roles.as_ref().is_some_and(|roles| roles.refused().next().is_some())
     };
-    /// A token of another kind can be told from one of this target's: by `aud` or by `typ`.
-    TokenKind, "`audience`, `token_type` or `profile: rfc9068`", |target| {
-        target.profile.audience.is_some() || target.typ().is_some()
+    /// A token of another kind can be told from one of this target's: by `aud`, or by a `typ` that not every JWT has.
+    TokenKind, "`audience`, `profile: rfc9068` or a `token_type` other than JWT", |target| {
+        let is_any = |typ: &str| ["JWT", "application/jwt"].iter().any(|any| any.eq_ignore_ascii_case(typ));
+        target.profile.audience.is_some() || target.typ().is_some_and(|typ| !is_any(typ))
     };
     /// A public key on a curve is known.
     CurvePublicKey, "an EC or Ed25519 key in `keys`", |target| {

@@ -178,6 +178,16 @@ impl Target {
         algorithm == self.algorithm || declared.into_iter().any(|name| name == algorithm.name())
     }
 
+    /// Whether the verification comes as far as the signature of this token. It does not where another algorithm stands
+    /// in the header, or a `kid` by which no key can be found: libraries have an error of its own for that (PyJWT's
+    /// `InvalidAlgorithmError` is no `InvalidSignatureError`), and a server may tell it as any class.
+    pub fn comes_to_the_signature(&self, token: &Token) -> bool {
+        let Some(header) = token.header() else { return true };
+        let algorithm = header.get("alg").and_then(Value::as_str).and_then(Algorithm::from_name);
+        let names_a_key = |kid: &Value| kid.as_str().is_some_and(|kid| !kid.trim().is_empty());
+        algorithm.is_some_and(|algorithm| self.takes(algorithm)) && header.get("kid").is_none_or(names_a_key)
+    }
+
     /// The numbers that the profile declares about tokens.
     pub fn declared(&self) -> Declared {
         let seconds = |value: Option<u64>| value.map(|seconds| seconds as f64);

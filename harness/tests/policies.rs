@@ -11,7 +11,7 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use gatecrash::profile::{Echo, Profile, Shape};
+use gatecrash::profile::{Class, Echo, Profile, Shape, Signal};
 use gatecrash::report::Failure;
 use gatecrash::verdict::{Severity, Verdict};
 use gatecrash::wire::frame::{self, BINARY, CLOSE, PING, PONG, TEXT};
@@ -40,6 +40,8 @@ enum Policy {
     BareEnd,
     /// The same, and so ends what a user begins who has a session.
     OneSessionBareEnd,
+    /// An algorithm that is not its own is told by another status than a bad signature, which has one that is promised.
+    AlgorithmApart,
     /// A message of more than 32 KiB is refused by close 1009.
     SmallMessages,
     /// Of a hundred messages at once half are too many, which is told by close 1008.
@@ -83,6 +85,14 @@ fn bearer(head: &str) -> Option<String> {
     user.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-').then(|| user.to_owned())
 }
 
+/// Whether the library gives up before it looks at the signature.
+fn is_unlooked_at(head: &str) -> bool {
+    token(head).is_some_and(|token| match jsonwebtoken::decode_header(token) {
+        Ok(header) => header.alg != Algorithm::HS256,
+        Err(_) => true,
+    })
+}
+
 fn gate(policy: Policy, sessions: &Sessions, mut stream: TcpStream, number: usize, head: &str) {
     let is_opening = head.starts_with("GET ") && head.contains("Sec-WebSocket-Key: ");
     let Some(user) = bearer(head).filter(|_| is_opening) else {
@@ -91,6 +101,7 @@ fn gate(policy: Policy, sessions: &Sessions, mut stream: TcpStream, number: usiz
             Policy::TextAndClose => &[frame_bytes(TEXT, br#"{"type":"disconnect"}"#), close_bytes(1008, b"")],
             Policy::TextAndLateClose => &[frame_bytes(TEXT, br#"{"error":"unauthorized"}"#)],
             Policy::BareEnd | Policy::OneSessionBareEnd => &[],
+            Policy::AlgorithmApart if is_unlooked_at(head) => return answer(stream, "400 Bad Request"),
             _ => return answer(stream, "401 Unauthorized\r\nWWW-Authenticate: Bearer"),
         };
         upgrade(&mut stream, head);
@@ -220,6 +231,11 @@ fn accused(policy: Policy, suite: Suite) -> BTreeSet<(String, String)> {
 
 /// The same, with every token in the name of this user.
 fn accused_as(policy: Policy, suite: Suite, user: Option<&str>) -> BTreeSet<(String, String)> {
+    accused_of(policy, suite, |profile| profile.user = user.map(str::to_owned))
+}
+
+/// The same, of a server that says more about itself.
+fn accused_of(policy: Policy, suite: Suite, declare: impl FnOnce(&mut Profile)) -> BTreeSet<(String, String)> {
     let sessions = Sessions::default();
     let server = StandIn::new(move |stream, number, head| gate(policy, &sessions, stream, number, head));
     let echo = Echo {
@@ -228,15 +244,19 @@ fn accused_as(policy: Policy, suite: Suite, user: Option<&str>) -> BTreeSet<(Str
         broadcast: false,
     };
     // Nothing is measured here: the machine may be busy.
-    let profile = Profile {
+    let mut profile = Profile {
         url: Some(server.url()),
         secret: Some(SECRET.to_owned()),
-        user: user.map(str::to_owned),
         echo: Some(echo),
         refusal_budget_ms: Some(60_000),
         handshake_budget_ms: Some(60_000),
         ..Profile::default()
     };
+    declare(&mut profile);
+    if policy == Policy::AlgorithmApart {
+        let promised = Signal { http: Some(401), ..Signal::default() };
+        profile.signals = [(Class::BadSignature, promised)].into();
+    }
     let target = Target::from_profile(profile).expect("a target");
     let report = run_watched(suite.seed(7), target, Duration::from_secs(120));
     assert_eq!(report.failure, None, "{policy:?}: {report}");
@@ -247,7 +267,7 @@ fn accused_as(policy: Policy, suite: Suite, user: Option<&str>) -> BTreeSet<(Str
 
 #[test]
 fn no_policy_of_a_server_is_accused() {
-    const POLICIES: [Policy; 19] = [
+    const POLICIES: [Policy; 20] = [
         Policy::OneSession,
         Policy::LastSession,
         Policy::TextAndEnd,
@@ -255,6 +275,7 @@ fn no_policy_of_a_server_is_accused() {
         Policy::TextAndLateClose,
         Policy::BareEnd,
         Policy::OneSessionBareEnd,
+        Policy::AlgorithmApart,
         Policy::SmallMessages,
         Policy::SmallMessagesByError,
         Policy::FewMessages,
@@ -287,6 +308,23 @@ fn a_case_by_itself_accuses_nobody_either() {
     // All that it asks is that nothing breaks, and a bare end may be a crash.
     let found = accused(Policy::BareEnd, Suite::bundled().all().select("CLM-063"));
     assert!(found.is_empty(), "{found:?}");
+}
+
+/// The cases of these names or codes, also those of `set: all`.
+fn only(words: &[&str]) -> Suite {
+    words.iter().fold(Suite::bundled().all(), |suite, word| suite.select(word))
+}
+
+#[test]
+fn a_declared_limit_may_be_told_by_an_error() {
+    for policy in [Policy::SmallMessagesByError, Policy::SmallMessages] {
+        let found = accused_of(policy, only(&["MSG-011", "MSG-012"]), |profile| {
+            profile.max_message_bytes = Some(32 << 10);
+        });
+        // What comes in fragments this small server does not put together.
+        let found: Vec<_> = found.iter().filter(|(id, _)| !id.starts_with("MSG-012")).collect();
+        assert!(found.is_empty(), "{policy:?}: {found:?}");
+    }
 }
 
 #[test]

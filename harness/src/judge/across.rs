@@ -218,9 +218,17 @@ pub fn across(head: &CaseText, question: Across, run: &Run<'_>) -> Vec<Check> {
                 run.profile.heartbeat.as_ref().is_some_and(|heartbeat| heartbeat.ask == text)
                     || run.profile.keepalive_text.is_some() && text.len() <= SHORT_WORD
             };
+            // What is declared to open a session may be one as well: only the echo is said to be JSON.
+            let declared = || {
+                let profile = run.profile;
+                let prelude = profile.prelude.as_ref().and_then(|prelude| prelude.reply.as_ref());
+                let after = profile.first_message().and_then(|first| first.after.as_ref());
+                profile.greetings().chain(prelude).chain(after)
+            };
             let is_json = |text: &str| {
                 records(text).all(|record| serde_json::from_str::<serde::de::IgnoredAny>(record).is_ok())
                     || keeps_alive(text)
+                    || declared().any(|shape| shape.fits(text))
             };
             let expected = if json { "text messages in UTF-8 and JSON" } else { "text messages in UTF-8" };
             let every: Vec<&Seen<'_>> = run.seen.iter().collect();

@@ -154,6 +154,10 @@ pub fn session(
             Step::Await(wait) if matches!(wait.what, Awaited::NotServed) => {
                 checks.push(not_served(weight.at(wait.level), mark, observation, profile, learned));
             }
+            Step::Await(Await { what: Awaited::NotTaken, level, .. }) => {
+                let said = said_on(&observation.marks, mark.connection);
+                checks.push(not_taken(weight.at(*level), &said, mark, connection, learned));
+            }
             Step::Await(wait) => checks.push(awaited(weight, wait, mark, connection, profile)),
             Step::Http(http) => checks.extend(answer::http(weight, http, observation, mark.connection, profile)),
             Step::Hello(hello) => checks.push(greeted(weight, *hello, mark, connection)),
@@ -437,6 +441,26 @@ fn not_served(weight: Weight, mark: &Mark, observation: &Observation, profile: &
         // A greeting of the protocol or an error: nothing says that it is service.
         None => weight.holds(true, expected, heard.first().map_or_else(|| since(connection, mark), shown)),
     }
+}
+
+/// What is longer than the server takes was not taken. To fail the connection is the library's way; an application may answer
+/// by an error and go on, which is as good. Only an answer to the very words shows that they were taken.
+fn not_taken(weight: Weight, said: &[String], mark: &Mark, connection: &Connection, learned: &Learned) -> Check {
+    let expected = "the connection is failed (a close frame, or its end), or an error comes in place of an answer";
+    let part = mark.part(connection);
+    let failed = part.iter().any(|event| match &event.what {
+        What::Frame(frame) => frame.opcode == frame::CLOSE,
+        What::End(_) => true,
+        _ => false,
+    });
+    let tells = learned.echo.as_ref().is_some_and(Echo::is_faithful);
+    let answered = answers(connection, mark.from, learned).iter().any(|answer| tells && said.contains(answer));
+    if answered {
+        return weight.holds(false, expected, "an answer to all that was said");
+    }
+    let spoke = part.iter().any(|event| matches!(&event.what, What::Frame(frame) if frame.is_data()));
+    // Where no answer tells what it answers, nothing shows whether it is one; and silence may be a refusal.
+    weight.at(Some(Level::Should)).holds(failed || tells && spoke, expected, since(connection, mark))
 }
 
 /// How long a server may take to end a connection that shows no token: as declared, or ten seconds, and two more.
@@ -1099,7 +1123,7 @@ fn awaited(weight: Weight, wait: &Await, mark: &Mark, connection: &Connection, p
         }
         // Graded by `Early`, which knows what was said.
         Awaited::Heeded | Awaited::Unheeded => weight.check(Grade::Error, "what was sent early", "nothing"),
-        Awaited::NotServed => weight.check(Grade::Error, "a look at the whole session", "none"),
+        Awaited::NotTaken | Awaited::NotServed => weight.check(Grade::Error, "a look at the whole session", "none"),
         Awaited::Ended => {
             let until = mark.until(connection);
             let ended = until.iter().any(|event| match &event.what {

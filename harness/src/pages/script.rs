@@ -694,6 +694,9 @@ fn say(say: &Say) -> Told {
     if say.longest {
         sent.push(Line::labelled("message", "as long as `max_message_bytes` allows"));
     }
+    if say.beyond {
+        sent.push(Line::labelled("message", "of one byte more than `max_message_bytes` allows"));
+    }
     if !say.with.is_empty() {
         let members = serde_json::Value::Object(say.with.clone()).to_string();
         sent.push(Line::labelled("with", format!("these members, where messages are JSON: {}", shorten(&members))));
@@ -822,6 +825,10 @@ fn wait(wait: &Await) -> Told {
         Awaited::Failed => {
             (format!("wait on `{on}`"), "the connection is failed: a close frame, or its end (RFC 6455 §7.1.7)")
         }
+        Awaited::NotTaken => (
+            format!("wait on `{on}`"),
+            "what was said is not taken: the connection is failed, or something else than an answer to it comes",
+        ),
         Awaited::Closed => (format!("wait on `{on}`"), "a close frame and the end of the connection"),
         Awaited::ClosedCleanly => (
             format!("wait on `{on}`"),

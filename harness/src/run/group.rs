@@ -303,7 +303,8 @@ impl<'r, 'o, 't> Group<'r, 'o, 't> {
     async fn look(&mut self) {
         let (runner, fresh) = (&mut *self.runner, &self.fresh);
         let (interrupt, speaks) = (runner.options.interrupt.clone(), runner.learned.speaks);
-        let doubt = match interrupt.unless(runner.vouch(|| forged(fresh, speaks))).await {
+        let target = Arc::clone(&runner.target);
+        let doubt = match interrupt.unless(runner.vouch(|| forged(fresh, &target, speaks))).await {
             Some(Ok(Vouched::For)) => None,
             Some(Ok(Vouched::Again { seen, away })) => {
                 self.doubt(away, &seen).await;

@@ -8,6 +8,7 @@ use crate::observation::{Connection, Mark, Observation, Trouble};
 use crate::outcome::{self, Outcome};
 use crate::plan::{Trial, class_of};
 use crate::profile::Class;
+use crate::target::Target;
 use crate::wire::frame::Frame;
 
 /// What one trial did and saw.
@@ -79,6 +80,7 @@ pub(super) fn outcomes(played: &[Played<'_>], speaks: bool) -> Vec<Vec<Vec<Outco
 pub(super) fn seen<'a>(
     played: &'a [Played<'a>],
     outcomes: &'a [Vec<Vec<Outcome>>],
+    target: &Target,
     believed: impl Fn(&Played<'_>) -> bool,
 ) -> Vec<Seen<'a>> {
     let mut all = Vec::new();
@@ -103,7 +105,10 @@ pub(super) fn seen<'a>(
                     None => true,
                     Some(token) => token && open.request.early.is_empty(),
                 };
-                let class = class_of(case, open.class).filter(|_| clear);
+                let is_unlooked_at =
+                    || connection.token.as_ref().is_some_and(|token| !target.comes_to_the_signature(token));
+                let class = class_of(case, open.class)
+                    .filter(|class| clear && !(*class == Class::BadSignature && is_unlooked_at()));
                 all.push(Seen { code: &case.head.code, class, expect: open.expect, outcome, connection });
             }
         }
@@ -122,9 +127,9 @@ pub(super) fn heard<'a>(played: &'a [Played<'a>], believed: impl Fn(&Played<'_>)
 }
 
 /// How the forged tokens of these trials were refused.
-pub(super) fn forged(played: &[Played<'_>], speaks: bool) -> Vec<Outcome> {
+pub(super) fn forged(played: &[Played<'_>], target: &Target, speaks: bool) -> Vec<Outcome> {
     let outcomes = outcomes(played, speaks);
-    let seen = seen(played, &outcomes, |_| true);
+    let seen = seen(played, &outcomes, target, |_| true);
     let forged = seen.into_iter().filter(|seen| seen.class == Some(Class::BadSignature) && seen.outcome.is_refused());
     forged.map(|seen| seen.outcome.clone()).collect()
 }

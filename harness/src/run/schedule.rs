@@ -115,7 +115,7 @@ pub async fn run(
     runner.collect_fetches(&mut played);
 
     let outcomes = outcomes(&played, runner.learned.speaks);
-    let seen = seen(&played, &outcomes, |played| played.doubt.is_none());
+    let seen = seen(&played, &outcomes, target, |played| played.doubt.is_none());
     let learned = Learned { drops: judge::habit(&seen), ..Learned::clone(&runner.learned) };
     let view = Run {
         seen,

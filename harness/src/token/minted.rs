@@ -32,9 +32,18 @@ impl Token {
     /// The header and the claims, unverified, when both are base64url of JSON objects.
     #[must_use]
     pub fn peek(&self) -> Option<(Map<String, Value>, Map<String, Value>)> {
-        let mut segments = self.bytes()?.split(|byte| *byte == b'.');
-        let mut object = || serde_json::from_slice(&LENIENT.decode(segments.next()?).ok()?).ok();
-        Some((object()?, object()?))
+        Some((self.object(0)?, self.object(1)?))
+    }
+
+    /// The header, unverified, when it is base64url of a JSON object, whatever stands behind it.
+    #[must_use]
+    pub fn header(&self) -> Option<Map<String, Value>> {
+        self.object(0)
+    }
+
+    fn object(&self, segment: usize) -> Option<Map<String, Value>> {
+        let segment = self.bytes()?.split(|byte| *byte == b'.').nth(segment)?;
+        serde_json::from_slice(&LENIENT.decode(segment).ok()?).ok()
     }
 
     /// The bytes to send; none when the recipe asks for no credential at all.

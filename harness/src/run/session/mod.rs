@@ -307,7 +307,9 @@ impl<'a> Session<'a> {
         let limit = self.context.target.profile.max_message_bytes.and_then(|limit| usize::try_from(limit).ok());
         // What the target does not take is no message to be answered; whether the limit itself is one, is `longest`'s question.
         let below = say.bytes.iter().copied().filter(|length| limit.is_none_or(|limit| *length < limit));
-        let lengths: Vec<usize> = below.chain(limit.filter(|_| say.longest)).collect();
+        let at_limit =
+            limit.filter(|_| say.longest).into_iter().chain(limit.filter(|_| say.beyond).map(|limit| limit + 1));
+        let lengths: Vec<usize> = below.chain(at_limit).collect();
         for text in &say.texts {
             let text = self.worded(text)?;
             if say.verbatim {
@@ -329,12 +331,16 @@ impl<'a> Session<'a> {
     }
 
     async fn say(&mut self, connection: usize, say: &Say, said: &[String]) {
-        let Some(echo) = &self.context.learned.echo else { return };
+        let echo = self.context.learned.echo.as_ref();
+        // What is too long is no message, whatever form one has.
+        if echo.is_none() && !say.beyond {
+            return;
+        }
         let deadline = self.deadline();
         let live = &mut self.live[connection];
         let mut together = Vec::new();
         for message in said {
-            let text = with_members(echo.compose(message), &say.with);
+            let text = echo.map_or_else(|| message.clone(), |echo| with_members(echo.compose(message), &say.with));
             let mask = if say.how == How::ZeroMask { [0; 4] } else { live.mask() };
             let mut message = Written::client(frame::TEXT, text.as_bytes(), mask);
             if say.how != How::Uncompressed {
@@ -500,6 +506,18 @@ impl<'a> Session<'a> {
                         // The layer below may answer the ping before the one above has looked at the message.
                         let settle_by = Instant::now() + deadlines.settle;
                         read_until(live, settle_by, has_close).await;
+                    }
+                }
+                Awaited::NotTaken => {
+                    let is_told = |log: &Connection| has_close(log) || log.has_message(from);
+                    live.send(frame::PING, STILL_THERE, answer_by).await;
+                    read_until(live, answer_by, |log| is_told(log) || has_pong(log, from, STILL_THERE)).await;
+                    if !has_close(&live.log) && !live.is_over() {
+                        // Behind the pong of a layer below, and the words of others where everybody hears everybody.
+                        let said = judge::said_on(&self.marks, connection);
+                        let mut answers = Answers::to(&said, from, learned);
+                        let settle_by = Instant::now() + deadlines.settle;
+                        read_until(live, settle_by, |log| has_close(log) || answers.more(log) > 0).await;
                     }
                 }
                 Awaited::WellFormedClose | Awaited::LegalCloseCode | Awaited::Unrepeated(_) => {}

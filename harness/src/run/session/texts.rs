@@ -16,7 +16,7 @@ pub(super) const MAX_SAID: usize = 10_000;
 pub(super) const MAX_SAID_BYTES: usize = 64 << 20;
 
 pub(super) fn too_much(say: &Say, limit: Option<u64>) -> Option<Trouble> {
-    if say.longest && limit.is_none_or(|limit| limit > MAX_SAID_BYTES as u64) {
+    if (say.longest || say.beyond) && limit.is_none_or(|limit| limit > MAX_SAID_BYTES as u64) {
         return Some(Trouble::NotApplicable(format!("`max_message_bytes` of at most {MAX_SAID_BYTES} is needed")));
     }
     let total = say.bytes.iter().try_fold(0_usize, |total, bytes| total.checked_add(*bytes));
