@@ -18,12 +18,10 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::Response;
 use base64::Engine as _;
 use bytes::Bytes;
-use futures_util::{FutureExt as _, StreamExt as _};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::frame::{Frame, FrameHeader};
@@ -36,6 +34,7 @@ use crate::fault::Fault;
 use crate::gate::{Bearer, Refusal, RequestHints, STACK_OVERFLOW, exponentiation, shell};
 use crate::hub::Seat;
 use crate::refusal::{self, Closing, Denial, HttpRefusal, REASON_BYTES};
+use crate::socket::Socket;
 use crate::transport::Way;
 
 /// What faults remember from one connection to the next.
@@ -821,7 +820,7 @@ pub(crate) fn gathers(fault: Option<Fault>) -> bool {
 }
 
 /// The messages of a burst, as these faults have it.
-pub(crate) async fn gather<S>(fault: Option<Fault>, socket: &mut WebSocketStream<S>, first: Message) -> Vec<Message>
+pub(crate) async fn gather<S>(fault: Option<Fault>, socket: &mut Socket<S>, first: Message) -> Vec<Message>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -829,7 +828,7 @@ where
     // Long enough for the rest of a burst to arrive.
     tokio::time::sleep(Duration::from_millis(20)).await;
     while batch.len() < 256
-        && let Some(Some(Ok(message))) = socket.next().now_or_never()
+        && let Some(Some(Ok(message))) = socket.ready()
     {
         let last = message.is_close();
         batch.push(message);
@@ -878,11 +877,10 @@ pub(crate) fn previous_caller(app: &App, bearer: Bearer) -> Bearer {
 // --- refused, and yet ----------------------------------------------------------------------------------------------
 
 /// What a fault says on a socket that is about to be refused, on which something came along with the opening or not.
-pub(crate) async fn before_refusal<S>(app: &App, socket: &mut WebSocketStream<S>, came_along: bool)
+pub(crate) async fn before_refusal<S>(app: &App, socket: &mut Socket<S>, came_along: bool)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    use futures_util::SinkExt as _;
     let talk = crate::talk::Talk::new(app.config.dialect, None, &anonymous(), app.now());
     let said = match app.config.fault {
         Some(Fault::WelcomeBeforeVerification) => {
@@ -906,11 +904,10 @@ where
 }
 
 /// answers-behind-refusal: the socket was registered before it was refused, and what it says is answered all the same.
-pub(crate) async fn close_and_answer<S>(app: &App, socket: &mut WebSocketStream<S>, close: Message)
+pub(crate) async fn close_and_answer<S>(app: &App, socket: &mut Socket<S>, close: Message)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    use futures_util::SinkExt as _;
     let heard = tokio::time::timeout(Duration::from_millis(50), socket.next()).await;
     let talk = crate::talk::Talk::new(app.config.dialect, None, &anonymous(), app.now());
     let answer = match heard {

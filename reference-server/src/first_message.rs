@@ -6,11 +6,9 @@
 
 use std::net::SocketAddr;
 
-use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout_at};
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::admission::{self, Admitted};
@@ -20,6 +18,7 @@ use crate::faulty;
 use crate::gate::Refusal;
 use crate::refusal::{self, Closing, Denial};
 use crate::session::{self, Ending};
+use crate::socket::Socket;
 
 /// How the wait for a token ended.
 enum First {
@@ -29,7 +28,7 @@ enum First {
 }
 
 /// Waits for a token, and serves whoever shows a good one.
-pub(crate) async fn serve<S>(app: &App, mut socket: WebSocketStream<S>, peer: SocketAddr)
+pub(crate) async fn serve<S>(app: &App, mut socket: Socket<S>, peer: SocketAddr)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -55,7 +54,7 @@ where
     }
 }
 
-async fn first<S>(app: &App, socket: &mut WebSocketStream<S>, peer: SocketAddr) -> First
+async fn first<S>(app: &App, socket: &mut Socket<S>, peer: SocketAddr) -> First
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -128,8 +127,10 @@ mod tests {
 
     use std::time::Duration;
 
+    use futures_util::{SinkExt as _, StreamExt as _};
     use tokio::io::{DuplexStream, duplex};
     use tokio::sync::watch;
+    use tokio_tungstenite::WebSocketStream;
     use tokio_tungstenite::tungstenite::protocol::Role;
 
     use super::*;
@@ -158,7 +159,7 @@ mod tests {
         let app = App::new(config, stopped).unwrap();
         let (server, client) = duplex(4096);
         tokio::spawn(async move {
-            let socket = session::websocket(&app, server, Vec::new()).await;
+            let socket = session::websocket(&app, server, Vec::new());
             serve(&app, socket, "127.0.0.1:1".parse().unwrap()).await;
         });
         (WebSocketStream::from_raw_socket(client, Role::Client, None).await, stop)

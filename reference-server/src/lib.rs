@@ -39,7 +39,6 @@ mod frames;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gate;
-mod greedy;
 mod head_faults;
 mod http;
 mod hub;
@@ -48,6 +47,7 @@ mod origin;
 mod refusal;
 mod server;
 mod session;
+mod socket;
 mod stream;
 mod talk;
 mod transport;

@@ -41,7 +41,6 @@ use crate::fault::Fault;
 use crate::faulty::{self, Reroute};
 use crate::first_message;
 use crate::gate::Refusal;
-use crate::greedy::Greedy;
 use crate::head_faults::{self, BentHead};
 use crate::http::{self, Peer, detail};
 use crate::opening::{self, BadOpening, Opening};
@@ -390,20 +389,20 @@ where
             let bent = Bent::new(fault, codec.is_some());
             let layering = Layering { bent, codec, max_frame: limits.frame };
             let stream = stream::layered(layering, stream, early);
-            let socket = session::websocket(app, stream, Vec::new()).await;
+            let socket = session::websocket(app, stream, Vec::new());
             Box::pin(session::serve(app, socket, admitted, peer)).await;
         }
         Ok(admitted) => {
-            let socket = session::websocket(app, Greedy::new(stream), early).await;
+            let socket = session::websocket(app, stream, early);
             session::serve(app, socket, admitted, peer).await;
         }
         Err(_) if verdict.awaits_token => {
-            let socket = session::websocket(app, stream, early).await;
+            let socket = session::websocket(app, stream, early);
             Box::pin(first_message::serve(app, socket, peer)).await;
         }
         Err(denial) => {
             let came_along = !early.is_empty();
-            let socket = session::websocket(app, stream, early).await;
+            let socket = session::websocket(app, stream, early);
             Box::pin(session::refuse(app, socket, &denial, &verdict.token, came_along)).await;
         }
     }

@@ -9,13 +9,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
+use futures_util::FutureExt as _;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, OpCode};
 use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, Frame, FrameHeader};
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use crate::admission::Admitted;
@@ -26,6 +25,7 @@ use crate::fault::Fault;
 use crate::faulty::{self, Told};
 use crate::gate::Refusal;
 use crate::refusal::{self, Closing, Denial};
+use crate::socket::Socket;
 use crate::talk::{self, Answer, Talk};
 
 /// One turn of reading ends after this many bytes, so that one busy client leaves room for the others.
@@ -83,16 +83,12 @@ pub(crate) fn message_limits(limits: &Limits, fault: Option<Fault>) -> MessageLi
 }
 
 /// Makes a WebSocket of an upgraded stream and what hyper had read of it beyond the head.
-pub(crate) async fn websocket<S>(app: &App, stream: S, early: Vec<u8>) -> WebSocketStream<S>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let config = websocket_config(&app.config.limits, app.config.fault);
-    WebSocketStream::from_partially_read(stream, early, Role::Server, Some(config)).await
+pub(crate) fn websocket<S>(app: &App, stream: S, early: Vec<u8>) -> Socket<S> {
+    Socket::new(stream, early, websocket_config(&app.config.limits, app.config.fault))
 }
 
 /// Serves an admitted client until one side has had enough.
-pub(crate) async fn serve<S>(app: &App, mut socket: WebSocketStream<S>, admitted: Admitted, peer: SocketAddr)
+pub(crate) async fn serve<S>(app: &App, mut socket: Socket<S>, admitted: Admitted, peer: SocketAddr)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -108,7 +104,7 @@ where
 }
 
 /// Says what is left to say, and hangs up.
-pub(crate) async fn end<S>(app: &App, mut socket: WebSocketStream<S>, ending: Ending)
+pub(crate) async fn end<S>(app: &App, mut socket: Socket<S>, ending: Ending)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -131,13 +127,8 @@ where
 }
 
 /// Tells a refusal on a socket that was upgraded for nothing else. Nothing the client sends is looked at.
-pub(crate) async fn refuse<S>(
-    app: &App,
-    mut socket: WebSocketStream<S>,
-    denial: &Denial,
-    token: &[u8],
-    came_along: bool,
-) where
+pub(crate) async fn refuse<S>(app: &App, mut socket: Socket<S>, denial: &Denial, token: &[u8], came_along: bool)
+where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     faulty::before_refusal(app, &mut socket, came_along).await;
@@ -156,7 +147,7 @@ pub(crate) async fn refuse<S>(
 }
 
 /// Says Close, waits for the other half (RFC 6455 §7.1.2), hangs up.
-async fn close<S>(mut socket: WebSocketStream<S>, closing: Closing, limits: &Limits)
+async fn close<S>(mut socket: Socket<S>, closing: Closing, limits: &Limits)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -230,14 +221,14 @@ impl<'a> Session<'a> {
     }
 
     /// Runs until there is an ending; the error of every step is one, too.
-    async fn run<S>(&mut self, socket: &mut WebSocketStream<S>) -> Result<Ending, Ending>
+    async fn run<S>(&mut self, socket: &mut Socket<S>) -> Result<Ending, Ending>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         if let Some(welcome) = self.talk.welcome(self.app.now())
             && !faulty::was_welcomed(self.app)
         {
-            self.feed(socket, welcome.into()).await?;
+            self.feed(socket, welcome.into())?;
             self.flush(socket).await?;
         }
         let stopped = self.app.stopped();
@@ -251,8 +242,9 @@ impl<'a> Session<'a> {
                 }
                 heard = self.admitted.seat.next() => {
                     let heard = heard.ok_or(Ending::Drop("dropped from the registry: too slow, or replaced"))?;
-                    self.feed(socket, heard).await?;
-                    self.relay(socket).await?;
+                    self.feed(socket, heard)?;
+                    self.relay(socket)?;
+                    self.catch_up(socket).await?;
                     self.flush(socket).await?;
                 }
                 inbound = socket.next() => {
@@ -264,7 +256,7 @@ impl<'a> Session<'a> {
                         return Ok(ending);
                     }
                     if self.deadlines.ping_due() {
-                        self.send(socket, Message::Ping(Bytes::new())).await?;
+                        self.send(socket, Message::Ping(Bytes::new()))?;
                         self.flush(socket).await?;
                     }
                     timer.as_mut().reset(self.deadlines.next());
@@ -275,11 +267,7 @@ impl<'a> Session<'a> {
 
     /// Answers everything that has arrived already, in order. Each message is answered before the next is read,
     /// because nothing can be said any more once a Close was read.
-    async fn turn<S>(
-        &mut self,
-        socket: &mut WebSocketStream<S>,
-        first: Option<Result<Message, Error>>,
-    ) -> Result<(), Ending>
+    async fn turn<S>(&mut self, socket: &mut Socket<S>, first: Option<Result<Message, Error>>) -> Result<(), Ending>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -295,17 +283,22 @@ impl<'a> Session<'a> {
             bytes += message.len();
             if faulty::gathers(self.app.config.fault) {
                 for message in Box::pin(faulty::gather(self.app.config.fault, socket, message)).await {
-                    self.message(socket, message).await?;
+                    self.message(socket, message)?;
+                    self.catch_up(socket).await?;
                 }
             } else {
-                self.message(socket, message).await?;
+                self.message(socket, message)?;
+                // Most messages wait for nobody, and need no future.
+                if socket.is_full() {
+                    self.catch_up(socket).await?;
+                }
             }
-            next = if bytes < TURN_BYTES { socket.next().now_or_never() } else { None };
+            next = if bytes < TURN_BYTES { socket.ready() } else { None };
         }
         Ok(())
     }
 
-    async fn message<S>(&mut self, socket: &mut WebSocketStream<S>, message: Message) -> Result<(), Ending>
+    fn message<S>(&mut self, socket: &mut Socket<S>, message: Message) -> Result<(), Ending>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -323,7 +316,7 @@ impl<'a> Session<'a> {
         }
         match answer {
             Answer::Quiet => Ok(()),
-            Answer::Reply(text) => self.feed(socket, text.into()).await,
+            Answer::Reply(text) => self.feed(socket, text.into()),
             Answer::Broadcast(text) => {
                 let dropped = self.app.hub.broadcast_but(&text.into(), faulty::left_out(self.app, &self.admitted));
                 if dropped > 0 {
@@ -333,7 +326,7 @@ impl<'a> Session<'a> {
                     return Err(Ending::Drop("poisoned"));
                 }
                 // The sender hears itself before it says more, so its own queue cannot run full.
-                self.relay(socket).await
+                self.relay(socket)
             }
             Answer::Close(code, reason) => Err(Ending::Close(Closing::new(code, reason))),
             Answer::Drop => Err(Ending::Drop("a fault")),
@@ -374,46 +367,55 @@ impl<'a> Session<'a> {
         self.talk.text(text, now, id)
     }
 
-    /// Writes the broadcasts that are waiting.
-    async fn relay<S>(&mut self, socket: &mut WebSocketStream<S>) -> Result<(), Ending>
+    /// Writes the broadcasts that are waiting, as far as there is room.
+    fn relay<S>(&mut self, socket: &mut Socket<S>) -> Result<(), Ending>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        while let Some(heard) = self.admitted.seat.waiting() {
-            self.feed(socket, heard).await?;
+        while !socket.is_full()
+            && let Some(heard) = self.admitted.seat.waiting()
+        {
+            self.feed(socket, heard)?;
         }
         Ok(())
     }
 
-    async fn feed<S>(&self, socket: &mut WebSocketStream<S>, text: Utf8Bytes) -> Result<(), Ending>
+    /// Waits until there is room for more, and nothing that waited for it.
+    async fn catch_up<S>(&mut self, socket: &mut Socket<S>) -> Result<(), Ending>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        self.send(socket, Message::Text(text)).await
+        while socket.is_full() {
+            self.flush(socket).await?;
+            self.relay(socket)?;
+        }
+        Ok(())
+    }
+
+    fn feed<S>(&self, socket: &mut Socket<S>, text: Utf8Bytes) -> Result<(), Ending>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        self.send(socket, Message::Text(text))
     }
 
     /// Writes into the buffer, without a flush.
-    async fn send<S>(&self, socket: &mut WebSocketStream<S>, message: Message) -> Result<(), Ending>
+    fn send<S>(&self, socket: &mut Socket<S>, message: Message) -> Result<(), Ending>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let message = if self.app.has(Fault::MasksServerFrames) { faulty::masked(message) } else { message };
-        self.written(socket.feed(message)).await
-    }
-
-    async fn flush<S>(&self, socket: &mut WebSocketStream<S>) -> Result<(), Ending>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        self.written(socket.flush()).await
+        socket.feed(message).map_err(|error| ending_of(&error))
     }
 
     /// Waits for a client that does not read, but not for long. Most do, and no timer is set for them.
-    async fn written(&self, work: impl Future<Output = Result<(), Error>>) -> Result<(), Ending> {
-        let mut work = std::pin::pin!(work);
-        let written = match work.as_mut().now_or_never() {
+    async fn flush<S>(&self, socket: &mut Socket<S>) -> Result<(), Ending>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let written = match socket.flush().now_or_never() {
             Some(written) => written,
-            None => match timeout(self.app.config.limits.write, work).await {
+            None => match timeout(self.app.config.limits.write, socket.flush()).await {
                 Ok(written) => written,
                 Err(_) => return Err(Ending::Drop("the client does not read")),
             },
@@ -525,8 +527,11 @@ impl std::fmt::Display for Ending {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
+    use futures_util::{SinkExt as _, StreamExt as _};
     use tokio::io::{DuplexStream, duplex};
     use tokio::sync::watch;
+    use tokio_tungstenite::WebSocketStream;
+    use tokio_tungstenite::tungstenite::protocol::Role;
 
     use super::*;
     use crate::clock::Clock;
@@ -553,7 +558,7 @@ mod tests {
         let (server, client) = duplex(4096);
         let began = Instant::now();
         tokio::spawn(async move {
-            let socket = websocket(&app, server, Vec::new()).await;
+            let socket = websocket(&app, server, Vec::new());
             serve(&app, socket, Admitted { bearer, seat }, "127.0.0.1:1".parse().unwrap()).await;
         });
         let client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;

