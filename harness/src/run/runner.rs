@@ -225,9 +225,9 @@ impl Runner<'_> {
             outcome = Outcome::Dropped { upgraded: true };
         }
         if self.controls.is_empty() {
-            // What came last, and not how long nothing came after it.
-            let came = |event: &&Event| !matches!(event.what, What::Silence(_));
-            let control = connection.events.iter().rfind(came).map_or(begun.elapsed(), |event| event.at);
+            // What came last, and not how long nothing came after it, nor when we took leave.
+            let came = |event: &&Event| !matches!(event.what, What::Silence(_) | What::Sent { .. });
+            let control = seen.iter().rfind(came).map_or(begun.elapsed(), |event| event.at);
             Arc::make_mut(&mut self.learned).control = control;
             self.deadlines = deadlines(&self.target, self.options, control);
         }
