@@ -151,6 +151,19 @@ pub fn of(events: &[Event], speaks: bool) -> Outcome {
     }
 }
 
+/// The same of a control, which only looks for service: who says something that is no proof of it and leaves has served nobody,
+/// though it had been asked.
+pub fn of_control(events: &[Event], speaks: bool, proofs: &Proofs) -> Outcome {
+    let seen = before_our_close(events);
+    let left = || seen.iter().any(|event| matches!(event.what, What::End(End::Fin | End::Reset(_))));
+    match of(events, speaks) {
+        Outcome::Admitted(_) if left() && Service::default().proofs_in(seen, proofs) == 0 => {
+            Outcome::Dropped { upgraded: true }
+        }
+        outcome => outcome,
+    }
+}
+
 fn without_head(events: &[Event]) -> Outcome {
     for event in events {
         match &event.what {

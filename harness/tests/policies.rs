@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gatecrash::profile::{Class, Echo, Profile, Shape, Signal};
-use gatecrash::report::Failure;
+use gatecrash::report::{Failure, Report};
 use gatecrash::verdict::{Severity, Verdict};
 use gatecrash::wire::frame::{self, BINARY, CLOSE, PING, PONG, TEXT};
 use gatecrash::{Suite, Target};
@@ -236,6 +236,15 @@ fn accused_as(policy: Policy, suite: Suite, user: Option<&str>) -> BTreeSet<(Str
 
 /// The same, of a server that says more about itself.
 fn accused_of(policy: Policy, suite: Suite, declare: impl FnOnce(&mut Profile)) -> BTreeSet<(String, String)> {
+    let report = judged(policy, suite, declare);
+    assert_eq!(report.failure, None, "{policy:?}: {report}");
+    let is_bad = |verdict| matches!(verdict, Verdict::Fail | Verdict::Error);
+    let bad = report.trials.iter().filter(|trial| is_bad(trial.verdict) && trial.severity >= Severity::Medium);
+    bad.map(|trial| (trial.id.clone(), trial.observed.clone())).collect()
+}
+
+/// All that a run came to.
+fn judged(policy: Policy, suite: Suite, declare: impl FnOnce(&mut Profile)) -> Report {
     let sessions = Sessions::default();
     let server = StandIn::new(move |stream, number, head| gate(policy, &sessions, stream, number, head));
     let echo = Echo {
@@ -258,11 +267,7 @@ fn accused_of(policy: Policy, suite: Suite, declare: impl FnOnce(&mut Profile)) 
         profile.signals = [(Class::BadSignature, promised)].into();
     }
     let target = Target::from_profile(profile).expect("a target");
-    let report = run_watched(suite.seed(7), target, Duration::from_secs(120));
-    assert_eq!(report.failure, None, "{policy:?}: {report}");
-    let is_bad = |verdict| matches!(verdict, Verdict::Fail | Verdict::Error);
-    let bad = report.trials.iter().filter(|trial| is_bad(trial.verdict) && trial.severity >= Severity::Medium);
-    bad.map(|trial| (trial.id.clone(), trial.observed.clone())).collect()
+    run_watched(suite.seed(7), target, Duration::from_secs(120))
 }
 
 #[test]
@@ -355,18 +360,10 @@ fn a_text_that_a_close_follows_admits_nobody() {
     let tries = policies.iter().flat_map(|policy| [(*policy, false), (*policy, true)]);
     let threads = tries.map(|(policy, declares_echo)| {
         std::thread::spawn(move || {
-            let sessions = Sessions::default();
-            let server = StandIn::new(move |stream, number, head| gate(policy, &sessions, stream, number, head));
-            let reply = Shape::Json([("/m".to_owned(), Value::from("{message}"))].into());
-            let echo = Echo { send: r#"{"m":"{message}"}"#.to_owned(), reply, broadcast: false };
-            let profile = Profile {
-                url: Some(server.url()),
-                secret: Some("another secret than that of this server".to_owned()),
-                echo: declares_echo.then_some(echo),
-                ..Profile::default()
-            };
-            let target = Target::from_profile(profile).expect("a target");
-            let report = run_watched(Suite::bundled().select("SIG-001"), target, Duration::from_secs(120));
+            let report = judged(policy, Suite::bundled().select("SIG-001"), |profile| {
+                profile.secret = Some("another secret than that of this server".to_owned());
+                profile.echo = profile.echo.take().filter(|_| declares_echo);
+            });
             let is_told = matches!(report.failure, Some(Failure::FirstControl(_)));
             assert!(is_told, "{policy:?}, echo declared: {declares_echo}: {report}");
         })

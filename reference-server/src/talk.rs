@@ -36,7 +36,7 @@ struct Connected<'a> {
     username: Option<&'a Value>,
 }
 
-/// Not by `concat`, which costs twice as much: this is all that the busiest dialect does for a message.
+/// Not by `concat`, which is dearer: this is all that the dialect does for a message.
 fn echo(text: &str) -> String {
     const BEFORE: &str = "Echo: ";
     let mut echo = String::with_capacity(BEFORE.len() + text.len());

@@ -447,20 +447,14 @@ fn not_served(weight: Weight, mark: &Mark, observation: &Observation, profile: &
 /// by an error and go on, which is as good. Only an answer to the very words shows that they were taken.
 fn not_taken(weight: Weight, said: &[String], mark: &Mark, connection: &Connection, learned: &Learned) -> Check {
     let expected = "the connection is failed (a close frame, or its end), or an error comes in place of an answer";
-    let part = mark.part(connection);
-    let failed = part.iter().any(|event| match &event.what {
-        What::Frame(frame) => frame.opcode == frame::CLOSE,
-        What::End(_) => true,
-        _ => false,
-    });
+    let Came { closed, over, spoke } = Came::of(mark.part(connection));
     let tells = learned.echo.as_ref().is_some_and(Echo::is_faithful);
     let answered = answers(connection, mark.from, learned).iter().any(|answer| tells && said.contains(answer));
     if answered {
         return weight.holds(false, expected, "an answer to all that was said");
     }
-    let spoke = part.iter().any(|event| matches!(&event.what, What::Frame(frame) if frame.is_data()));
     // Where no answer tells what it answers, nothing shows whether it is one; and silence may be a refusal.
-    weight.at(Some(Level::Should)).holds(failed || tells && spoke, expected, since(connection, mark))
+    weight.at(Some(Level::Should)).holds(closed || over || tells && spoke, expected, since(connection, mark))
 }
 
 /// How long a server may take to end a connection that shows no token: as declared, or ten seconds, and two more.
@@ -1009,12 +1003,31 @@ fn close_of<'a>(connection: &'a Connection, mark: &Mark) -> Option<&'a frame::Fr
     })
 }
 
+/// What came during a step.
+struct Came {
+    /// A close frame.
+    closed: bool,
+    /// The end of the connection.
+    over: bool,
+    /// Data.
+    spoke: bool,
+}
+
+impl Came {
+    fn of(part: &[Event]) -> Self {
+        let any = |is: fn(&What) -> bool| part.iter().any(|event| is(&event.what));
+        Self {
+            closed: any(|what| matches!(what, What::Frame(frame) if frame.opcode == frame::CLOSE)),
+            over: any(|what| matches!(what, What::End(_))),
+            spoke: any(|what| matches!(what, What::Frame(frame) if frame.is_data())),
+        }
+    }
+}
+
 fn awaited(weight: Weight, wait: &Await, mark: &Mark, connection: &Connection, profile: &Profile) -> Check {
     let weight = weight.at(wait.level);
     let part = mark.part(connection);
-    let closed = part.iter().any(|event| matches!(&event.what, What::Frame(frame) if frame.opcode == frame::CLOSE));
-    let over = part.iter().any(|event| matches!(&event.what, What::End(_)));
-    let spoke = part.iter().any(|event| matches!(&event.what, What::Frame(frame) if frame.is_data()));
+    let Came { closed, over, spoke } = Came::of(part);
     let observed = since(connection, mark);
     match &wait.what {
         Awaited::NoAbruptEnd | Awaited::Nothing | Awaited::WellFormedClose if !watched(connection, mark) => {

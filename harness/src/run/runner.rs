@@ -21,8 +21,8 @@ use crate::case::{self, Body, Given, Open, Step};
 use crate::diagnosis::{Finding, Lost};
 use crate::judge::{self, Learned};
 use crate::need::Need;
-use crate::observation::{Connection, End, Event, Proofs, Trouble, What, before_our_close};
-use crate::outcome::{self, Outcome, Service};
+use crate::observation::{Connection, Event, Proofs, Trouble, What, before_our_close};
+use crate::outcome::{self, Outcome};
 use crate::plan::Trial;
 use crate::profile::{Carrier, Echo, Shape};
 use crate::target::{Target, algorithm_of};
@@ -214,20 +214,13 @@ impl Runner<'_> {
         let context = self.context();
         let begun = Instant::now();
         let connection = control(&context, &actor).await?;
-        let mut outcome = outcome::of(&connection.events, self.learned.speaks);
-        // Who says something and leaves has served nobody, though it had been asked.
-        let seen = before_our_close(&connection.events);
         let proofs = Proofs::of(&self.target.profile, self.learned.echo.as_ref());
-        if matches!(outcome, Outcome::Admitted(_))
-            && seen.iter().any(|event| matches!(event.what, What::End(End::Fin | End::Reset(_))))
-            && Service::default().proofs_in(seen, &proofs) == 0
-        {
-            outcome = Outcome::Dropped { upgraded: true };
-        }
+        let outcome = outcome::of_control(&connection.events, self.learned.speaks, &proofs);
         if self.controls.is_empty() {
             // What came last, and not how long nothing came after it, nor when we took leave.
             let came = |event: &&Event| !matches!(event.what, What::Silence(_) | What::Sent { .. });
-            let control = seen.iter().rfind(came).map_or(begun.elapsed(), |event| event.at);
+            let control =
+                before_our_close(&connection.events).iter().rfind(came).map_or(begun.elapsed(), |event| event.at);
             Arc::make_mut(&mut self.learned).control = control;
             self.deadlines = deadlines(&self.target, self.options, control);
         }

@@ -37,8 +37,7 @@ enum Asked {
 
 async fn connection(mut tcp: TcpStream, check: &Check) -> io::Result<()> {
     let mut bytes = BytesMut::with_capacity(SMALL);
-    let mut out = Vec::with_capacity(512);
-    loop {
+    let claims = loop {
         match asked(&bytes, check) {
             Asked::More => {
                 if tcp.read_buf(&mut bytes).await? == 0 {
@@ -53,8 +52,7 @@ async fn connection(mut tcp: TcpStream, check: &Check) -> io::Result<()> {
                 );
                 // By itself, as whoever has a layer for HTTP writes it.
                 tcp.write_all(head.as_bytes()).await?;
-                wire::write(TEXT, &[greeting(&claims).as_bytes()], None, &mut out);
-                break;
+                break claims;
             }
             Asked::Refused => {
                 let answer = format!(
@@ -65,7 +63,9 @@ async fn connection(mut tcp: TcpStream, check: &Check) -> io::Result<()> {
                 return tcp.write_all(answer.as_bytes()).await;
             }
         }
-    }
+    };
+    let mut out = Vec::with_capacity(256);
+    wire::write(TEXT, &[greeting(&claims).as_bytes()], None, &mut out);
     let mut room = SMALL;
     loop {
         let mut closed = false;
