@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::harness::{AT_ONCE, Cost, Plan, cost, secret};
-use crate::measure::{Server, median};
+use crate::measure::{Server, median, own};
 
 /// A client of another author: how it is called for so many cycles, and which two numbers of cycles are subtracted.
 struct Other<'p> {
@@ -131,7 +131,7 @@ fn cycles() -> String {
 
 /// CPU per handshake: the harness, a client of fixed bytes, and what others use.
 pub(crate) async fn clients(plan: &Plan) -> io::Result<()> {
-    let server = Server::own("reference-close")?;
+    let server = Server::start(&mut own("reference-close")?)?;
     let port = server.port;
     let file = std::env::temp_dir().join(format!("gatecrash-cycles-{}.yaml", std::process::id()));
     std::fs::write(&file, cycles())?;

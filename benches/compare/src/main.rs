@@ -1,8 +1,8 @@
 //! Servers, clients and runs side by side, in interleaved rounds; ratios of CPU time and memory, never of wall time but
 //! where the wait is what is asked for.
 //!
-//!     compare servers [--rounds N] [--cycles N] [--idle N] [--python PATH] [--only NAME]... [--json FILE]
-//!
+//!     compare servers [--rounds N] [--cycles N] [--idle N] [--python PATH] [--malloc learning|keeps]
+//!                     [--only NAME]... [--json FILE]
 //!     compare clients [--rounds N] [--gatecrash PATH] [--python PATH] [--k6 PATH] [--artillery PATH] [--json FILE]
 //!     compare runs    [--rounds N] [--gatecrash PATH] [--python PATH] [--json FILE]
 //!     compare load PORT TIMES AT_ONCE cycle|refused|burst     the same load for a server of your own, to profile it

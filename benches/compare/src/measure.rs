@@ -30,11 +30,6 @@ impl Server {
         }
     }
 
-    /// One of this program's own servers.
-    pub(crate) fn own(name: &str) -> io::Result<Self> {
-        Self::start(Command::new(std::env::current_exe()?).args(["serve", name]))
-    }
-
     /// CPU time of all its threads that live, user and system.
     pub(crate) fn cpu(&self) -> io::Result<Duration> {
         let mut total = Duration::ZERO;
@@ -45,6 +40,15 @@ impl Server {
             total += Duration::from_nanos(nanoseconds.ok_or_else(|| io::Error::other("no schedstat"))?);
         }
         Ok(total)
+    }
+
+    /// Pages that the kernel had to lay under its memory so far, without a look at a disk.
+    pub(crate) fn page_faults(&self) -> io::Result<u64> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        // The name in parentheses may hold anything; field 10 is counted from behind it.
+        let fields = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default();
+        let faults = fields.split_whitespace().nth(7).and_then(|word| word.parse().ok());
+        faults.ok_or_else(|| io::Error::other("no count of page faults"))
     }
 
     /// Resident memory in bytes.
@@ -61,6 +65,13 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The command of one of this program's own servers.
+pub(crate) fn own(name: &str) -> io::Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["serve", name]);
+    Ok(command)
 }
 
 /// CPU time of the children of this process that have ended and were waited for, in steps of 10 ms.

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::client::{BURST, Client, Talk, repeat};
 use crate::interface::SECRET;
-use crate::measure::{Server, median};
+use crate::measure::{Server, median, own};
 use crate::servers::NAMES;
 
 /// Connections that take part in the bursts.
@@ -26,13 +26,31 @@ pub(crate) struct Plan {
     idle: usize,
     /// A Python with FastAPI, uvicorn, uvloop, httptools and websockets.
     python: Option<PathBuf>,
+    malloc: Malloc,
     only: Vec<String>,
     json: Option<PathBuf>,
 }
 
+/// What glibc's allocator does with memory that is free again. As it comes, it learns that from what a process happens to
+/// free and in which order; to a server with a large buffer per connection the difference is a factor of two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Malloc {
+    Learning,
+    /// Gives nothing back to the kernel.
+    Keeps,
+}
+
 impl Plan {
     pub(crate) fn read(mut arguments: impl Iterator<Item = String>) -> io::Result<Self> {
-        let mut plan = Self { rounds: 7, cycles: 4_000, idle: 10_000, python: None, only: Vec::new(), json: None };
+        let mut plan = Self {
+            rounds: 7,
+            cycles: 4_000,
+            idle: 10_000,
+            python: None,
+            malloc: Malloc::Learning,
+            only: Vec::new(),
+            json: None,
+        };
         while let Some(name) = arguments.next() {
             let value = arguments.next().ok_or_else(|| io::Error::other(format!("{name} wants a value")))?;
             let number = || value.parse().map_err(|_| io::Error::other(format!("{name} wants a number")));
@@ -41,6 +59,15 @@ impl Plan {
                 "--cycles" => plan.cycles = number()?,
                 "--idle" => plan.idle = number()?,
                 "--python" => plan.python = Some(value.into()),
+                "--malloc" => {
+                    plan.malloc = match value.as_str() {
+                        "learning" => Malloc::Learning,
+                        "keeps" => Malloc::Keeps,
+                        _ => {
+                            return Err(io::Error::other(format!("--malloc is learning or keeps, not {value}")));
+                        }
+                    }
+                }
                 "--json" => plan.json = Some(value.into()),
                 "--only" => plan.only.push(value),
                 _ => return Err(io::Error::other(format!("no option {name}"))),
@@ -59,18 +86,28 @@ impl Plan {
     }
 
     fn start(&self, name: &str) -> io::Result<Server> {
-        match (&self.python, name) {
+        let mut command = match (&self.python, name) {
             (Some(python), "uvicorn") => {
-                let script = concat!(env!("CARGO_MANIFEST_DIR"), "/uvicorn_server.py");
-                Server::start(Command::new(python).arg(script).env("SECRET", String::from_utf8_lossy(SECRET).as_ref()))
+                let mut command = Command::new(python);
+                command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/uvicorn_server.py"));
+                command.env("SECRET", String::from_utf8_lossy(SECRET).as_ref());
+                command
             }
-            _ => Server::own(name),
+            _ => own(name)?,
+        };
+        if self.malloc == Malloc::Keeps {
+            let tunables = "glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=1073741824";
+            command.env("GLIBC_TUNABLES", tunables);
         }
+        Server::start(&mut command)
     }
 }
 
 /// Microseconds of server CPU per unit, by measure, server and round.
 type Costs = BTreeMap<&'static str, BTreeMap<String, Vec<f64>>>;
+
+/// The measure that is a count, no time: pages per cycle that the kernel laid under the server's memory.
+const PAGES: &str = "pages laid per cycle @64";
 
 /// Runs the rounds and prints the tables.
 pub(crate) async fn servers(plan: &Plan) -> io::Result<()> {
@@ -130,10 +167,13 @@ pub(crate) async fn load(port: u16, times: usize, at_once: usize, what: &str) ->
 async fn round_of(server: &Server, client: &Arc<Client>, cycles: usize) -> io::Result<Vec<(&'static str, f64)>> {
     let mut costs = Vec::new();
     for (at_once, cycle, refused) in [(64, "cycle @64", "refused @64"), (256, "cycle @256", "refused @256")] {
-        let before = server.cpu()?;
+        let (before, pages) = (server.cpu()?, server.page_faults()?);
         let load = Arc::clone(client);
         repeat(cycles, at_once, move || cycle_of(Arc::clone(&load))).await?;
         costs.push((cycle, per(server, before, cycles).await?));
+        if at_once == 64 {
+            costs.push((PAGES, (server.page_faults()? - pages) as f64 / cycles as f64));
+        }
         let before = server.cpu()?;
         let load = Arc::clone(client);
         repeat(cycles, at_once, move || refused_of(Arc::clone(&load))).await?;
@@ -222,7 +262,10 @@ fn print(plan: &Plan, names: &[String], costs: &Costs, memory: &BTreeMap<String,
     for (measure, by_name) in costs {
         let cell = |name: &String| {
             let cost = median(by_name.get(name).cloned().unwrap_or_default());
-            format!("{cost:.1} ({:.2}x)", ratio(measure, name, NAMES[0]))
+            match *measure {
+                PAGES => format!("{cost:.1}"),
+                _ => format!("{cost:.1} ({:.2}x)", ratio(measure, name, NAMES[0])),
+            }
         };
         println!("| {measure} | {} |", names.iter().map(cell).collect::<Vec<_>>().join(" | "));
     }
@@ -234,8 +277,8 @@ fn print(plan: &Plan, names: &[String], costs: &Costs, memory: &BTreeMap<String,
     println!();
     let ours = "reference";
     for base in names.iter().filter(|name| *name != ours) {
-        let ratios: Vec<String> =
-            costs.keys().map(|measure| format!("{measure} {:.3}", ratio(measure, ours, base))).collect();
+        let times = costs.keys().filter(|measure| **measure != PAGES);
+        let ratios: Vec<String> = times.map(|measure| format!("{measure} {:.3}", ratio(measure, ours, base))).collect();
         let memory = match (memory.get(ours), memory.get(base)) {
             (Some(ours), Some(base)) => format!("; memory {:.3}", ours / base),
             _ => String::new(),
