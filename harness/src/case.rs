@@ -785,14 +785,18 @@ impl Default for Receive {
 
 /// Proves that the session still lives.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "snake_case")]
+#[serde(deny_unknown_fields, rename_all = "snake_case", default)]
 pub struct Alive {
     /// The connection.
-    #[serde(default = "main_name")]
     pub on: String,
     /// What is broken when it does not, if not the case's own level.
-    #[serde(default)]
     pub level: Option<Level>,
+}
+
+impl Default for Alive {
+    fn default() -> Self {
+        Self { on: main_name(), level: None }
+    }
 }
 
 /// Starts the closing handshake.

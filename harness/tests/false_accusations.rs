@@ -78,6 +78,7 @@ fn verdict_on(question: Across, token: &str, sent: &str, events: Vec<Event>, out
         host: "localhost",
         profile: &profile,
         refusal_budget: Duration::from_secs(1),
+        echo_is_promised: true,
     };
     let checks: Vec<Check> = judge::across(&case, question, &run);
     Verdict::of(&checks)
@@ -166,6 +167,7 @@ fn verdict_on_run(question: Across, controls: &[Outcome], witness: Option<&Conne
         host: "localhost",
         profile: &Profile::default(),
         refusal_budget: Duration::from_secs(1),
+        echo_is_promised: true,
     };
     Verdict::of(&judge::across(&case("must"), question, &run))
 }

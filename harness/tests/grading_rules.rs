@@ -106,6 +106,7 @@ fn ask(question: Across, level: Level, profile: &Profile, class: Class, refusals
         profile,
         heard: Vec::new(),
         refusal_budget: budget,
+        echo_is_promised: true,
     };
     judge::across(&head_of_a_case(level, Severity::Medium), question, &run)
 }

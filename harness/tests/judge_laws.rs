@@ -414,7 +414,7 @@ proptest! {
         let keys = Keyring::new().with_secret("a secret of some length");
         let witness = connections.first().map(|(connection, _, _)| connection);
         let heard = connections.iter().map(|(connection, _, _)| Heard { code: "TST-001", connection }).collect();
-        let run = Run { seen, heard, controls: &outcomes, witness, keys: &keys, host: "localhost", profile: &profile, refusal_budget: Duration::from_secs(1) };
+        let run = Run { seen, heard, controls: &outcomes, witness, keys: &keys, host: "localhost", profile: &profile, refusal_budget: Duration::from_secs(1), echo_is_promised: true };
         for question in QUESTIONS {
             for check in judge::across(&head_of_a_case("must"), question, &run) {
                 prop_assert!(!check.expected.is_empty(), "{question:?}: {check:?}");
@@ -438,6 +438,7 @@ fn a_run_that_saw_nothing_answers_no_question_by_a_pass() {
         host: "localhost",
         profile: &profile,
         refusal_budget: Duration::from_secs(1),
+        echo_is_promised: true,
     };
     for question in QUESTIONS {
         let checks = judge::across(&head_of_a_case("must"), question, &run);

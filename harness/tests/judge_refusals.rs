@@ -185,6 +185,18 @@ fn of_a_crowd_each_one_counts() {
 
 /// The verdict on a question to a run that saw one refusal.
 fn asked(question: Across, class: Class, seen: Connection, profile: &Profile, witness: Option<&Connection>) -> Verdict {
+    asked_of(question, class, seen, profile, witness, true)
+}
+
+/// The same, where the echo is declared, or was only seen.
+fn asked_of(
+    question: Across,
+    class: Class,
+    seen: Connection,
+    profile: &Profile,
+    witness: Option<&Connection>,
+    echo_is_promised: bool,
+) -> Verdict {
     let outcome = outcome::of(&seen.events, true);
     let keys = Keyring::new().with_secret(SECRET);
     let seen =
@@ -198,8 +210,25 @@ fn asked(question: Across, class: Class, seen: Connection, profile: &Profile, wi
         host: "server.example",
         profile,
         refusal_budget: Duration::from_secs(1),
+        echo_is_promised,
     };
     Verdict::of(&judge::across(&case(), question, &run))
+}
+
+#[test]
+fn json_is_asked_of_an_echo_that_was_declared_and_not_of_one_that_was_seen() {
+    let echo = Echo {
+        send: r#"{"m":"{message}"}"#.to_owned(),
+        reply: Shape::Json([("/m".to_owned(), json!("{message}"))].into()),
+        broadcast: false,
+    };
+    let profile = Profile { echo: Some(echo), ..Profile::default() };
+    let asked = |promised| {
+        let said = connection("main", vec![head(101, &[]), frame(TEXT, "no JSON at all")]);
+        asked_of(Across::ValidMessages, Class::Malformed, said, &profile, None, promised)
+    };
+    assert_eq!(asked(true), Verdict::Fail);
+    assert_eq!(asked(false), Verdict::Pass);
 }
 
 #[test]
@@ -309,6 +338,7 @@ fn the_secret_and_the_inside_are_looked_for_in_every_answer() {
             host: "server.example",
             profile: &profile,
             refusal_budget: Duration::from_secs(1),
+            echo_is_promised: true,
         };
         Verdict::of(&judge::across(&case(), question, &run))
     };

@@ -50,6 +50,8 @@ enum Policy {
     FewMessagesByError,
     /// The same, which is told by nothing.
     FewMessagesBySilence,
+    /// Of messages at once twenty are allowed and then every fifth; the others are answered by an error.
+    FewMessagesRefilled,
     /// A message of more than 32 KiB is answered by an error, and the session goes on.
     SmallMessagesByError,
     /// What is answered at one time is sent in one frame.
@@ -193,6 +195,9 @@ fn serve(policy: Policy, stream: &mut TcpStream) {
                 TEXT if policy == Policy::FewMessagesByError && heard > 50 => {
                     answers.push(br#"{"error":"too many messages"}"#.to_vec());
                 }
+                TEXT if policy == Policy::FewMessagesRefilled && heard > 20 && !heard.is_multiple_of(5) => {
+                    answers.push(br#"{"error":"slow down"}"#.to_vec());
+                }
                 TEXT if policy == Policy::FewMessagesBySilence && heard > 50 => {}
                 TEXT => answers.push(frame.payload.to_vec()),
                 PING => out.extend(frame_bytes(PONG, &frame.payload)),
@@ -272,7 +277,7 @@ fn judged(policy: Policy, suite: Suite, declare: impl FnOnce(&mut Profile)) -> R
 
 #[test]
 fn no_policy_of_a_server_is_accused() {
-    const POLICIES: [Policy; 20] = [
+    const POLICIES: [Policy; 21] = [
         Policy::OneSession,
         Policy::LastSession,
         Policy::TextAndEnd,
@@ -286,6 +291,7 @@ fn no_policy_of_a_server_is_accused() {
         Policy::FewMessages,
         Policy::FewMessagesByError,
         Policy::FewMessagesBySilence,
+        Policy::FewMessagesRefilled,
         Policy::Batches,
         Policy::Binary,
         Policy::Disorder,
@@ -318,6 +324,17 @@ fn a_case_by_itself_accuses_nobody_either() {
 /// The cases of these names or codes, also those of `set: all`.
 fn only(words: &[&str]) -> Suite {
     words.iter().fold(Suite::bundled().all(), |suite, word| suite.select(word))
+}
+
+#[test]
+fn a_limit_of_messages_is_a_warning_however_it_is_told() {
+    const POLICIES: [Policy; 4] =
+        [Policy::FewMessages, Policy::FewMessagesByError, Policy::FewMessagesBySilence, Policy::FewMessagesRefilled];
+    for policy in POLICIES {
+        let report = judged(policy, only(&["MSG-004", "MSG-005"]), |_| {});
+        let verdicts: Vec<_> = report.trials.iter().map(|trial| trial.verdict).collect();
+        assert_eq!(verdicts, [Verdict::Warn, Verdict::Warn], "{policy:?}: {report}");
+    }
 }
 
 #[test]
@@ -371,4 +388,17 @@ fn a_text_that_a_close_follows_admits_nobody() {
     for thread in threads.collect::<Vec<_>>() {
         thread.join().expect("no panic");
     }
+}
+
+/// Every case that says something would fail by it.
+#[test]
+fn an_echo_that_is_declared_wrongly_is_told_once_and_nothing_is_judged_by_it() {
+    let report = judged(Policy::Plain, Suite::bundled(), |profile| {
+        let echo = profile.echo.take().expect("an echo");
+        let reply = Shape::Json([("/text".to_owned(), Value::from("{message}"))].into());
+        profile.echo = Some(Echo { reply, ..echo });
+        profile.welcome = None;
+    });
+    let Some(Failure::FirstControl(finding)) = &report.failure else { panic!("{report}") };
+    assert!(finding.advice.contains(r#"`reply: {"json":{"/m":"{message}"}}`"#), "{}", finding.advice);
 }

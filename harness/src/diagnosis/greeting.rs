@@ -1,8 +1,9 @@
-//! A server that speaks first: is its word a proof that the token was accepted, or a greeting for everybody?
+//! What a server says at first: is its word a proof that the token was accepted, or a greeting for everybody, and is its
+//! answer the one that the profile declares?
 
 use super::{Cause, Finding, engine_io};
 use crate::outcome::{Outcome, Proof};
-use crate::profile::Profile;
+use crate::profile::{Echo, Profile, Shape};
 
 /// Whether a message of the server, or its answer to a ping, is all that can show that a client is served: its profile says
 /// nothing of what an admitted client is sent, and it was not seen to answer either. `control` is what came of the valid
@@ -32,10 +33,22 @@ pub fn greets_anybody(control: &Outcome, bare: &Outcome, greeting: &str) -> Opti
     Some(Finding { cause: Cause::Greeting, observed, advice })
 }
 
+/// What it means that a word was answered by `text`, which is of this `shape`, where the profile declares another.
+pub fn echoes_otherwise(declared: &Echo, word: &str, text: &str, shape: &Shape) -> Finding {
+    let yaml = |shape: &Shape| serde_json::to_string(shape).unwrap_or_default();
+    let observed = format!("\"{}\" was answered by \"{}\"", declared.compose(word).escape_debug(), text.escape_debug());
+    let advice = format!(
+        "the valid token is admitted, but the answer is not what `echo` in the profile declares: if the server is right, \
+         write `reply: {}` there in the place of `{}`",
+        yaml(shape),
+        yaml(&declared.reply)
+    );
+    Finding { cause: Cause::Profile, observed, advice }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::Shape;
 
     const GREETED: Outcome = Outcome::Admitted(Proof::Message);
 
@@ -48,6 +61,18 @@ mod tests {
         assert!(
             greets_anybody(&GREETED, &GREETED, engine_io).expect("a finding").advice.contains("extends: socket-io")
         );
+    }
+
+    #[test]
+    fn an_echo_of_another_shape_is_told_as_it_is_written_in_a_profile() {
+        let shape = |text: &str| Shape::Text(text.to_owned());
+        let echo = Echo { send: "say {message}".to_owned(), reply: shape("{message}!"), broadcast: false };
+        let found = echoes_otherwise(&echo, "gc1", "Echo: gc1", &shape("Echo: {message}"));
+        assert_eq!(found.observed, r#""say gc1" was answered by "Echo: gc1""#);
+        assert!(found.advice.contains(r#"`reply: {"text":"Echo: {message}"}`"#), "{}", found.advice);
+        let json = Shape::around(r#"{"data":{"text":"gc1"}}"#, "gc1").expect("a shape");
+        let found = echoes_otherwise(&echo, "gc1", "", &json);
+        assert!(found.advice.contains(r#"`reply: {"json":{"/data/text":"{message}"}}`"#), "{}", found.advice);
     }
 
     #[test]

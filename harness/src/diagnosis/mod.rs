@@ -11,7 +11,7 @@ mod one_cause;
 
 pub use engine_io::{at_path as socket_io_at, greeted as socket_io_greeted};
 pub use first::{Attempt, Spelling, answer, attempts, confirmed, forgeries, nothing_found, takes_forgeries};
-pub use greeting::{greets_anybody, tells_by_greeting};
+pub use greeting::{echoes_otherwise, greets_anybody, tells_by_greeting};
 pub use lost::{Lost, lost};
 pub use one_cause::{any_key_will_do, no_role_refused};
 

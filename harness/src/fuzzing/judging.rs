@@ -205,6 +205,7 @@ fn across(
         host: &target.endpoint.host,
         profile: &target.profile,
         refusal_budget: Duration::from_secs(1),
+        echo_is_promised: learned.echo_is_promised,
     };
     let whole = run(seen(&|_, _| true), &outcomes);
     let checks = judge::across(head, question, &whole);
@@ -222,6 +223,7 @@ fn across(
         host: "localhost",
         profile: &Profile::default(),
         refusal_budget: Duration::from_secs(1),
+        echo_is_promised: true,
     };
     assert_ne!(Verdict::of(&judge::across(head, question, &nothing)), Verdict::Pass, "passed on nothing");
     if asks_refusals(question) {

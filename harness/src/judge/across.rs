@@ -62,6 +62,8 @@ pub struct Run<'a> {
     pub profile: &'a Profile,
     /// Within this a refusal is prompt.
     pub refusal_budget: Duration,
+    /// Whether the echo of the profile is declared, and not only what the target was seen to do.
+    pub echo_is_promised: bool,
 }
 
 impl<'a> Run<'a> {
@@ -212,7 +214,8 @@ pub fn across(head: &CaseText, question: Across, run: &Run<'_>) -> Vec<Check> {
             })]
         }
         Across::ValidMessages => {
-            let json = matches!(run.profile.echo.as_ref().map(|echo| &echo.reply), Some(Shape::Json(_)));
+            let promised = run.profile.echo.as_ref().filter(|_| run.echo_is_promised);
+            let json = matches!(promised.map(|echo| &echo.reply), Some(Shape::Json(_)));
             // What keeps a connection alive may be a word beside the JSON.
             let keeps_alive = |text: &str| {
                 run.profile.heartbeat.as_ref().is_some_and(|heartbeat| heartbeat.ask == text)

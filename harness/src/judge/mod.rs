@@ -641,12 +641,13 @@ fn heard(
     if echo.is_faithful() {
         // Where everybody hears everybody, what others say is no answer to this speaker.
         given.retain(|message| said.contains(message) || !(shared || probes.contains(message)));
-        let observed = compare(&said, &given).unwrap_or_else(|| ended(connection, given.len()));
-        if said.len() > SHORT_BURST && given.len() < said.len() && said.starts_with(&given) && tells_a_limit(connection)
-        {
-            return vec![weight.check(Grade::Inconclusive, expected, format!("{observed}{LIMITED}"))];
+        let mut observed = compare(&said, &given).unwrap_or_else(|| ended(connection, given.len()));
+        let limited = limits(&said, &given, connection, opened, learned, profile);
+        if limited {
+            observed.push_str(LIMITED);
         }
-        let weight = weight.at(bound(&said, &given, profile).filter(|_| weight.level == Level::Must));
+        let is_soft = limited || is_disordered(&said, &given);
+        let weight = weight.at((is_soft && weight.level == Level::Must).then_some(Level::Should));
         let why = if hear.level.is_none() { softened(rule, learned) } else { "" };
         let limit = match said.iter().map(String::len).max() {
             Some(longest) if !why.is_empty() && longest > SHORT && profile.max_message_bytes.is_none() => {
@@ -679,14 +680,11 @@ fn heard(
         return checks;
     }
     let count = given.len().saturating_sub(probes.len());
-    let is_short = said.len() > SHORT_BURST && count < said.len();
-    if is_short && tells_a_limit(connection) {
-        return vec![weight.check(Grade::Inconclusive, expected, format!("{}{LIMITED}", ended(connection, count)))];
-    }
-    let is_limited = is_short && count >= SHORT_BURST && weight.level == Level::Must;
-    let weight = weight.at(is_limited.then_some(Level::Should));
+    let limited = count < said.len() && said.len() > SHORT_BURST && (count >= SHORT_BURST || tells_a_limit(connection));
+    let weight = weight.at((limited && weight.level == Level::Must).then_some(Level::Should));
+    let observed = format!("{}{}", ended(connection, count), if limited { LIMITED } else { "" });
     let why = if hear.level.is_none() { softened(rule, learned) } else { "" };
-    vec![weight.holds(count == said.len(), format!("{expected}{why}"), ended(connection, count))]
+    vec![weight.holds(count == said.len(), format!("{expected}{why}"), observed)]
 }
 
 /// The server wrote what it must into each message that it passed on.
@@ -843,30 +841,54 @@ pub fn probes(connection: &Connection, echo: &Echo) -> Vec<String> {
     probes
 }
 
-/// What is said where [`tells_a_limit`].
-const LIMITED: &str = ", as by a server that limits how many messages come in a time";
+/// What is said where answers are missing as they are behind a limit.
+const LIMITED: &str = ", as by a server that limits messages";
 
-/// Whether the server has closed as one that was told too much. Who may say how much in a time is the server's to decide.
+/// Whether the server has closed as one that was told too much.
 fn tells_a_limit(connection: &Connection) -> bool {
     matches!(connection.close().and_then(frame::Frame::close_code), Some(1008 | 1013 | 3000..=4999))
 }
 
-/// How strongly answers bind that are not those that were said, where it is less than the case says.
-fn bound(said: &[String], given: &[String], profile: &Profile) -> Option<Level> {
+/// Whether the answers are those that were said, in another order: that of messages is kept on the wire, that of answers is
+/// the application's.
+fn is_disordered(said: &[String], given: &[String]) -> bool {
     let sorted = |list: &[String]| {
         let mut list = list.to_vec();
         list.sort_unstable();
         list
     };
-    // The order of messages is kept on the wire; that of answers is the application's.
-    let is_disordered = given.len() == said.len() && sorted(given) == sorted(said);
-    // Limits are every server's right; that this one has one is nowhere declared. What is beyond one may be answered by an
-    // error or by nothing (the plans of SimuTrader do the first), and the session goes on.
-    let is_cut_off = given.len() < said.len() && said.starts_with(given);
-    let short = said.iter().take_while(|text| text.len() <= SHORT).count();
-    let are_too_long = profile.max_message_bytes.is_none() && short < said.len() && given.len() >= short;
-    let are_too_many = given.len() >= SHORT_BURST;
-    (is_disordered || is_cut_off && (are_too_long || are_too_many)).then_some(Level::Should)
+    given.len() == said.len() && sorted(given) == sorted(said)
+}
+
+/// Whether what was not answered may be beyond a limit. Limits are every server's right, and that this one has one is
+/// nowhere declared. What is beyond may be told by an error (the plans of `SimuTrader`), by nothing or by a close.
+fn limits(
+    said: &[String],
+    given: &[String],
+    connection: &Connection,
+    opened: usize,
+    learned: &Learned,
+    profile: &Profile,
+) -> bool {
+    let is_burst = said.len() > SHORT_BURST;
+    if given.len() < said.len() && said.starts_with(given) {
+        let short = said.iter().take_while(|text| text.len() <= SHORT).count();
+        let are_too_long = profile.max_message_bytes.is_none() && short < said.len() && given.len() >= short;
+        return are_too_long || given.len() >= SHORT_BURST || is_burst && tells_a_limit(connection);
+    }
+    // In the time of a burst a little may be allowed again: some of the later ones are answered, and the others by an error.
+    let mut rest = said.iter();
+    let are_in_order = given.iter().all(|answer| rest.any(|message| message == answer));
+    let tells_errors = || {
+        let mut late = connection.messages().into_iter().filter(|message| message.event >= opened);
+        late.any(|message| answered_by(&message, learned).is_empty())
+    };
+    is_burst
+        && given.len() < said.len()
+        && are_in_order
+        && said.iter().zip(given).take(SHORT_BURST).all(|(said, given)| said == given)
+        && given.len() >= SHORT_BURST
+        && tells_errors()
 }
 
 /// Says what is wrong with a sequence of answers; `None` when nothing is.

@@ -221,13 +221,22 @@ impl Live {
 
     /// Sends a legal frame, compressed where that was agreed on.
     pub(super) async fn send(&mut self, opcode: u8, payload: &[u8], deadline: Instant) {
-        let mask = self.mask();
-        let mut frame = Written::client(opcode, payload, mask);
-        if frame.opcode < frame::CLOSE {
-            self.compress(&mut frame);
+        self.send_all(&[(opcode, payload)], deadline).await;
+    }
+
+    /// The same of several, in one write.
+    pub(super) async fn send_all(&mut self, frames: &[(u8, &[u8])], deadline: Instant) {
+        let mut bytes = Vec::new();
+        for (opcode, payload) in frames {
+            let mask = self.mask();
+            let mut frame = Written::client(*opcode, *payload, mask);
+            if frame.opcode < frame::CLOSE {
+                self.compress(&mut frame);
+            }
+            self.note_sent(Some(*opcode), payload);
+            bytes.extend_from_slice(&frame.to_bytes());
         }
-        self.note_sent(Some(opcode), payload);
-        self.write(&frame.to_bytes(), deadline).await;
+        self.write(&bytes, deadline).await;
     }
 
     /// Whether compression was agreed on.

@@ -1,6 +1,7 @@
 //! Further connections after a control that failed, to find out why. What to try and what it means is decided in
 //! [`crate::diagnosis`]; here it is tried.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -10,10 +11,12 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::runner::{Runner, Tried};
 use super::session::{Context, control, play};
-use crate::case::{Expect, Open, Step};
+use crate::case::{Alive, Expect, Open, Step};
 use crate::diagnosis::{self, Attempt, Cause, Finding, Lost};
-use crate::observation::Message;
+use crate::judge;
+use crate::observation::{Connection, Message};
 use crate::outcome::{self, Outcome};
+use crate::profile::{Shape, records};
 use crate::redact::Redactor;
 use crate::secret;
 use crate::target::{Endpoint, Target};
@@ -64,6 +67,37 @@ impl Runner<'_> {
         let bare = self.bare(&target).await?;
         let finding = diagnosis::greets_anybody(&tried.outcome, &bare, &greeting)?;
         Some(Finding { advice: redactor.clean(&finding.advice), ..finding })
+    }
+
+    /// Finds out, where the answer that the profile declares was not in the first control, whether the word comes back in
+    /// another shape: every case that says something would fail by that.
+    pub(super) async fn look_at_echo(&mut self, tried: &Tried, redactor: &Redactor) -> Option<Finding> {
+        let echo = self.learned.echo.clone().filter(|_| self.learned.echo_is_promised)?;
+        let learned = Arc::clone(&self.learned);
+        let is_answered = |connection: &Connection| !judge::answers(connection, 0, &learned).is_empty();
+        if !matches!(tried.outcome, Outcome::Admitted(_)) || is_answered(&tried.connection) {
+            return None;
+        }
+        let actor = self.actor(&self.target.profile.carriers[0].clone());
+        // As long as an answer may take.
+        let steps = [Step::Open(Box::default()), Step::Alive(Alive::default())];
+        let observation = play(&self.context(), &actor, &steps).await;
+        let connection = observation.connections.first()?;
+        if is_answered(connection) {
+            return None;
+        }
+        let words = judge::probes(connection, &echo);
+        let texts: Vec<String> = connection.messages().iter().map(Message::text).collect();
+        let texts: Vec<&str> = texts.iter().flat_map(|text| records(text)).collect();
+        let (text, word, shape) = texts.iter().find_map(|text| {
+            words.iter().find_map(|word| Shape::around(text, word).map(|shape| (text, word, shape)))
+        })?;
+        let finding = diagnosis::echoes_otherwise(&echo, word, text, &shape);
+        Some(Finding {
+            observed: redactor.clean(&finding.observed),
+            advice: redactor.clean(&finding.advice),
+            ..finding
+        })
     }
 
     /// Tries one way after another until one is admitted.

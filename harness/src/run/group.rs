@@ -136,7 +136,7 @@ struct Group<'r, 'o, 't> {
     /// How many of them when `jobs` was last made smaller.
     eased: usize,
     /// The next one is the last.
-    waiting: Vec<(usize, Session)>,
+    waiting: Vec<(usize, Actor)>,
     flying: JoinSet<Landed>,
     /// Whose task it is.
     tasks: HashMap<task::Id, usize>,
@@ -209,7 +209,7 @@ impl<'r, 'o, 't> Group<'r, 'o, 't> {
     fn wait(&mut self, index: usize) {
         let trial = self.trials[index];
         let actor = self.runner.actor(&trial.carrier);
-        self.waiting.push((index, self.runner.session(index, trial, actor)));
+        self.waiting.push((index, actor));
     }
 
     /// Begins as many as may be in flight.
@@ -218,8 +218,9 @@ impl<'r, 'o, 't> Group<'r, 'o, 't> {
             self.waiting.clear();
         }
         while self.flying.len() < self.jobs
-            && let Some((index, session)) = self.waiting.pop()
+            && let Some((index, actor)) = self.waiting.pop()
         {
+            let session = self.runner.session(index, self.trials[index], actor);
             self.begun += 1;
             self.in_flight.insert(index, self.begun);
             self.tasks.insert(self.flying.spawn(session).id(), index);
@@ -246,7 +247,8 @@ impl<'r, 'o, 't> Group<'r, 'o, 't> {
     fn land(&mut self, landed: Landed) {
         let Landed { index, seeds, observations, took } = landed;
         let number = self.in_flight.remove(&index).unwrap_or_default();
-        let done = Played { seeds, observations, took, ..Played::of(self.trials[index]) };
+        let done =
+            Played { seeds, took, ..Played::ended(self.trials[index], observations, self.runner.learned.speaks) };
         if self.is_turned_away(&done) {
             self.ease(number);
         }
@@ -262,7 +264,7 @@ impl<'r, 'o, 't> Group<'r, 'o, 't> {
 
     /// Whether it may be that there were too many.
     fn is_turned_away(&self, done: &Played<'_>) -> bool {
-        self.is_crowded && done.is_turned_away(self.runner.learned.speaks)
+        self.is_crowded && done.is_turned_away()
     }
 
     /// Has fewer in flight, once for all that were begun when there were as many.
@@ -302,9 +304,9 @@ impl<'r, 'o, 't> Group<'r, 'o, 't> {
     /// Plays a control, which speaks for what has ended since the last, or does not.
     async fn look(&mut self) {
         let (runner, fresh) = (&mut *self.runner, &self.fresh);
-        let (interrupt, speaks) = (runner.options.interrupt.clone(), runner.learned.speaks);
+        let interrupt = runner.options.interrupt.clone();
         let target = Arc::clone(&runner.target);
-        let doubt = match interrupt.unless(runner.vouch(|| forged(fresh, &target, speaks))).await {
+        let doubt = match interrupt.unless(runner.vouch(|| forged(fresh, &target))).await {
             Some(Ok(Vouched::For)) => None,
             Some(Ok(Vouched::Again { seen, away })) => {
                 self.doubt(away, &seen).await;

@@ -17,6 +17,8 @@ pub(super) struct Played<'a> {
     /// The seeds of its variants, in order.
     pub(super) seeds: Vec<u64>,
     pub(super) observations: Vec<Observation>,
+    /// What came of every step on a connection, by variant and mark.
+    pub(super) outcomes: Vec<Vec<Outcome>>,
     pub(super) took: Duration,
     /// Why no control speaks for it, if none does: then nothing that it saw is believed.
     pub(super) doubt: Option<String>,
@@ -29,8 +31,20 @@ pub(super) struct Played<'a> {
 impl<'a> Played<'a> {
     /// Nothing is known of it yet.
     pub(super) fn of(trial: &'a Trial<'a>) -> Self {
-        let (seeds, observations) = (Vec::new(), Vec::new());
-        Self { trial, seeds, observations, took: Duration::ZERO, doubt: None, panicked: None, killed: None }
+        let (seeds, observations, outcomes) = (Vec::new(), Vec::new(), Vec::new());
+        Self { trial, seeds, observations, outcomes, took: Duration::ZERO, doubt: None, panicked: None, killed: None }
+    }
+
+    /// This is what it saw, of a server that `speaks` or does not.
+    pub(super) fn ended(trial: &'a Trial<'a>, observations: Vec<Observation>, speaks: bool) -> Self {
+        let of = |observation: &Observation| {
+            let events = |mark: &Mark| {
+                observation.connections.get(mark.connection).map_or(&[][..], |connection| mark.until(connection))
+            };
+            observation.marks.iter().map(|mark| outcome::of(events(mark), speaks)).collect()
+        };
+        let outcomes = observations.iter().map(of).collect();
+        Self { observations, outcomes, ..Self::of(trial) }
     }
 
     /// Whether the server broke off a connection of it, and none was ended as by a server that is told to stop.
@@ -41,9 +55,8 @@ impl<'a> Played<'a> {
     }
 
     /// Whether the server asked to slow down, or refused a token that the case has it admit: there may be too many at once.
-    pub(super) fn is_turned_away(&self, speaks: bool) -> bool {
-        let outcomes = outcomes(std::slice::from_ref(self), speaks);
-        let by_variant = self.trial.case.variants.iter().zip(&self.observations).zip(outcomes.iter().flatten());
+    pub(super) fn is_turned_away(&self) -> bool {
+        let by_variant = self.trial.case.variants.iter().zip(&self.observations).zip(&self.outcomes);
         by_variant.into_iter().any(|((variant, observation), outcomes)| {
             let Body::Steps(steps) = &variant.body else { return false };
             observation.marks.iter().zip(outcomes).any(|(mark, outcome)| match steps.get(mark.step) {
@@ -65,28 +78,17 @@ impl<'a> Played<'a> {
     }
 }
 
-/// The outcome of every opening of every trial, by trial, variant and step.
-pub(super) fn outcomes(played: &[Played<'_>], speaks: bool) -> Vec<Vec<Vec<Outcome>>> {
-    let of = |observation: &Observation| {
-        let events = |mark: &Mark| {
-            observation.connections.get(mark.connection).map_or(&[][..], |connection| mark.until(connection))
-        };
-        observation.marks.iter().map(|mark| outcome::of(events(mark), speaks)).collect()
-    };
-    played.iter().map(|played| played.observations.iter().map(of).collect()).collect()
-}
-
 /// The openings of the trials that are `believed`.
 pub(super) fn seen<'a>(
     played: &'a [Played<'a>],
-    outcomes: &'a [Vec<Vec<Outcome>>],
     target: &Target,
     believed: impl Fn(&Played<'_>) -> bool,
 ) -> Vec<Seen<'a>> {
     let mut all = Vec::new();
-    for (played, outcomes) in played.iter().zip(outcomes).filter(|(played, _)| believed(played)) {
+    for played in played.iter().filter(|played| believed(played)) {
         let case = &played.trial.case;
-        for ((variant, observation), outcomes) in case.variants.iter().zip(&played.observations).zip(outcomes) {
+        let by_variant = case.variants.iter().zip(&played.observations).zip(&played.outcomes);
+        for ((variant, observation), outcomes) in by_variant {
             let Body::Steps(steps) = &variant.body else { continue };
             for (mark, outcome) in observation.marks.iter().zip(outcomes) {
                 let (Some(Step::Open(open)), Some(connection)) =
@@ -127,9 +129,8 @@ pub(super) fn heard<'a>(played: &'a [Played<'a>], believed: impl Fn(&Played<'_>)
 }
 
 /// How the forged tokens of these trials were refused.
-pub(super) fn forged(played: &[Played<'_>], target: &Target, speaks: bool) -> Vec<Outcome> {
-    let outcomes = outcomes(played, speaks);
-    let seen = seen(played, &outcomes, target, |_| true);
+pub(super) fn forged(played: &[Played<'_>], target: &Target) -> Vec<Outcome> {
+    let seen = seen(played, target, |_| true);
     let forged = seen.into_iter().filter(|seen| seen.class == Some(Class::BadSignature) && seen.outcome.is_refused());
     forged.map(|seen| seen.outcome.clone()).collect()
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::group::panic_text;
 use super::options::Options;
-use super::played::{Played, heard, outcomes, seen};
+use super::played::{Played, heard, seen};
 use super::runner::{Runner, Tried};
 use super::wallet::NoToken;
 use crate::case::{self, Across, Body, Expect, Step};
@@ -59,8 +59,14 @@ pub async fn run(
         }
         Some(Ok(())) => options.interrupt.unless(runner.first_control()).await,
     };
-    let greeted = match &first {
-        Some(Ok(tried)) => options.interrupt.unless(runner.look_behind_greeting(tried, &redactor)).await.flatten(),
+    let misread = match &first {
+        Some(Ok(tried)) => {
+            let greeted = options.interrupt.unless(runner.look_behind_greeting(tried, &redactor)).await.flatten();
+            match greeted {
+                None => options.interrupt.unless(runner.look_at_echo(tried, &redactor)).await.flatten(),
+                found => found,
+            }
+        }
         _ => None,
     };
     let target = &runner.target.as_ref().clone();
@@ -75,7 +81,7 @@ pub async fn run(
     match first {
         None => {}
         Some(Err(why)) => report.failure = Some(Failure::NoToken(redactor.clean(&why))),
-        Some(Ok(_)) if greeted.is_some() => report.failure = greeted.map(Failure::FirstControl),
+        Some(Ok(_)) if misread.is_some() => report.failure = misread.map(Failure::FirstControl),
         Some(Ok(Tried { outcome: Outcome::Admitted(_), .. })) => {
             runner.listen(trials).await;
             let watched = match trials.iter().any(asks_a_witness) {
@@ -114,8 +120,7 @@ pub async fn run(
     // The target may have fetched late: every control since has given it time.
     runner.collect_fetches(&mut played);
 
-    let outcomes = outcomes(&played, runner.learned.speaks);
-    let seen = seen(&played, &outcomes, target, |played| played.doubt.is_none());
+    let seen = seen(&played, target, |played| played.doubt.is_none());
     let learned = Learned { drops: judge::habit(&seen), ..Learned::clone(&runner.learned) };
     let view = Run {
         seen,
@@ -128,6 +133,7 @@ pub async fn run(
         // A promise, not a deadline: a hurried run does not tighten it.
         refusal_budget: Duration::from_millis(target.profile.refusal_budget_ms.unwrap_or(1_000))
             .mul_f64(options.timeout_scale.max(1.0)),
+        echo_is_promised: runner.learned.echo_is_promised,
     };
     let connections =
         played.iter().flat_map(|played| &played.observations).flat_map(|observation| &observation.connections);

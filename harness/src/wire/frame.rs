@@ -173,12 +173,12 @@ impl Written {
                 bytes.extend_from_slice(&length.to_be_bytes());
             }
         }
-        let mut payload = self.payload.clone();
+        bytes.extend_from_slice(self.mask.as_ref().map_or(&[], |mask| mask));
+        let begin = bytes.len();
+        bytes.extend_from_slice(&self.payload);
         if let Some(mask) = self.mask {
-            bytes.extend_from_slice(&mask);
-            apply_mask(&mut payload, mask);
+            apply_mask(&mut bytes[begin..], mask);
         }
-        bytes.extend_from_slice(&payload);
         bytes
     }
 }

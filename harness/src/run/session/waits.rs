@@ -105,9 +105,8 @@ pub(super) fn has_pong(log: &Connection, from: usize, payload: &[u8]) -> bool {
 
 /// Sends what an admitted client would get an answer to.
 pub(super) async fn send_probe(live: &mut Live, context: &Context<'_>, word: &str, deadline: Instant) {
-    if let Some(echo) = &context.learned.echo {
-        let text = echo.compose(word);
-        live.send(frame::TEXT, text.as_bytes(), deadline).await;
-    }
-    live.send(frame::PING, word.as_bytes(), deadline).await;
+    let text = context.learned.echo.as_ref().map(|echo| echo.compose(word));
+    let text = text.as_ref().map(|text| (frame::TEXT, text.as_bytes()));
+    let frames: Vec<_> = text.into_iter().chain([(frame::PING, word.as_bytes())]).collect();
+    live.send_all(&frames, deadline).await;
 }
