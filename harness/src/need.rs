@@ -256,6 +256,10 @@ needs! {
     };
     /// `http.login` is declared.
     Login, "`http.login`", |target| target.profile.http.contains_key("login");
+    /// A token is in the answer of `http.login`, which may as well begin a session by a cookie.
+    IssuedToken, "`http.login.token`", |target| {
+        target.profile.http.get("login").is_some_and(|login| login.token.is_some())
+    };
     /// `http.login` is a token endpoint of OAuth 2.0: it takes a form, and its answer is declared to be that of RFC 6749 §5.1.
     OauthLogin, "`http.login` with a `form`, and an `answer` with `/access_token` and `/token_type`", |target| {
         target.profile.http.get("login").is_some_and(|login| {

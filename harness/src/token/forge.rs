@@ -237,7 +237,10 @@ impl Draft {
         for op in ops {
             match op {
                 Op::JsonSerialization(form) => text = self.json_serialization(*form, ops, scope)?,
-                Op::Jwe(form) => text = jwe::encrypt(*form, &self.claims.bytes(), mint.keys, mint.seed)?,
+                Op::Jwe(form) => {
+                    let is_token = ops.iter().any(|op| matches!(op, Op::Nest(_)));
+                    text = jwe::encrypt(*form, &self.claims.bytes(), is_token, mint.keys, mint.seed)?;
+                }
                 _ => {}
             }
         }

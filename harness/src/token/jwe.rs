@@ -12,17 +12,29 @@ use super::keyring::{Keyring, derive, noise};
 use super::ops::Jwe;
 use super::segment;
 
-/// The five segments around these claims.
-pub(crate) fn encrypt(form: Jwe, claims: &[u8], keys: &Keyring, seed: u64) -> Result<Vec<u8>, ForgeError> {
+/// The five segments around these claims, or around another token, which the header then says (RFC 7519 §5.2).
+pub(crate) fn encrypt(
+    form: Jwe,
+    content: &[u8],
+    is_token: bool,
+    keys: &Keyring,
+    seed: u64,
+) -> Result<Vec<u8>, ForgeError> {
     let content_key = derive("content key", seed);
+    let seal = |mut header: Value, wrapped: &[u8], key: &[u8; 32], content: &[u8]| {
+        if is_token {
+            header["cty"] = json!("JWT");
+        }
+        seal(&header, wrapped, key, content, seed)
+    };
     match form {
         Jwe::Dir => {
             let header = json!({ "alg": "dir", "enc": "A256GCM", "typ": "JWT" });
-            seal(&header, &[], &shared_key(keys)?, claims, seed)
+            seal(header, &[], &shared_key(keys)?, content)
         }
         Jwe::Zip(size) => {
             let header = json!({ "alg": "dir", "enc": "A256GCM", "typ": "JWT", "zip": "DEF" });
-            seal(&header, &[], &shared_key(keys)?, &deflate(claims, size), seed)
+            seal(header, &[], &shared_key(keys)?, &deflate(content, size))
         }
         Jwe::RsaOaep256 => {
             let public = keys.require_public(KeyKind::Rsa)?;
@@ -32,7 +44,7 @@ pub(crate) fn encrypt(form: Jwe, claims: &[u8], keys: &Keyring, seed: u64) -> Re
             let mut wrapped = vec![0; key.ciphertext_size()];
             let wrapped =
                 key.encrypt(&OAEP_SHA256_MGF1SHA256, &content_key, &mut wrapped, None).map_err(|_| failed())?;
-            seal(&json!({ "alg": "RSA-OAEP-256", "enc": "A256GCM", "typ": "JWT" }), wrapped, &content_key, claims, seed)
+            seal(json!({ "alg": "RSA-OAEP-256", "enc": "A256GCM", "typ": "JWT" }), wrapped, &content_key, content)
         }
         Jwe::Pbes2(iterations) => {
             let salt = String::from_utf8_lossy(&segment::encode(&noise("salt", seed, 16))).into_owned();
@@ -40,7 +52,7 @@ pub(crate) fn encrypt(form: Jwe, claims: &[u8], keys: &Keyring, seed: u64) -> Re
                 json!({ "alg": "PBES2-HS256+A128KW", "enc": "A256GCM", "p2c": iterations, "p2s": salt, "typ": "JWT" });
             // A wrapped key of 32 bytes has 40 (RFC 3394 §2.2.1); deriving the key that would unwrap it is the
             // very work that this token asks of its victim.
-            seal(&header, &noise("wrapped key", seed, 40), &content_key, claims, seed)
+            seal(header, &noise("wrapped key", seed, 40), &content_key, content)
         }
     }
 }
