@@ -48,7 +48,8 @@ impl std::error::Error for SecretError {}
 ///
 /// `env:NAME` and `file:PATH` say where it is, `hex:`, `base64:` and `base64url:` how it is written; the two combine,
 /// as in `base64:env:JWT_SECRET`. Anything else is the text itself. Bytes of a variable or a file are taken as they
-/// are, a trailing newline included, because a server that reads the same file may or may not strip it.
+/// are, a trailing newline included, because a server that reads the same file may or may not strip it. A file that holds
+/// a key in PEM is an error: who verifies by key pairs has no shared secret.
 pub fn read(notation: &str) -> Result<SecretBytes, SecretError> {
     let (decode, place): (Decode, &str) = match notation.split_once(':') {
         Some(("hex", rest)) => (from_hex, rest),
@@ -58,7 +59,7 @@ pub fn read(notation: &str) -> Result<SecretBytes, SecretError> {
     };
     let bytes = match place.split_once(':') {
         Some(("env", name)) => from_environment(name)?,
-        Some(("file", path)) => file(path, "secret")?,
+        Some(("file", path)) => file(path, "secret").and_then(|bytes| shared(path, bytes))?,
         _ => place.as_bytes().to_vec(),
     };
     decode(&bytes).map(SecretBytes).map_err(|how| SecretError(format!("the secret is not {how}")))
@@ -109,6 +110,19 @@ pub(crate) fn file(path: &str, what: &str) -> Result<Vec<u8>, SecretError> {
     Ok(bytes)
 }
 
+/// These bytes, unless they are a key or a certificate in PEM (RFC 7468): every token would be signed by HMAC with its text.
+fn shared(path: &str, bytes: Vec<u8>) -> Result<Vec<u8>, SecretError> {
+    let begins = |line: &[u8]| line.starts_with(b"-----BEGIN ") && line.trim_ascii_end().ends_with(b"-----");
+    if !bytes.split(|byte| *byte == b'\n').any(begins) {
+        return Ok(bytes);
+    }
+    Err(SecretError(format!(
+        "`{path}` holds a key or a certificate in PEM, and no shared secret: declare it in a profile, as \
+         `keys: {{ private: [\"file:{path}\"] }}` or `public:`, beside its `algorithm`. A target that takes these very bytes \
+         for an HMAC secret is given them by `env:NAME`"
+    )))
+}
+
 fn from_base64(text: &[u8]) -> Result<Vec<u8>, &'static str> {
     STANDARD.decode(text.trim_ascii()).map_err(|_| "standard base64, as `base64:` promises")
 }
@@ -146,6 +160,16 @@ mod tests {
         let message = bytes("base64:env:GATECRASH_NO_SUCH_VARIABLE").expect_err("not set");
         assert!(message.contains("`GATECRASH_NO_SUCH_VARIABLE` is not set"), "{message}");
         assert!(bytes("file:/no/such/file").expect_err("no file").starts_with("cannot read the secret file"));
+    }
+
+    #[test]
+    fn a_key_in_pem_is_no_shared_secret() {
+        let of = |text: &str| shared("key.pem", text.into()).map_err(|error| error.to_string());
+        let pem = "-----BEGIN PRIVATE KEY-----\r\nMC4CAQAwBQYDK2VwBCIEIA==\r\n-----END PRIVATE KEY-----\r\n";
+        let message = of(&format!("a comment\n{pem}")).expect_err("a key");
+        assert!(message.contains("`keys: { private: ["), "{message}");
+        assert!(!message.contains("MC4C"), "{message}");
+        assert_eq!(of("-----BEGIN of a secret"), Ok(b"-----BEGIN of a secret".to_vec()));
     }
 
     #[test]

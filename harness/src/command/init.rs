@@ -280,6 +280,8 @@ fn profile_text(answers: &Answers) -> String {
             "# algorithms: [HS256]                     # no other is accepted",
             "# leeway: 0                               # seconds a token may be past its exp",
             "# require_exp: true                       # a token without exp is refused",
+            "# issuer: https://issuer.example          # the one `iss` that is accepted",
+            "# audience: api                           # the `aud` of this service; a token for another is refused",
             "# identity_claims: [sub]                  # the claims that name the bearer",
             "# roles: { claim: role, allowed: [admin], denied: [viewer] }       # who is let in, and who is not",
             "# echo: { send: \"{message}\", reply: { text: \"{message}\" } }    # what is said comes back",
