@@ -10,6 +10,7 @@ use memchr::memmem::{self, Finder};
 
 use crate::document::printable;
 use crate::secret::SecretBytes;
+use crate::wire::answer::head_lines;
 use crate::wire::opening::percent_encode;
 
 /// Replaces secrets in texts.
@@ -158,13 +159,16 @@ impl Redactor {
         const NO_CREDENTIALS: [&str; 7] =
             ["host", "upgrade", "connection", "origin", "content-type", "content-length", "user-agent"];
         // A token may be one of the offered subprotocols.
-        let protocol = |name: &str| name.starts_with("sec-websocket-") && name != "sec-websocket-protocol";
+        const WEBSOCKET: &str = "sec-websocket-";
+        let protocol = |name: &str| {
+            name.get(..WEBSOCKET.len()).is_some_and(|start| start.eq_ignore_ascii_case(WEBSOCKET))
+                && !name.eq_ignore_ascii_case("sec-websocket-protocol")
+        };
         let text = String::from_utf8_lossy(head);
-        let mut lines = text.split("\r\n").take_while(|line| !line.is_empty());
+        let mut lines = head_lines(&text);
         let target = lines.next().and_then(|line| line.split(' ').nth(1)).unwrap_or_default();
         let values = lines.filter_map(|line| line.split_once(':')).filter(|(name, _)| {
-            let name = name.to_ascii_lowercase();
-            !protocol(&name) && !NO_CREDENTIALS.contains(&name.as_str())
+            !protocol(name) && !NO_CREDENTIALS.iter().any(|other| name.eq_ignore_ascii_case(other))
         });
         for value in std::iter::once(target).chain(values.map(|(_, value)| value)) {
             let mut value = value.to_owned();

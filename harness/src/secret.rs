@@ -48,8 +48,7 @@ impl std::error::Error for SecretError {}
 ///
 /// `env:NAME` and `file:PATH` say where it is, `hex:`, `base64:` and `base64url:` how it is written; the two combine,
 /// as in `base64:env:JWT_SECRET`. Anything else is the text itself. Bytes of a variable or a file are taken as they
-/// are, a trailing newline included, because a server that reads the same file may or may not strip it. A file that holds
-/// a key in PEM is an error: who verifies by key pairs has no shared secret.
+/// are, a trailing newline included, because a server that reads the same file may or may not strip it.
 pub fn read(notation: &str) -> Result<SecretBytes, SecretError> {
     let (decode, place): (Decode, &str) = match notation.split_once(':') {
         Some(("hex", rest)) => (from_hex, rest),
@@ -59,7 +58,7 @@ pub fn read(notation: &str) -> Result<SecretBytes, SecretError> {
     };
     let bytes = match place.split_once(':') {
         Some(("env", name)) => from_environment(name)?,
-        Some(("file", path)) => file(path, "secret").and_then(|bytes| shared(path, bytes))?,
+        Some(("file", path)) => file(path, "secret")?,
         _ => place.as_bytes().to_vec(),
     };
     decode(&bytes).map(SecretBytes).map_err(|how| SecretError(format!("the secret is not {how}")))
@@ -110,17 +109,27 @@ pub(crate) fn file(path: &str, what: &str) -> Result<Vec<u8>, SecretError> {
     Ok(bytes)
 }
 
-/// These bytes, unless they are a key or a certificate in PEM (RFC 7468): every token would be signed by HMAC with its text.
-fn shared(path: &str, bytes: Vec<u8>) -> Result<Vec<u8>, SecretError> {
-    let begins = |line: &[u8]| line.starts_with(b"-----BEGIN ") && line.trim_ascii_end().ends_with(b"-----");
-    if !bytes.split(|byte| *byte == b'\n').any(begins) {
-        return Ok(bytes);
+/// Reads the secret of a symmetric algorithm, as [`read`] does.
+///
+/// # Errors
+///
+/// Also when it is a file that holds a key or a certificate in PEM (RFC 7468): every token would be signed by HMAC with its
+/// text, and refused.
+pub fn shared(notation: &str) -> Result<SecretBytes, SecretError> {
+    let secret = read(notation)?;
+    match notation.strip_prefix("file:") {
+        Some(path) if is_pem(secret.expose()) => Err(SecretError(format!(
+            "`{path}` holds a key or a certificate in PEM, and no shared secret: declare it in a profile, as \
+             `keys: {{ private: [\"file:{path}\"] }}` or `public:`, beside its `algorithm`. A target that takes these very \
+             bytes for an HMAC secret is given them by `env:NAME`"
+        ))),
+        _ => Ok(secret),
     }
-    Err(SecretError(format!(
-        "`{path}` holds a key or a certificate in PEM, and no shared secret: declare it in a profile, as \
-         `keys: {{ private: [\"file:{path}\"] }}` or `public:`, beside its `algorithm`. A target that takes these very bytes \
-         for an HMAC secret is given them by `env:NAME`"
-    )))
+}
+
+fn is_pem(text: &[u8]) -> bool {
+    let begins = |line: &[u8]| line.starts_with(b"-----BEGIN ") && line.trim_ascii_end().ends_with(b"-----");
+    text.split(|byte| *byte == b'\n').any(begins)
 }
 
 fn from_base64(text: &[u8]) -> Result<Vec<u8>, &'static str> {
@@ -163,13 +172,12 @@ mod tests {
     }
 
     #[test]
-    fn a_key_in_pem_is_no_shared_secret() {
-        let of = |text: &str| shared("key.pem", text.into()).map_err(|error| error.to_string());
+    fn a_key_in_pem_is_known_by_its_first_line() {
         let pem = "-----BEGIN PRIVATE KEY-----\r\nMC4CAQAwBQYDK2VwBCIEIA==\r\n-----END PRIVATE KEY-----\r\n";
-        let message = of(&format!("a comment\n{pem}")).expect_err("a key");
-        assert!(message.contains("`keys: { private: ["), "{message}");
-        assert!(!message.contains("MC4C"), "{message}");
-        assert_eq!(of("-----BEGIN of a secret"), Ok(b"-----BEGIN of a secret".to_vec()));
+        assert!(is_pem(pem.as_bytes()));
+        assert!(is_pem(format!("a comment\n{pem}").as_bytes()));
+        assert!(!is_pem(b"-----BEGIN of a secret"));
+        assert!(!is_pem(b"a secret -----BEGIN PRIVATE KEY-----"));
     }
 
     #[test]

@@ -383,14 +383,14 @@ fn trust(ca: Option<&str>) -> Result<Trust, TargetError> {
 fn keyring(profile: &Profile, secrets: &mut Vec<SecretBytes>) -> Result<Keyring, TargetError> {
     let mut keys = Keyring::new();
     if let Some(notation) = &profile.secret {
-        let secret = read(notation, secrets)?;
+        let secret = shared(notation, secrets)?;
         if secret.expose().is_empty() {
             return Err(TargetError::Url("the secret is empty: anyone could sign with it".to_owned()));
         }
         keys = keys.with_secret(secret.expose());
     }
     for notation in &profile.retired_secrets {
-        keys = keys.with_retired_secret(read(notation, secrets)?.expose());
+        keys = keys.with_retired_secret(shared(notation, secrets)?.expose());
     }
     for notation in &profile.keys.private {
         keys.add_private(private_key(notation, secrets)?);
@@ -406,6 +406,13 @@ fn keyring(profile: &Profile, secrets: &mut Vec<SecretBytes>) -> Result<Keyring,
 
 fn read(notation: &str, secrets: &mut Vec<SecretBytes>) -> Result<SecretBytes, TargetError> {
     let secret = secret::read(notation).map_err(TargetError::Secret)?;
+    secrets.push(secret.clone());
+    Ok(secret)
+}
+
+/// The same of a secret that both sides have.
+fn shared(notation: &str, secrets: &mut Vec<SecretBytes>) -> Result<SecretBytes, TargetError> {
+    let secret = secret::shared(notation).map_err(TargetError::Secret)?;
     secrets.push(secret.clone());
     Ok(secret)
 }
@@ -439,7 +446,7 @@ fn algorithm(declared: Option<&str>, keys: &Keyring) -> Result<Algorithm, Target
 fn other_issuer(declared: &Issuer, secrets: &mut Vec<SecretBytes>) -> Result<OtherIssuer, TargetError> {
     let mut keys = Keyring::new();
     if let Some(notation) = &declared.secret {
-        keys = keys.with_secret(read(notation, secrets)?.expose());
+        keys = keys.with_secret(shared(notation, secrets)?.expose());
     }
     if let Some(notation) = &declared.private {
         keys.add_private(private_key(notation, secrets)?);

@@ -418,7 +418,7 @@ fn signalr_names_who_spoke() {
     };
     let right: fn(&str, bool, Gate) -> Reply = |text, admitted, _| answer(text, admitted, "alice");
     let wrong: fn(&str, bool, Gate) -> Reply = |text, admitted, _| answer(text, admitted, "bob");
-    for (answer, verdict) in [(right, Verdict::Pass), (wrong, Verdict::Warn)] {
+    for (answer, verdict) in [(right, Verdict::Pass), (wrong, Verdict::Fail)] {
         let stack = Stack { door, greeting: None, answer };
         let server = StandIn::new(move |stream, _, head| serve(stream, head, stack, self::right));
         let echo = Echo {

@@ -23,6 +23,9 @@ const TAIL: &[u8] = &[0, 0, 0xff, 0xff];
 /// The window that is always allowed, as a power of two.
 const WIDEST_WINDOW: u8 = 15;
 
+/// How much is inflated or deflated in one go, in bytes: a few usual messages.
+const AT_ONCE: usize = 4 * 1024;
+
 /// What was agreed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Agreed {
@@ -129,22 +132,17 @@ pub(crate) struct Codec {
     agreed: Agreed,
     fault: Option<Fault>,
     max_message: usize,
-    inflater: Decompress,
-    deflater: Compress,
+    /// Made by the first message that needs one: it is large, and many a session says nothing.
+    inflater: Option<Decompress>,
+    /// Likewise.
+    deflater: Option<Compress>,
     /// Whether the message that is coming in is compressed, and how much of it has been inflated.
     inflating: Option<usize>,
 }
 
 impl Codec {
     pub(crate) fn new(agreed: Agreed, fault: Option<Fault>, max_message: usize) -> Self {
-        Self {
-            agreed,
-            fault,
-            max_message,
-            inflater: Decompress::new(false),
-            deflater: Compress::new(Compression::default(), false),
-            inflating: None,
-        }
+        Self { agreed, fault, max_message, inflater: None, deflater: None, inflating: None }
     }
 
     /// A frame of the client as the library shall see it: inflated, RSV1 cleared. RSV1 where it has no business (§6.1)
@@ -170,7 +168,7 @@ impl Codec {
         self.inflating = (!frame.fin).then_some(inflated + payload.len());
         match all {
             Err(Broken::Corrupt) if self.fault == Some(Fault::IgnoresInflateError) => {
-                self.inflater.reset(false);
+                self.forget();
                 return Ok(None);
             }
             Err(broken) => return Err(broken),
@@ -178,20 +176,27 @@ impl Codec {
         }
         let forgets = self.agreed.client_no_context_takeover || self.fault == Some(Fault::LosesDeflateContext);
         if frame.fin && forgets {
-            self.inflater.reset(false);
+            self.forget();
         }
         Ok(Some(frame.with(payload)))
     }
 
+    /// What came so far is no context any more.
+    fn forget(&mut self) {
+        if let Some(inflater) = &mut self.inflater {
+            inflater.reset(false);
+        }
+    }
+
     /// Inflates `input` onto `output`, which follows `before` bytes of the same message.
     fn inflate(&mut self, mut input: &[u8], output: &mut Vec<u8>, before: usize) -> Result<(), Broken> {
-        let mut buffer = [0; 16 * 1024];
+        let inflater = self.inflater.get_or_insert_with(|| Decompress::new(false));
+        let mut buffer = [0; AT_ONCE];
         loop {
-            let (read, written) = (self.inflater.total_in(), self.inflater.total_out());
-            let status =
-                self.inflater.decompress(input, &mut buffer, FlushDecompress::Sync).map_err(|_| Broken::Corrupt)?;
-            let read = (self.inflater.total_in() - read) as usize;
-            let written = (self.inflater.total_out() - written) as usize;
+            let (read, written) = (inflater.total_in(), inflater.total_out());
+            let status = inflater.decompress(input, &mut buffer, FlushDecompress::Sync).map_err(|_| Broken::Corrupt)?;
+            let read = (inflater.total_in() - read) as usize;
+            let written = (inflater.total_out() - written) as usize;
             input = input.get(read..).unwrap_or_default();
             if before + output.len() + written > self.max_message {
                 return Err(Broken::TooBig);
@@ -199,7 +204,7 @@ impl Codec {
             output.extend_from_slice(&buffer[..written]);
             match status {
                 // A client may end its DEFLATE stream (§7.2.3.4); what follows begins another.
-                Status::StreamEnd => self.inflater.reset(false),
+                Status::StreamEnd => inflater.reset(false),
                 _ if read == 0 && written == 0 => return Ok(()),
                 _ => {}
             }
@@ -227,10 +232,11 @@ impl Codec {
 
     fn deflate(&mut self, message: &[u8]) -> Vec<u8> {
         let mut output = Vec::with_capacity(message.len() / 2 + 64);
+        let deflater = self.deflater.get_or_insert_with(|| Compress::new(Compression::default(), false));
         let bits = self.agreed.server_max_window_bits.unwrap_or(WIDEST_WINDOW);
         if bits == WIDEST_WINDOW {
             let flush = if self.agreed.server_no_context_takeover { FlushCompress::Full } else { FlushCompress::Sync };
-            compress(&mut self.deflater, message, &mut output, flush);
+            compress(deflater, message, &mut output, flush);
             return output;
         }
         // The compressor has one window only. A full flush makes it forget, so that nothing reaches further back than
@@ -238,14 +244,14 @@ impl Codec {
         let parts = message.len().div_ceil(1 << bits).max(1);
         for part in 0..parts {
             let part = message.get(part << bits..).unwrap_or_default();
-            compress(&mut self.deflater, &part[..part.len().min(1 << bits)], &mut output, FlushCompress::Full);
+            compress(deflater, &part[..part.len().min(1 << bits)], &mut output, FlushCompress::Full);
         }
         output
     }
 }
 
 fn compress(deflater: &mut Compress, mut input: &[u8], output: &mut Vec<u8>, flush: FlushCompress) {
-    let mut buffer = [0; 16 * 1024];
+    let mut buffer = [0; AT_ONCE];
     loop {
         let (read, written) = (deflater.total_in(), deflater.total_out());
         // It fails only when it is used after its end, which it never reaches.

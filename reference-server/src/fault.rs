@@ -43,6 +43,7 @@ faults! {
         FramesBeforeVerification = "frames-before-verification",
         TrustsIdentityHeaders = "trusts-identity-headers",
         TrustsForwardedFor = "trusts-forwarded-for",
+        TrustsUnderscoredHeaders = "trusts-underscored-headers",
         DebugSwitch = "debug-switch",
         CaseFoldedTokenCache = "case-folded-token-cache",
         TestTokenBypass = "test-token-bypass",
@@ -118,6 +119,7 @@ faults! {
         CritAllowsClaimNames = "crit-allows-claim-names",
         HonoursB64False = "honours-b64-false",
         DecryptsJwe = "decrypts-jwe",
+        EncSkipsSignature = "enc-skips-signature",
         TrustsNestedToken = "trusts-nested-token",
         RefusesUnknownHeader = "refuses-unknown-header",
         HeaderOverridesClaims = "header-overrides-claims",
@@ -185,6 +187,7 @@ faults! {
         PollutesPrototype = "pollutes-prototype",
     }
     "KEY" {
+        UnknownIssuerNeedsNoSignature = "unknown-issuer-needs-no-signature",
         RequiresKid = "requires-kid",
         KidNamesAFile = "kid-names-a-file",
         KidInAQuery = "kid-in-a-query",
@@ -201,6 +204,7 @@ faults! {
         PublishesUnmarkedKey = "publishes-unmarked-key",
     }
     "CAR" {
+        UndeclaredCarrierUnverified = "undeclared-carrier-unverified",
         HeaderCarrierMissing = "header-carrier-missing",
         CaseSensitiveScheme = "case-sensitive-scheme",
         AnyScheme = "any-scheme",
@@ -415,6 +419,7 @@ faults! {
         LeakyHealth = "leaky-health",
         DocumentedLoginFails = "documented-login-fails",
         BadPasswordIs200 = "bad-password-is-200",
+        AnyPasswordLogsIn = "any-password-logs-in",
         UserEnumeration = "user-enumeration",
         CrashesOnMissingField = "crashes-on-missing-field",
         LoginByGet = "login-by-get",
@@ -451,6 +456,7 @@ faults! {
     "KEY" {
         FollowsJku = "follows-jku",
         FollowsX5u = "follows-x5u",
+        FollowsIss = "follows-iss",
         FetchesJkuButRefuses = "fetches-jku-but-refuses",
         JkuAllowedBySubstring = "jku-allowed-by-substring",
     }

@@ -162,6 +162,10 @@ pub(crate) fn waves_through(fault: Option<Fault>, dialect: Dialect, carried: &Ca
                 .into_iter()
                 .any(has)
         }
+        Some(Fault::TrustsUnderscoredHeaders) => {
+            none && ["x_user_id", "x_user_role", "x_forwarded_user", "remote_user"].into_iter().any(has)
+        }
+        Some(Fault::UndeclaredCarrierUnverified) => none && (has("x-api-key") || has("x-access-token")),
         Some(Fault::TrustsForwardedFor) => {
             none && ["x-forwarded-for", "x-real-ip", "forwarded"]
                 .iter()

@@ -44,7 +44,7 @@ pub(crate) async fn with_keys<'h>(
             continue;
         }
         // Only here: no other server reads a header for its addresses.
-        let header = header(token);
+        let header = part(token, 0);
         let text = |member: &str| header.get(member).and_then(Value::as_str);
         let Some(url) = text(member) else { continue };
         if fault == Some(Fault::JkuAllowedBySubstring) && !url.contains(TRUSTED) {
@@ -54,15 +54,22 @@ pub(crate) async fn with_keys<'h>(
             fetched.extend(read(&body, text("kid")));
         }
     }
+    if fault == Some(Fault::FollowsIss)
+        && let Some(issuer) = part(token, 1).get("iss").and_then(Value::as_str)
+        && let url = format!("{}/.well-known/jwks.json", issuer.trim_end_matches('/'))
+        && let Ok(Some(body)) = tokio::time::timeout(PATIENCE, get(&url)).await
+    {
+        fetched.extend(key_set(&body, part(token, 0).get("kid").and_then(Value::as_str)));
+    }
     if fetched.is_empty() {
         return Cow::Borrowed(hints);
     }
     Cow::Owned(RequestHints { fetched, ..hints.clone() })
 }
 
-/// The header, whoever wrote it.
-fn header(token: &[u8]) -> Map<String, Value> {
-    let segment = token.split(|byte| *byte == b'.').next().unwrap_or_default();
+/// The header or the claims, whoever wrote them.
+fn part(token: &[u8], number: usize) -> Map<String, Value> {
+    let segment = token.split(|byte| *byte == b'.').nth(number).unwrap_or_default();
     let json = URL_SAFE_NO_PAD.decode(segment).unwrap_or_default();
     serde_json::from_slice(&json).unwrap_or_default()
 }

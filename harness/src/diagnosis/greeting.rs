@@ -43,7 +43,7 @@ pub fn echoes_otherwise(declared: &Echo, word: &str, text: &str, shape: &Shape) 
         yaml(shape),
         yaml(&declared.reply)
     );
-    Finding { cause: Cause::Profile, observed, advice }
+    Finding { cause: Cause::Echo, observed, advice }
 }
 
 #[cfg(test)]

@@ -26,6 +26,17 @@ pub struct Finding {
     pub advice: String,
 }
 
+impl Finding {
+    /// What it says of the first control.
+    pub fn lead(&self) -> &'static str {
+        match self.cause {
+            Cause::Greeting => "nothing shows that the valid token was admitted",
+            Cause::Echo => "a text is not answered as the profile declares",
+            _ => "the valid token was not admitted",
+        }
+    }
+}
+
 /// The kinds of causes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Cause {
@@ -36,6 +47,8 @@ pub enum Cause {
     Anybody,
     /// The one sign of service is a message that the server sends to whoever connects.
     Greeting,
+    /// The valid token is admitted, and a text is answered in another shape than the profile declares.
+    Echo,
     /// Nothing is served at this path, or it is no WebSocket endpoint.
     Endpoint,
     /// One side speaks TLS, the other does not.
@@ -69,6 +82,7 @@ impl Cause {
             Self::Profile => "profile",
             Self::Anybody => "admits-anybody",
             Self::Greeting => "greets-anybody",
+            Self::Echo => "echoes-otherwise",
             Self::Endpoint => "endpoint",
             Self::Tls => "tls",
             Self::NotHttp => "not-http",

@@ -50,14 +50,14 @@ fn answered(weight: Weight, wanted: &Answer, connection: &Connection, mute: &[u1
         checks.push(weight.holds(given == right, format!("Sec-WebSocket-Accept: {right}"), observed));
     }
     if wanted.accepts_a_key && head.status == 101 {
-        let keys = sent(connection, "sec-websocket-key");
+        let keys = lines(&connection.sent, "sec-websocket-key");
         let given = head.header("sec-websocket-accept").unwrap_or_default();
         let right = keys.iter().any(|key| accept_for(key.as_bytes()) == given);
         let observed = format!("Sec-WebSocket-Accept: {}", given.escape_debug());
         checks.push(weight.holds(right, "the answer to one of the keys, or a refusal", observed));
     }
     if wanted.offered_subprotocol {
-        let offered: Vec<String> = sent(connection, "sec-websocket-protocol")
+        let offered: Vec<String> = lines(&connection.sent, "sec-websocket-protocol")
             .iter()
             .flat_map(|line| line.split(','))
             .map(|offer| offer.trim().to_owned())
@@ -118,18 +118,6 @@ fn answered(weight: Weight, wanted: &Answer, connection: &Connection, mute: &[u1
         ));
     }
     checks
-}
-
-/// The values of every line of this name in the request that was sent.
-fn sent(connection: &Connection, name: &str) -> Vec<String> {
-    let head = String::from_utf8_lossy(&connection.sent).into_owned();
-    head.split("\r\n")
-        .skip(1)
-        .take_while(|line| !line.is_empty())
-        .filter_map(|line| line.split_once(':'))
-        .filter(|(other, _)| other.eq_ignore_ascii_case(name))
-        .map(|(_, value)| value.trim().to_owned())
-        .collect()
 }
 
 /// Grades how the 101 answers the offer of subprotocols. Nothing is asked of another answer.

@@ -17,7 +17,6 @@ use serde_json::Value;
 use crate::case::{
     Alive, Await, Awaited, CaseText, Crowd, Expect, Fetches, Hear, Hello, Lint, Open, Receive, Stamp, Step,
 };
-use crate::diagnosis::Cause;
 use crate::hex;
 use crate::observation::{Connection, End, Event, Mark, Message, Observation, Proofs, Trouble, What};
 use crate::outcome::{self, Outcome};
@@ -466,17 +465,14 @@ pub fn auth_timeout(first: Option<&FirstMessage>) -> Duration {
 /// The check of a case that could not be played.
 pub fn not_run(head: &CaseText, why: Option<&Failure>) -> Vec<Check> {
     let why = match why {
-        Some(Failure::Unreachable(_)) => "not run: the target cannot be reached",
-        Some(Failure::FirstControl(found)) if found.cause == Cause::Greeting => {
-            "not run: nothing shows that the valid token was admitted"
-        }
-        Some(Failure::FirstControl(_)) => "not run: the valid token was not admitted",
-        Some(Failure::NoToken(_)) => "not run: there is no valid token",
-        Some(Failure::Interrupted) => "not run: interrupted",
-        Some(Failure::Stopped { .. }) => "not run: the run stopped before it",
-        Some(Failure::ControlLost(_)) | None => "not run: a control failed before it",
+        Some(Failure::Unreachable(_)) => "the target cannot be reached",
+        Some(Failure::FirstControl(found)) => found.lead(),
+        Some(Failure::NoToken(_)) => "there is no valid token",
+        Some(Failure::Interrupted) => "interrupted",
+        Some(Failure::Stopped { .. }) => "the run stopped before it",
+        Some(Failure::ControlLost(_)) | None => "a control failed before it",
     };
-    vec![Weight::of(head).check(Grade::Inconclusive, "the case is played", why)]
+    vec![Weight::of(head).check(Grade::Inconclusive, "the case is played", format!("not run: {why}"))]
 }
 
 /// How bad it is to be ended by a client, whatever the case asks.
@@ -647,7 +643,7 @@ fn heard(
             observed.push_str(LIMITED);
         }
         let is_soft = limited || is_disordered(&said, &given);
-        let weight = weight.at((is_soft && weight.level == Level::Must).then_some(Level::Should));
+        let soft = weight.at((is_soft && weight.level == Level::Must).then_some(Level::Should));
         let why = if hear.level.is_none() { softened(rule, learned) } else { "" };
         let limit = match said.iter().map(String::len).max() {
             Some(longest) if !why.is_empty() && longest > SHORT && profile.max_message_bytes.is_none() => {
@@ -655,7 +651,7 @@ fn heard(
             }
             _ => String::new(),
         };
-        let mut checks = vec![weight.holds(given == said, format!("{expected}{why}{limit}"), observed)];
+        let mut checks = vec![soft.holds(given == said, format!("{expected}{why}{limit}"), observed)];
         let messages: Vec<Value> = connection
             .messages()
             .iter()
@@ -664,6 +660,10 @@ fn heard(
             .filter_map(|record| serde_json::from_str(&record).ok())
             .collect();
         let speaker = &observation.connections[speaker];
+        if given.is_empty() && limited {
+            // There is nothing to look at, and why was said.
+            return checks;
+        }
         if messages.is_empty() && !given.is_empty() && (hear.discreet || !hear.stamps.is_empty()) {
             checks.push(weight.check(
                 Grade::Inconclusive,
@@ -857,7 +857,7 @@ fn is_disordered(said: &[String], given: &[String]) -> bool {
         list.sort_unstable();
         list
     };
-    given.len() == said.len() && sorted(given) == sorted(said)
+    given != said && given.len() == said.len() && sorted(given) == sorted(said)
 }
 
 /// Whether what was not answered may be beyond a limit. Limits are every server's right, and that this one has one is
@@ -876,19 +876,22 @@ fn limits(
         let are_too_long = profile.max_message_bytes.is_none() && short < said.len() && given.len() >= short;
         return are_too_long || given.len() >= SHORT_BURST || is_burst && tells_a_limit(connection);
     }
-    // In the time of a burst a little may be allowed again: some of the later ones are answered, and the others by an error.
+    // In the time of a burst a little may be allowed again: some of the later ones are answered, and others by an error.
     let mut rest = said.iter();
     let are_in_order = given.iter().all(|answer| rest.any(|message| message == answer));
-    let tells_errors = || {
-        let mut late = connection.messages().into_iter().filter(|message| message.event >= opened);
-        late.any(|message| answered_by(&message, learned).is_empty())
-    };
-    is_burst
-        && given.len() < said.len()
-        && are_in_order
-        && said.iter().zip(given).take(SHORT_BURST).all(|(said, given)| said == given)
-        && given.len() >= SHORT_BURST
-        && tells_errors()
+    let begins_well = given.len() >= SHORT_BURST && said[..SHORT_BURST] == given[..SHORT_BURST];
+    is_burst && given.len() < said.len() && are_in_order && begins_well && {
+        let late = connection.messages().into_iter().filter(|message| message.event >= opened);
+        let is_error = |message: &Message| {
+            let text = message.text();
+            let keeps_alive = profile.heartbeat.as_ref().is_some_and(|heartbeat| heartbeat.ask == text);
+            answered_by(message, learned).is_empty()
+                && !keeps_alive
+                && !profile.greetings().any(|shape| shape.fits(&text))
+        };
+        // One that says something beside each answer has told of no limit.
+        (1..=said.len() - given.len()).contains(&late.filter(is_error).count())
+    }
 }
 
 /// Says what is wrong with a sequence of answers; `None` when nothing is.
@@ -1236,6 +1239,10 @@ pub const KNOWN_SECRETS: &[&str] = &[
     "secret-key",
     "default",
     "admin",
+    "undefined",
+    "shhhhh",
+    // The manual of FastAPI.
+    "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",
 ];
 
 /// Answers a question to the profile.

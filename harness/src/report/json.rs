@@ -68,7 +68,7 @@ struct Reason<'a> {
 enum Kind {
     /// The target cannot be reached.
     Unreachable,
-    /// The valid token was not admitted before the first case.
+    /// The control before the first case was none to rest on: `cause` says why.
     FirstControl,
     /// No real token could be had.
     NoToken,

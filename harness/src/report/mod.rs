@@ -19,7 +19,7 @@ use std::time::Duration;
 use crate::bundled;
 use crate::case::Case;
 use crate::catalogue::Catalogue;
-use crate::diagnosis::Finding;
+use crate::diagnosis::{Cause, Finding};
 use crate::document::printable;
 use crate::plan::Trial;
 use crate::redact::Redactor;
@@ -55,7 +55,8 @@ pub enum Failure {
     Unreachable(String),
     /// The profile gives no valid token to try; the text says why.
     NoToken(String),
-    /// The valid token was not admitted.
+    /// The first control was none to rest on: the valid token was not admitted, nothing shows that it was, or what is said is
+    /// not answered as declared.
     FirstControl(Finding),
     /// The valid token was admitted at first, and later no more; what was observed names the cases played since.
     ControlLost(Finding),
@@ -76,8 +77,12 @@ impl Failure {
         match self {
             Self::Unreachable(why) => format!("it cannot be reached: {why}"),
             Self::NoToken(why) => format!("there is no valid token: {why}"),
-            Self::FirstControl(Finding { observed, advice, .. }) => {
-                format!("the valid token was not admitted, so no refusal can be believed: {observed}; {advice}")
+            Self::FirstControl(finding @ Finding { observed, advice, .. }) => {
+                let so = match finding.cause {
+                    Cause::Echo => "no case can be judged by its answers",
+                    _ => "no refusal can be believed",
+                };
+                format!("{}, so {so}: {observed}; {advice}", finding.lead())
             }
             Self::ControlLost(Finding { observed, advice, .. }) => {
                 format!(

@@ -25,14 +25,14 @@ pub fn write(report: &Report, style: Style, again: &str) -> String {
             let _ = writeln!(text, "{} cannot be reached: {why}", report.url);
             let _ = writeln!(text, "  is the server running, and is this its address?");
         }
-        Some(Failure::FirstControl(Finding { cause, observed, advice })) => {
-            let lead = match cause {
-                Cause::Greeting => "nothing shows that the valid token was admitted, so no refusal can be believed",
-                _ => "the valid token was not admitted, so no refusal can be believed",
+        Some(Failure::FirstControl(finding @ Finding { cause, observed, advice })) => {
+            let (so, expected) = match cause {
+                Cause::Echo => ("no case can be judged by its answers", "the answer that `echo` declares"),
+                _ => ("no refusal can be believed", "101, then a message, or a pong and no close"),
             };
-            let _ = writeln!(text, "{lead}");
+            let _ = writeln!(text, "{}, so {so}", finding.lead());
             let _ = writeln!(text, "  target    {}", report.url);
-            let _ = writeln!(text, "  expected  101, then a message, or a pong and no close");
+            let _ = writeln!(text, "  expected  {expected}");
             let _ = writeln!(text, "  observed  {observed}");
             let _ = writeln!(text, "  {}    {advice}", if *cause == Cause::Unknown { "likely" } else { "found " });
         }

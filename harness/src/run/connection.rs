@@ -114,7 +114,8 @@ impl Live {
             key: None,
             token: None,
             tls: None,
-            events: Vec::new(),
+            // As many as an opening and a probe come to.
+            events: Vec::with_capacity(16),
         };
         Self {
             stream: None,
@@ -434,11 +435,10 @@ impl Live {
                 };
                 if head.status == 101 {
                     // Whether it may say so is for the judge.
-                    self.codec = deflate::announced(
-                        &answer::lines(&self.log.sent, "sec-websocket-extensions"),
-                        &head.lines("sec-websocket-extensions"),
-                    )
-                    .map(Codec::new);
+                    let told = head.lines("sec-websocket-extensions");
+                    let offered = || answer::lines(&self.log.sent, "sec-websocket-extensions");
+                    let agreed = (!told.is_empty()).then(|| deflate::announced(&offered(), &told)).flatten();
+                    self.codec = agreed.map(Codec::new);
                 }
                 self.push(What::Head(head));
                 true

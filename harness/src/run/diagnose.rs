@@ -20,7 +20,7 @@ use crate::profile::{Shape, records};
 use crate::redact::Redactor;
 use crate::secret;
 use crate::target::{Endpoint, Target};
-use crate::token::{KeyChoice, Op, Recipe, Sign};
+use crate::token::{KeyChoice, Op, Recipe, Sign, Token};
 
 /// The longest that is spent on finding out why the first control failed.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -93,6 +93,8 @@ impl Runner<'_> {
             words.iter().find_map(|word| Shape::around(text, word).map(|shape| (text, word, shape)))
         })?;
         let finding = diagnosis::echoes_otherwise(&echo, word, text, &shape);
+        let token = connection.token.as_ref().and_then(Token::bytes).unwrap_or_default();
+        let redactor = redactor.clone().and_request(&connection.sent).and_token(token);
         Some(Finding {
             observed: redactor.clean(&finding.observed),
             advice: redactor.clean(&finding.advice),

@@ -7,6 +7,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -55,6 +56,7 @@ impl Listener {
         let wares = Arc::new(Wares {
             jwks: attacker_jwks().map_err(|error| error.to_string())?.to_string(),
             certificate: attacker_certificate().map_err(|error| error.to_string())?,
+            base: base.clone(),
         });
         let log = Arc::default();
         let task = tokio::spawn(listen(socket, wares, Arc::clone(&log))).abort_handle();
@@ -78,6 +80,17 @@ impl Listener {
 struct Wares {
     jwks: String,
     certificate: String,
+    base: String,
+}
+
+impl Wares {
+    /// What an issuer says of itself (OpenID Connect Discovery §4, RFC 8414 §3), where this path asks for that.
+    fn issuer(&self, path: &str) -> Option<String> {
+        const NAMES: [&str; 2] = ["/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"];
+        let session = NAMES.iter().find_map(|name| path.strip_suffix(name).or_else(|| path.strip_prefix(name)))?;
+        let issuer = format!("{}{session}", self.base);
+        Some(json!({ "issuer": issuer, "jwks_uri": format!("{issuer}/jwks.json") }).to_string())
+    }
 }
 
 async fn listen(socket: TcpListener, wares: Arc<Wares>, log: Arc<Mutex<Vec<Fetch>>>) {
@@ -118,7 +131,10 @@ async fn serve(mut stream: TcpStream, wares: &Wares, log: &Mutex<Vec<Fetch>>, be
     }
     let path = asked.split(' ').nth(1).unwrap_or_default();
     let path = path.split(['?', '#']).next().unwrap_or_default();
-    let (status, kind, body) = if path.ends_with("/jwks.json") {
+    let issuer = wares.issuer(path);
+    let (status, kind, body) = if let Some(issuer) = &issuer {
+        ("200 OK", "application/json", issuer.as_str())
+    } else if path.ends_with("/jwks.json") {
         ("200 OK", "application/json", wares.jwks.as_str())
     } else if path.ends_with("/cert.pem") {
         ("200 OK", "application/x-pem-file", wares.certificate.as_str())
@@ -154,11 +170,18 @@ mod tests {
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("\"keys\""), "{answer}");
         let answer = ask(host, &format!("GET /{path}/cert.pem HTTP/1.1\r\n\r\n")).await;
         assert!(answer.contains("-----BEGIN CERTIFICATE-----"), "{answer}");
+        for path in [
+            format!("{path}/.well-known/openid-configuration"),
+            format!(".well-known/oauth-authorization-server/{path}"),
+        ] {
+            let answer = ask(host, &format!("GET /{path} HTTP/1.1\r\n\r\n")).await;
+            assert!(answer.contains(&format!("\"jwks_uri\":\"{address}/jwks.json\"")), "{answer}");
+        }
         let answer = ask(host, "GET / HTTP/1.1\r\n\r\n").await;
         assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
 
         let fetches = listener.fetches(7);
-        assert_eq!(fetches.len(), 2);
+        assert_eq!(fetches.len(), 4);
         assert_eq!(fetches[0].headers, ["X-Secret"]);
         assert!(!format!("{fetches:?}").contains("word"));
         assert_eq!(listener.fetches(8), []);

@@ -106,13 +106,30 @@ pub fn read(bytes: &[u8]) -> Read {
 
 /// The values of every line of this name in the head of a request, as it was sent.
 pub fn lines(request: &[u8], name: &str) -> Vec<String> {
-    let head = String::from_utf8_lossy(request).into_owned();
-    let fields = head.split("\r\n").skip(1).take_while(|line| !line.is_empty());
-    fields
+    let head = String::from_utf8_lossy(request);
+    head_lines(&head)
+        .skip(1)
         .filter_map(|line| line.split_once(':'))
         .filter(|(other, _)| other.eq_ignore_ascii_case(name))
         .map(|(_, value)| value.trim().to_owned())
         .collect()
+}
+
+/// The lines of a head up to the empty one. By bytes: a search for two characters would be made ready for each head anew.
+pub(crate) fn head_lines(head: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(head);
+    std::iter::from_fn(move || {
+        let text = rest.take()?;
+        let end = text.match_indices('\n').map(|(at, _)| at).find(|at| text[..*at].ends_with('\r'));
+        match end {
+            Some(end) => {
+                rest = Some(&text[end + 1..]);
+                Some(&text[..end - 1])
+            }
+            None => Some(text),
+        }
+    })
+    .take_while(|line| !line.is_empty())
 }
 
 /// The part of `bytes` that is the body, decoded, and whether it is complete.

@@ -34,7 +34,7 @@ use crate::wire::opening::Opening;
 use crate::wire::tls::client_hello;
 
 pub(super) use held::{Idle, control, idle, witness};
-use texts::{MAX_SAID, fragments, too_much, with_members};
+use texts::{MAX_SAID, fragments, too_much, under_declared_names, with_members};
 pub(crate) use texts::{request, written};
 use waits::{Answers, has_close, has_pong, outwait, read_hurried, read_until, send_probe};
 
@@ -603,9 +603,13 @@ impl<'a> Session<'a> {
         self.live.push(live);
     }
 
-    /// The request with the words of the target put into what it sends, and with the sample that it names.
+    /// The request with the words of the target put into what it sends, its credentials under the names that are declared,
+    /// and with the sample that it names.
     fn with_credentials(&self, http: &Http, declared: &HttpEndpoint) -> Result<Http, Trouble> {
         let mut http = http.clone();
+        if http.endpoint == "login" {
+            under_declared_names(&mut http, declared)?;
+        }
         for value in http.with.values_mut() {
             if let Value::String(text) = value {
                 *text = self.worded(text)?;

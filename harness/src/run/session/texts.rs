@@ -82,6 +82,40 @@ const FORM: &str = "application/x-www-form-urlencoded";
 
 const JSON: &str = "application/json";
 
+/// What a case calls the two members of a login, and what others call them.
+const CREDENTIALS: [(&str, &[&str]); 2] = [
+    (
+        "username",
+        &["user", "user_name", "userName", "email", "mail", "login", "name", "account", "identifier", "client_id"],
+    ),
+    ("password", &["passwd", "pass", "passphrase", "pwd", "secret", "pin", "client_secret"]),
+];
+
+/// Renames the credentials that a case changes as the profile has them. Where it has none of that kind the change would come
+/// beside the right ones, and they would log in.
+pub(super) fn under_declared_names(http: &mut Http, declared: &HttpEndpoint) -> Result<(), Trouble> {
+    let members: Vec<&String> = match &declared.json {
+        Some(json) => json.as_object().into_iter().flat_map(Map::keys).collect(),
+        None => declared.form.keys().collect(),
+    };
+    for (name, others) in CREDENTIALS {
+        if !http.with.contains_key(name) && !http.nulls.iter().any(|null| null == name) {
+            continue;
+        }
+        let is_declared = |wanted: &&&str| members.iter().any(|member| member == *wanted);
+        let found = [&name].into_iter().chain(others).find(is_declared).ok_or_else(|| {
+            Trouble::NotApplicable(format!("`http.login` has no member of a name that is usual for a {name}"))
+        })?;
+        if let Some(value) = http.with.remove(name) {
+            http.with.insert((*found).to_owned(), value);
+        }
+        for null in http.nulls.iter_mut().filter(|null| *null == name) {
+            (*found).clone_into(null);
+        }
+    }
+    Ok(())
+}
+
 /// The request to a declared endpoint, with what the case changes about it.
 pub(crate) fn request(host: String, declared: &HttpEndpoint, http: &Http, bearer: Option<&Token>) -> Opening {
     let method = http.method.as_ref().unwrap_or(&declared.method);
@@ -146,5 +180,38 @@ pub(super) fn with_members(text: String, with: &Map<String, Value>) -> String {
             format!("{}{end}", Value::Object(members))
         }
         _ => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn renamed(declared: Value, with: Value, nulls: &[&str]) -> Option<Value> {
+        let declared = serde_json::from_value(declared).expect("an endpoint");
+        let with = serde_json::from_value(with).expect("members");
+        let nulls = nulls.iter().map(|&null| null.to_owned()).collect();
+        let mut http = Http { endpoint: "login".to_owned(), with, nulls, ..Http::default() };
+        under_declared_names(&mut http, &declared).ok()?;
+        Some(json!([http.with, http.nulls]))
+    }
+
+    #[test]
+    fn credentials_are_changed_under_the_names_that_the_profile_has() {
+        let email = json!({ "path": "/login", "json": { "email": "a@example.org", "passwd": "x", "remember": true } });
+        let form = json!({ "path": "/login", "form": { "username": "a", "password": "x", "email": "b" } });
+        let query = json!({ "path": "/graphql", "json": { "query": "mutation { login(password: \"x\") }" } });
+        let wrong = json!({ "password": "wrong", "more": 1 });
+        assert_eq!(renamed(email.clone(), wrong.clone(), &[]), Some(json!([{ "passwd": "wrong", "more": 1 }, []])));
+        assert_eq!(
+            renamed(email, json!({ "username": null }), &["password"]),
+            Some(json!([{ "email": null }, ["passwd"]]))
+        );
+        assert_eq!(renamed(form, wrong.clone(), &["username"]), Some(json!([wrong, ["username"]])));
+        // Beside the right ones the wrong password would be a member that nobody reads.
+        assert_eq!(renamed(query.clone(), wrong, &[]), None);
+        assert_eq!(renamed(query, json!({}), &[]), Some(json!([{}, []])));
     }
 }

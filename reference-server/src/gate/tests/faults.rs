@@ -15,6 +15,7 @@ const NOT_THE_GATES: &[(Fault, &str)] = &[
     (Fault::FramesBeforeVerification, "of frames"),
     (Fault::TrustsIdentityHeaders, "there is no token to judge"),
     (Fault::TrustsForwardedFor, "there is no token to judge"),
+    (Fault::TrustsUnderscoredHeaders, "there is no token to judge"),
     (Fault::DebugSwitch, "there is no token to judge"),
     (Fault::PublicByRequestHeader, "there is no token to judge"),
     (Fault::VerdictOutlivesToken, "of two moments: judged below"),
@@ -316,6 +317,20 @@ fn sig_rows() -> Vec<Row> {
             Fault::UnknownKidNeedsNoSignature,
             BadSignature,
             format!("{}.", signed_part(r#"{"alg":"none","kid":"nobody"}"#, CLAIMS)),
+        ),
+        lets_in(
+            Fault::EncSkipsSignature,
+            BadSignature,
+            format!("{}.{}", signed_part(r#"{"alg":"HS256","typ":"JWT","enc":"A256GCM"}"#, CLAIMS), b64([7; 32])),
+        ),
+        lets_in(
+            Fault::UnknownIssuerNeedsNoSignature,
+            BadSignature,
+            format!(
+                "{}.{}",
+                signed_part(HEADER, r#"{"sub":"a","role":"admin","exp":1800000300,"iss":"https://nobody.example"}"#),
+                b64([7; 32])
+            ),
         ),
         lets_in(Fault::DefaultSecretActive, BadSignature, under(b"dev-secret-key")),
         lets_in(Fault::DefaultSecretActive, BadSignature, under(b"your-256-bit-secret")),
@@ -670,8 +685,10 @@ const CONTAINS: &[(Fault, &[Fault])] = &[
             Fault::ConstantSignaturePasses,
             Fault::EmptySecretAccepted,
             Fault::DefaultSecretActive,
+            Fault::EncSkipsSignature,
             Fault::RetiredSecretAccepted,
             Fault::SecondCarrierUnverified,
+            Fault::UnknownIssuerNeedsNoSignature,
             Fault::KidNamesAFile,
             Fault::KidInAQuery,
             Fault::TrustsEmbeddedSecret,
@@ -721,6 +738,7 @@ const CONTAINS: &[(Fault, &[Fault])] = &[
         &[Fault::AnyAudArray, Fault::EmptyAudMatches, Fault::AudBySubstring, Fault::FoldsAudCase, Fault::AudOfAnyType],
     ),
     (Fault::IgnoresIss, &[Fault::NormalisesIss]),
+    (Fault::UnknownIssuerNeedsNoSignature, &[Fault::IgnoresIss, Fault::NormalisesIss, Fault::IssAnyOfArray]),
 ];
 
 /// Whatever token shows one fault, every other fault leaves the right decision on it as it was.
