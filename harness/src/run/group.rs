@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::{self, JoinError, JoinSet};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::played::{Played, forged, played_since};
 use super::runner::{Away, Runner, Vouched, lent, mix};
@@ -23,6 +23,8 @@ use crate::plan::Trial;
 const BATCH: usize = 25;
 /// Why what a trial saw among others is not believed.
 const TURNED_AWAY: &str = "it was turned away while others were served, which a limit of connections may do";
+/// How long a server may need to take note that a session is over.
+const VACATING: Duration = Duration::from_millis(200);
 /// Why nothing that a trial saw is believed.
 const NOT_ADMITTED: &str = "the control after it was not admitted";
 
@@ -88,7 +90,16 @@ impl Runner<'_> {
         for (trial, again) in suspects.chain(alone.into_iter().map(|trial| (trial, false))) {
             if lost.is_none() && !self.options.interrupt.is_requested() && !self.is_to_stop(0) {
                 let ended = if again { &mut silent as Ended<'_> } else { &mut *ended };
-                let by_itself = Group::new(self, &[trial], 1).play(ended).await;
+                let mut by_itself = Group::new(self, &[trial], 1).play(ended).await;
+                let is_full = |played: &Played<'_>| {
+                    let is_sure = played.doubt.is_none() && played.killed.is_none() && !played.is_broken_off();
+                    is_sure && played.is_turned_away()
+                };
+                if by_itself.lost.is_none() && by_itself.played.iter().any(is_full) {
+                    // The seat of whoever was there before may not be free yet.
+                    sleep(self.scaled(VACATING)).await;
+                    by_itself = Group::new(self, &[trial], 1).play(&mut silent).await;
+                }
                 played.extend(by_itself.played);
                 lost = by_itself.lost;
             }
