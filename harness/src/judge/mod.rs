@@ -879,7 +879,7 @@ fn limits(
     // In the time of a burst a little may be allowed again: some of the later ones are answered, and others by an error.
     let mut rest = said.iter();
     let are_in_order = given.iter().all(|answer| rest.any(|message| message == answer));
-    let begins_well = given.len() >= SHORT_BURST && said[..SHORT_BURST] == given[..SHORT_BURST];
+    let begins_well = given.get(..SHORT_BURST).is_some_and(|given| said.starts_with(given));
     is_burst && given.len() < said.len() && are_in_order && begins_well && {
         let late = connection.messages().into_iter().filter(|message| message.event >= opened);
         let is_error = |message: &Message| {
