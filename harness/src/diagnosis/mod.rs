@@ -35,6 +35,14 @@ impl Finding {
             _ => "the valid token was not admitted",
         }
     }
+
+    /// What follows from that for the run.
+    pub fn so(&self) -> &'static str {
+        match self.cause {
+            Cause::Echo => "no case can be judged by its answers",
+            _ => "no refusal can be believed",
+        }
+    }
 }
 
 /// The kinds of causes.

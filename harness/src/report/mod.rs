@@ -19,7 +19,7 @@ use std::time::Duration;
 use crate::bundled;
 use crate::case::Case;
 use crate::catalogue::Catalogue;
-use crate::diagnosis::{Cause, Finding};
+use crate::diagnosis::Finding;
 use crate::document::printable;
 use crate::plan::Trial;
 use crate::redact::Redactor;
@@ -78,11 +78,7 @@ impl Failure {
             Self::Unreachable(why) => format!("it cannot be reached: {why}"),
             Self::NoToken(why) => format!("there is no valid token: {why}"),
             Self::FirstControl(finding @ Finding { observed, advice, .. }) => {
-                let so = match finding.cause {
-                    Cause::Echo => "no case can be judged by its answers",
-                    _ => "no refusal can be believed",
-                };
-                format!("{}, so {so}: {observed}; {advice}", finding.lead())
+                format!("{}, so {}: {observed}; {advice}", finding.lead(), finding.so())
             }
             Self::ControlLost(Finding { observed, advice, .. }) => {
                 format!(

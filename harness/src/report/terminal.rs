@@ -26,11 +26,11 @@ pub fn write(report: &Report, style: Style, again: &str) -> String {
             let _ = writeln!(text, "  is the server running, and is this its address?");
         }
         Some(Failure::FirstControl(finding @ Finding { cause, observed, advice })) => {
-            let (so, expected) = match cause {
-                Cause::Echo => ("no case can be judged by its answers", "the answer that `echo` declares"),
-                _ => ("no refusal can be believed", "101, then a message, or a pong and no close"),
+            let expected = match cause {
+                Cause::Echo => "the answer that `echo` declares",
+                _ => "101, then a message, or a pong and no close",
             };
-            let _ = writeln!(text, "{}, so {so}", finding.lead());
+            let _ = writeln!(text, "{}, so {}", finding.lead(), finding.so());
             let _ = writeln!(text, "  target    {}", report.url);
             let _ = writeln!(text, "  expected  {expected}");
             let _ = writeln!(text, "  observed  {observed}");
