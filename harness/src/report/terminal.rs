@@ -55,20 +55,38 @@ pub fn write(report: &Report, style: Style, again: &str) -> String {
         None => {}
     }
     let skipped = matches!(report.failure, Some(Failure::Unreachable(_) | Failure::FirstControl(_)));
-    for trial in &report.trials {
-        match trial.verdict {
-            Verdict::Fail | Verdict::Error => block(&mut text, report, trial, style, again),
-            Verdict::Warn | Verdict::Flaky => block(&mut text, report, trial, style, again),
-            Verdict::Inconclusive if !skipped && report.failure.is_none() => {
-                block(&mut text, report, trial, style, again)
-            }
-            _ if style.verbose || !trial.transcript.is_empty() => line(&mut text, trial, style),
-            _ => {}
+    let needs_attention = |trial: &&TrialReport| match trial.verdict {
+        Verdict::Fail | Verdict::Error | Verdict::Warn | Verdict::Flaky => true,
+        Verdict::Inconclusive => !skipped && report.failure.is_none(),
+        _ => false,
+    };
+    let (mut blocks, lines): (Vec<_>, Vec<_>) = report.trials.iter().partition(needs_attention);
+    for trial in lines {
+        if style.verbose || !trial.transcript.is_empty() {
+            line(&mut text, trial, style);
         }
+    }
+    // The worst first: what lets somebody in is often behind the lesser things that are seen beside it.
+    let rank = |trial: &TrialReport| match trial.verdict {
+        Verdict::Fail | Verdict::Error => 0,
+        Verdict::Flaky => 1,
+        Verdict::Warn => 2,
+        _ => 3,
+    };
+    let place = |trial: &TrialReport| {
+        let family = trial.code.split('-').next().unwrap_or_default();
+        AT_FIRST.iter().position(|first| *first == family).unwrap_or(AT_FIRST.len())
+    };
+    blocks.sort_by_key(|trial| (rank(trial), std::cmp::Reverse(trial.severity), place(trial)));
+    for trial in blocks {
+        block(&mut text, report, trial, style, again);
     }
     let _ = writeln!(text, "{}", summary_line(&report.target, report.summary(), report.took, style));
     text
 }
+
+/// What breaks everything else where it is broken: of failures that are equally bad these are read first.
+const AT_FIRST: &[&str] = &["SIG", "AUTH", "KEY", "CLM", "ENC", "ROLE"];
 
 /// One line of counts.
 pub fn summary_line(name: &str, summary: Summary, took: std::time::Duration, style: Style) -> String {
