@@ -196,6 +196,7 @@ pub fn place(
             .replace("${endpoint}", &endpoint.bare_path())
             .replace("${endpoint|upper}", &endpoint.bare_path().to_ascii_uppercase())
             .replace("${param}", param)
+            .replace("${scheme}", if endpoint.tls { "https" } else { "http" })
             .replace("${host}", &endpoint.host_header())
             .replace("${token}", &written)
             .replace("${target}", &target);

@@ -269,10 +269,17 @@ impl Request {
     /// Whether it knocks at another door than the declared endpoint, or may be led to one, where refusals may be told in any
     /// way.
     pub fn is_side_door(&self) -> bool {
+        let is_endpoint = |target: &String| {
+            let rest = ["${endpoint}", "${target}"].iter().find_map(|name| target.strip_prefix(name));
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['?', '&']))
+        };
+        let added = self.add.iter().map(|(name, _)| name);
+        let mut named = self.set.keys().chain(added);
         // As proxies look at the one, and frameworks at the other.
-        let absolute = self.target.as_ref().is_some_and(|target| target.starts_with("http://"));
-        let names = |name: &str| self.set.keys().any(|set| set.eq_ignore_ascii_case(name));
-        self.plain || self.server_name.is_some() || absolute || names("X-Original-URL") || names("X-Rewrite-URL")
+        let leads = |name: &String| {
+            ["Host", "X-Original-URL", "X-Rewrite-URL"].iter().any(|other| name.eq_ignore_ascii_case(other))
+        };
+        self.plain || self.server_name.is_some() || !self.target.iter().all(is_endpoint) || named.any(leads)
     }
 }
 
@@ -559,6 +566,9 @@ pub struct Hear {
     /// Nothing is asked of a connection that was refused.
     #[serde(default)]
     pub if_served: bool,
+    /// A server may refuse what was said as a whole, by an error, by a close or by saying nothing: then nothing is asked.
+    #[serde(default)]
+    pub if_taken: bool,
 }
 
 /// What a server writes into the messages it passes on.
@@ -934,6 +944,8 @@ pub struct Http {
     pub declared_answer: bool,
     /// The members the profile declares for a refusal must be there.
     pub declared_refusal: bool,
+    /// The headers that the endpoint's `caller` names must hold this.
+    pub caller: Option<String>,
     /// The answer says the same as that of the HTTP step before: status, challenge and words.
     pub told_like_before: bool,
     /// Parts of the answer that later steps have as `${kept.NAME}`; where one is missing, the case fails.

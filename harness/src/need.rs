@@ -140,6 +140,10 @@ needs! {
     SingleUse, "`jti_single_use: true`", |target| target.profile.jti_single_use;
     /// `user_directory: true` is declared.
     UserDirectory, "`user_directory: true`", |target| target.profile.user_directory;
+    /// `user` or `user_directory: true` is declared: the server may know no other user.
+    PinnedUser, "`user` or `user_directory: true`", |target| {
+        target.profile.user.is_some() || target.profile.user_directory
+    };
     /// `identity_claims` is declared.
     IdentityClaim, "`identity_claims`", |target| !target.profile.identity_claims.is_empty();
     /// A token without an identity is promised a refusal: `identity_claims` without `identity_fallback`.
@@ -150,6 +154,8 @@ needs! {
     RequiredClaims, "`required_claims`", |target| !target.profile.required_claims.is_empty();
     /// `roles` is declared.
     Roles, "`roles`", |target| target.profile.roles.is_some();
+    /// The role is one of a list.
+    RoleList, "`roles.list: true`", |target| target.profile.role_place().is_some_and(|place| place.list);
     /// `roles.default` is declared and refused.
     DefaultRole, "a `roles.default` that is refused", |target| target.profile.roles.as_ref().is_some_and(|roles| {
         roles.default.as_ref().is_some_and(|default| !roles.allowed.contains(default))
@@ -275,6 +281,10 @@ needs! {
     TestToken, "`http.test_token`", |target| target.profile.http.contains_key("test_token");
     /// `http.validate` is declared.
     Validate, "`http.validate`", |target| target.profile.http.contains_key("validate");
+    /// The headers are declared in which `http.validate` names the bearer.
+    ValidateCaller, "`http.validate.caller`", |target| {
+        target.profile.http.get("validate").is_some_and(|validate| !validate.caller.is_empty())
+    };
     /// `environment: production` is declared.
     Production, "`environment: production`", |target| target.profile.environment == Some(Environment::Production);
 }

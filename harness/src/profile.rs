@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use crate::document::{Code, Diagnostics, Document, Path, did_you_mean};
 use crate::flaw::{self, Flaw};
 use crate::schema;
-use crate::token::Algorithm;
+use crate::token::{Algorithm, RolePlace, USUAL_IDENTITY};
 
 /// What a target declares. `url` and `secret` are enough for most cases.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -77,6 +77,9 @@ pub struct Profile {
     pub max_token_lifetime: Option<u64>,
     /// Whether a token of the same `jti` is accepted only once.
     pub jti_single_use: bool,
+    /// Whether a client that shows no token is served as a guest. No case then asks that one is refused; one that shows a bad
+    /// token still is.
+    pub anonymous: bool,
     /// Whether the bearer must be known to the target; `user` then names one that is.
     pub user_directory: bool,
     /// The claims that name the bearer, in order of precedence.
@@ -535,8 +538,11 @@ pub struct Signal {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub struct Roles {
-    /// The claim that carries it.
+    /// The claim that carries it; a claim within another one as a JSON Pointer (RFC 6901), such as `/realm_access/roles`.
     pub claim: String,
+    /// Whether the claim is a list, of which one role must be let in. It is one as well where `claims` says so.
+    #[serde(default)]
+    pub list: bool,
     /// The roles let in.
     pub allowed: Vec<String>,
     /// Roles that exist and are refused.
@@ -782,6 +788,9 @@ pub struct HttpEndpoint {
     /// The answer to bad credentials: members and values.
     #[serde(default)]
     pub refusal: BTreeMap<String, Value>,
+    /// Headers of the answer that name the bearer of the token that was asked about.
+    #[serde(default)]
+    pub caller: Vec<String>,
     /// Credentials of samples and manuals that must not log in where it counts: members in the place of those of `form` or
     /// `json`.
     #[serde(default)]
@@ -865,11 +874,6 @@ impl Profile {
     /// The default template of a valid token's claims with the profile's own laid over it.
     pub fn claims_template(&self) -> Map<String, Value> {
         let mut template = crate::token::default_claims();
-        if let Some(roles) = &self.roles
-            && let Some(first) = roles.allowed.first()
-        {
-            template.insert(roles.claim.clone(), Value::from(first.as_str()));
-        }
         if self.profile == Some(TokenProfile::Rfc9068) {
             // RFC 9068 §2.2; the other claims it requires are in every template, or follow from audience and issuer.
             template.insert("client_id".to_owned(), Value::from("gatecrash"));
@@ -878,7 +882,23 @@ impl Profile {
             template.insert("scope".to_owned(), Value::from(scope.as_str()));
         }
         lay_over(&mut template, &self.claims);
+        // Whoever lays a role over the template has chosen one.
+        if let (Some(roles), Some(place)) = (&self.roles, self.role_place())
+            && let Some(first) = roles.allowed.first()
+            && place.of(&self.claims).is_none()
+        {
+            let (name, value) = place.holding(&template, Value::from(first.as_str()));
+            template.insert(name, value);
+        }
         template
+    }
+
+    /// Where the role stands in a token.
+    pub fn role_place(&self) -> Option<RolePlace> {
+        let roles = self.roles.as_ref()?;
+        let mut place = RolePlace::new(&roles.claim, roles.list);
+        place.list |= place.of(&self.claims).is_some_and(Value::is_array);
+        Some(place)
     }
 
     /// The first declared carrier that can hold a second token in the request in which this one holds the first.
@@ -909,15 +929,18 @@ impl Profile {
             ("scope", self.required_scope.is_some()),
         ];
         let identity = self.identity_claims.iter().filter(|_| self.identity_fallback.is_none()).map(String::as_str);
+        // By one of these a bearer is looked up, and nobody says which.
+        let usual = USUAL_IDENTITY.into_iter().filter(|_| self.user_directory && self.identity_claims.is_empty());
         let own = self.claims.iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| name.as_str());
         let mut needed: Vec<String> = asked_for
             .into_iter()
             .filter_map(|(name, asked)| asked.then_some(name))
             .chain(access_token.iter().copied())
             .chain(identity)
-            .chain(self.roles.iter().map(|roles| roles.claim.as_str()))
+            .chain(usual)
             .chain(own)
             .map(str::to_owned)
+            .chain(self.role_place().into_iter().map(|place| place.name().to_owned()))
             .chain(self.required_claims.iter().cloned())
             .collect();
         needed.sort_unstable();

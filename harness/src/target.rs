@@ -11,8 +11,8 @@ use crate::profile::{Carrier, Issuer, Profile, TokenProfile};
 use crate::secret::{self, SecretBytes, SecretError};
 use crate::tls::Trust;
 use crate::token::{
-    Algorithm, Declared, IdentityRule, KeyKind, Keyring, Mint, OtherIssuer, PrivateKey, RoleRule, Rules, Token,
-    TypRule, VerifyKey, Words,
+    Algorithm, Declared, IdentityRule, KeyKind, Keyring, Mint, OtherIssuer, PrivateKey, RolePlace, RoleRule, Rules,
+    Token, TypRule, VerifyKey, Words,
 };
 
 /// A server to be judged.
@@ -184,7 +184,13 @@ impl Target {
     pub fn comes_to_the_signature(&self, token: &Token) -> bool {
         let Some(header) = token.header() else { return true };
         let algorithm = header.get("alg").and_then(Value::as_str).and_then(Algorithm::from_name);
-        let names_a_key = |kid: &Value| kid.as_str().is_some_and(|kid| !kid.trim().is_empty());
+        let others = self.other_issuers.iter().filter_map(|other| other.kid.as_ref());
+        let known: Vec<&String> = self.profile.kid.iter().chain(others).collect();
+        // Where nobody says what the keys are called, each name may be the one of a key.
+        let names_a_key = |kid: &Value| {
+            kid.as_str()
+                .is_some_and(|kid| !kid.trim().is_empty() && (known.is_empty() || known.iter().any(|one| *one == kid)))
+        };
         algorithm.is_some_and(|algorithm| self.takes(algorithm)) && header.get("kid").is_none_or(names_a_key)
     }
 
@@ -195,7 +201,8 @@ impl Target {
             leeway: seconds(self.profile.leeway),
             max_token_age: seconds(self.profile.max_token_age),
             max_token_lifetime: seconds(self.profile.max_token_lifetime),
-            ..Declared::default()
+            // Two machines that both ask for the time may be seconds apart.
+            skew: if self.endpoint.is_local() { 0.0 } else { 10.0 },
         }
     }
 
@@ -215,6 +222,7 @@ impl Target {
             jku_allowed: self.profile.jku_allowlist.first().map(String::as_str),
             declared: self.declared(),
             words: self.words(),
+            role: templates.role.as_ref(),
             allowed_roles: self.profile.roles.as_ref().map_or(&[], |roles| &roles.allowed),
             needed_claims: &templates.needed,
             refresh_marker: Some(&self.profile.refresh_marker),
@@ -230,7 +238,7 @@ impl Target {
         let other = self.other_issuers.first();
         Words {
             identity_claim: profile.identity_claims.first().map(String::as_str),
-            role_claim: roles.map(|roles| roles.claim.as_str()),
+            role_claim: roles.map(|roles| roles.claim.as_str()).filter(|claim| !claim.starts_with('/')),
             allowed_role: roles.and_then(|roles| roles.allowed.first()).map(String::as_str),
             denied_role: roles.and_then(|roles| roles.refused().next()),
             default_role: roles.and_then(|roles| roles.default.as_deref()),
@@ -298,6 +306,7 @@ impl Rules {
             },
             roles: profile.roles.as_ref().map(|roles| RoleRule {
                 claim: roles.claim.clone(),
+                list: profile.role_place().is_some_and(|place| place.list),
                 allowed: roles.allowed.clone(),
                 default: roles.default.clone(),
             }),
@@ -319,13 +328,15 @@ pub struct Templates {
     pub header: Map<String, Value>,
     /// The claims without which a token may be refused; empty, where the profile does not say.
     pub needed: Vec<String>,
+    /// Where the role stands, if one is asked for.
+    pub role: Option<RolePlace>,
 }
 
 impl Templates {
     /// Those that a profile describes.
     pub fn of(profile: &Profile) -> Self {
         let (claims, header) = (profile.claims_template(), profile.header_template());
-        Self { claims, header, needed: profile.needed_claims() }
+        Self { claims, header, needed: profile.needed_claims(), role: profile.role_place() }
     }
 }
 
@@ -609,6 +620,42 @@ mod tests {
             "allowed_origins: [\"https://a\", \"null\"]\nsend_origin: true".to_owned(),
         ] {
             assert_eq!(refusal(&yaml), "", "{yaml}");
+        }
+    }
+
+    /// As Keycloak writes roles, and as most identity providers do: in a list, and in a claim within another one.
+    #[test]
+    fn a_role_stands_where_the_profile_says_it_does() {
+        use crate::token::{Answer, Op, Recipe, forge, oracle};
+        let judged = |yaml: &str, ops: &str| {
+            let secret = "x".repeat(40);
+            let profile =
+                Profile::from_yaml("p", &format!("url: ws://h/ws\nsecret: {secret}\n{yaml}")).expect("a profile");
+            let target = Target::from_profile(profile).expect("a target");
+            let ops: Vec<Op> = serde_json::from_str(ops).expect("operators");
+            let templates = Templates::of(&target.profile);
+            let token = forge(&Recipe::Forge(ops), &target.mint(&templates, 1e9, "u", 1)).expect("a token");
+            let claims = token.peek().expect("a token").1;
+            (claims, oracle(token.bytes().expect("bytes"), &Rules::of(&target), 1e9, 0.0).answer)
+        };
+        let nested = "roles: { claim: /realm_access/roles, list: true, allowed: [admin], denied: [viewer] }\n\
+                      claims: { realm_access: { verify: true } }";
+        let list = "roles: { claim: groups, allowed: [admin], denied: [viewer] }\nclaims: { groups: [admin, other] }";
+        let plain = "roles: { claim: groups, allowed: [admin], denied: [viewer] }";
+        let within = |roles: Value| serde_json::json!({ "verify": true, "roles": roles });
+        for (yaml, ops, claim, value, answer) in [
+            (nested, "[]", "realm_access", within(vec!["admin"].into()), Answer::Accept),
+            (nested, r#"[{"role":"viewer"}]"#, "realm_access", within(vec!["viewer"].into()), Answer::Refuse),
+            (nested, r#"[{"role":["x","admin"]}]"#, "realm_access", within(vec!["x", "admin"].into()), Answer::Accept),
+            (nested, r#"["drop_role"]"#, "realm_access", serde_json::json!({ "verify": true }), Answer::Refuse),
+            (list, "[]", "groups", vec!["admin", "other"].into(), Answer::Accept),
+            (list, r#"[{"role":"viewer"}]"#, "groups", vec!["viewer"].into(), Answer::Refuse),
+            (list, r#"[{"claims":{"groups":"admin"}}]"#, "groups", "admin".into(), Answer::Either),
+            (plain, "[]", "groups", "admin".into(), Answer::Accept),
+            (plain, r#"[{"role":["admin"]}]"#, "groups", vec!["admin"].into(), Answer::Refuse),
+        ] {
+            let (claims, judged) = judged(yaml, ops);
+            assert_eq!((claims.get(claim), judged), (Some(&value), answer), "{yaml} {ops}");
         }
     }
 

@@ -293,8 +293,14 @@ fn targets() -> impl Strategy<Value = (Profile, Learned)> {
             identity_claims: vec!["sub".to_owned()],
             ..Profile::default()
         };
-        let learned =
-            Learned { echo, echo_is_promised: promised, speaks, control: Duration::from_millis(3), drops: None };
+        let learned = Learned {
+            echo,
+            echo_is_promised: promised,
+            echo_is_seen: false,
+            speaks,
+            control: Duration::from_millis(3),
+            drops: None,
+        };
         (profile, learned)
     })
 }

@@ -63,7 +63,14 @@ fn connection(name: &str, what: Vec<What>) -> Connection {
 
 fn echoing() -> Learned {
     let echo = Echo { send: "{message}".to_owned(), reply: Shape::Text("{message}".to_owned()), broadcast: false };
-    Learned { echo: Some(echo), echo_is_promised: true, speaks: true, control: Duration::ZERO, drops: None }
+    Learned {
+        echo: Some(echo),
+        echo_is_promised: true,
+        echo_is_seen: true,
+        speaks: true,
+        control: Duration::ZERO,
+        drops: None,
+    }
 }
 
 /// The verdict on a session of one connection, in which the last step begins at event `from`.

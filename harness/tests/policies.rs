@@ -17,7 +17,7 @@ use gatecrash::verdict::{Severity, Verdict};
 use gatecrash::wire::frame::{self, BINARY, CLOSE, PING, PONG, TEXT};
 use gatecrash::{Suite, Target};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use hostile_support::{SECRET, StandIn, answer, close_bytes, frame_bytes, run_watched, token, upgrade};
 
@@ -68,6 +68,20 @@ enum Policy {
     Full4429,
     /// The same, by close 4000.
     Full4000,
+    /// Everybody is greeted; whoever is refused is sent away a while later.
+    Greets,
+    /// Only pings are answered, and a bad token is refused when it was looked at for a while.
+    SilentAndSlow,
+    /// Of messages at once five are allowed, and each of the others is answered by an error.
+    FiveMessages,
+    /// A client without a token is a guest.
+    Guests,
+    /// For another host, or another path, nobody is there.
+    OneHost,
+    /// Who spoke stands in each answer, and a message with a member that nobody knows is answered by an error.
+    StrictMembers,
+    /// Who spoke stands in each answer, as the message says if it does: a hole, and no policy.
+    BelievesMembers,
 }
 
 /// How many sessions a server has room for that may be full.
@@ -97,19 +111,33 @@ fn is_unlooked_at(head: &str) -> bool {
 
 fn gate(policy: Policy, sessions: &Sessions, mut stream: TcpStream, number: usize, head: &str) {
     let is_opening = head.starts_with("GET ") && head.contains("Sec-WebSocket-Key: ");
-    let Some(user) = bearer(head).filter(|_| is_opening) else {
+    let is_elsewhere =
+        !head.starts_with("GET /ws?") && !head.starts_with("GET /ws ") || !head.contains("\r\nHost: 127.0.0.1:");
+    if policy == Policy::OneHost && is_elsewhere {
+        return answer(stream, "503 Service Unavailable");
+    }
+    let guest = (policy == Policy::Guests && token(head).is_none_or(str::is_empty)).then(|| format!("guest-{number}"));
+    let Some(user) = bearer(head).or(guest).filter(|_| is_opening) else {
         let told: &[Vec<u8>] = match policy {
             Policy::TextAndEnd => &[frame_bytes(TEXT, b"unauthorized")],
             Policy::TextAndClose => &[frame_bytes(TEXT, br#"{"type":"disconnect"}"#), close_bytes(1008, b"")],
             Policy::TextAndLateClose => &[frame_bytes(TEXT, br#"{"error":"unauthorized"}"#)],
             Policy::BareEnd | Policy::OneSessionBareEnd => &[],
+            Policy::Greets => &[frame_bytes(TEXT, b"hello")],
+            Policy::SilentAndSlow if token(head).is_some() => &[],
             Policy::AlgorithmApart if is_unlooked_at(head) => return answer(stream, "400 Bad Request"),
             _ => return answer(stream, "401 Unauthorized\r\nWWW-Authenticate: Bearer"),
         };
         upgrade(&mut stream, head);
         let _ = stream.write_all(&told.concat());
-        if policy == Policy::TextAndLateClose {
-            std::thread::sleep(Duration::from_millis(100));
+        let late = match policy {
+            Policy::TextAndLateClose => 100,
+            Policy::Greets => 700,
+            Policy::SilentAndSlow => 1_600,
+            _ => 0,
+        };
+        if late > 0 {
+            std::thread::sleep(Duration::from_millis(late));
             let _ = stream.write_all(&close_bytes(4401, b""));
         }
         let _ = stream.shutdown(Shutdown::Write);
@@ -146,7 +174,10 @@ fn gate(policy: Policy, sessions: &Sessions, mut stream: TcpStream, number: usiz
         _ => {}
     }
     upgrade(&mut stream, head);
-    serve(policy, &mut stream);
+    if policy == Policy::Greets {
+        let _ = stream.write_all(&frame_bytes(TEXT, b"hello"));
+    }
+    serve(policy, &mut stream, &user);
     let _ = stream.shutdown(Shutdown::Both);
     let mut sessions = sessions.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if sessions.get(&user).is_some_and(|(kept, _)| *kept == number) {
@@ -168,7 +199,20 @@ fn turn_away(policy: Policy, mut stream: TcpStream, head: &str) {
     while matches!(stream.read(&mut [0; 1024]), Ok(1..)) {}
 }
 
-fn serve(policy: Policy, stream: &mut TcpStream) {
+/// The answer to a message that names its speaker.
+fn named(policy: Policy, payload: &[u8], user: &str) -> Vec<u8> {
+    let text = String::from_utf8_lossy(payload);
+    let mut message: Map<String, Value> = serde_json::from_str(text.trim_end_matches('\u{1e}')).unwrap_or_default();
+    if policy == Policy::StrictMembers && message.keys().any(|name| name != "m") {
+        return br#"{"error":"unknown member"}"#.to_vec();
+    }
+    if policy == Policy::StrictMembers || !message.contains_key("user") {
+        message.insert("user".to_owned(), user.into());
+    }
+    Value::Object(message).to_string().into_bytes()
+}
+
+fn serve(policy: Policy, stream: &mut TcpStream, user: &str) {
     let mut unread = Vec::new();
     let mut bytes = [0; 16 << 10];
     let mut heard = 0;
@@ -199,6 +243,13 @@ fn serve(policy: Policy, stream: &mut TcpStream) {
                     answers.push(br#"{"error":"slow down"}"#.to_vec());
                 }
                 TEXT if policy == Policy::FewMessagesBySilence && heard > 50 => {}
+                TEXT if policy == Policy::FiveMessages && heard > 5 => {
+                    answers.push(br#"{"error":"slow down"}"#.to_vec());
+                }
+                TEXT if policy == Policy::SilentAndSlow => {}
+                TEXT if matches!(policy, Policy::StrictMembers | Policy::BelievesMembers) => {
+                    answers.push(named(policy, &frame.payload, user));
+                }
                 TEXT => answers.push(frame.payload.to_vec()),
                 PING => out.extend(frame_bytes(PONG, &frame.payload)),
                 CLOSE => {
@@ -277,7 +328,7 @@ fn judged(policy: Policy, suite: Suite, declare: impl FnOnce(&mut Profile)) -> R
 
 #[test]
 fn no_policy_of_a_server_is_accused() {
-    const POLICIES: [Policy; 21] = [
+    const POLICIES: [Policy; 23] = [
         Policy::OneSession,
         Policy::LastSession,
         Policy::TextAndEnd,
@@ -299,6 +350,8 @@ fn no_policy_of_a_server_is_accused() {
         Policy::Full1013,
         Policy::Full4429,
         Policy::Full4000,
+        Policy::FiveMessages,
+        Policy::OneHost,
     ];
     let own: BTreeSet<String> = accused(Policy::Plain, Suite::bundled()).into_iter().map(|(id, _)| id).collect();
     // It serves on whatever the bytes of a text are, and `jsonwebtoken` does not look at `crit`.
@@ -328,8 +381,13 @@ fn only(words: &[&str]) -> Suite {
 
 #[test]
 fn a_limit_of_messages_is_a_warning_however_it_is_told() {
-    const POLICIES: [Policy; 4] =
-        [Policy::FewMessages, Policy::FewMessagesByError, Policy::FewMessagesBySilence, Policy::FewMessagesRefilled];
+    const POLICIES: [Policy; 5] = [
+        Policy::FewMessages,
+        Policy::FewMessagesByError,
+        Policy::FewMessagesBySilence,
+        Policy::FewMessagesRefilled,
+        Policy::FiveMessages,
+    ];
     for policy in POLICIES {
         let report = judged(policy, only(&["MSG-004", "MSG-005"]), |_| {});
         let verdicts: Vec<_> = report.trials.iter().map(|trial| trial.verdict).collect();
@@ -355,6 +413,53 @@ fn a_close_may_come_a_while_after_the_word_that_explains_it() {
     let suite = ["SIG-001", "SIG-002", "SIG-004", "CLM-001"].into_iter().fold(Suite::bundled(), Suite::select);
     let found = accused(Policy::TextAndLateClose, suite);
     assert!(found.is_empty(), "{found:?}");
+}
+
+/// A token is refused by what comes of it, however long that takes and whatever everybody is told before.
+#[test]
+fn a_refusal_may_take_its_time_behind_a_greeting_or_behind_nothing() {
+    let suite = || only(&["SIG-001", "SIG-002", "SIG-004", "CLM-001", "AUTH-004"]);
+    let found = accused(Policy::Greets, suite());
+    assert!(found.is_empty(), "{found:?}");
+    let found = accused_of(Policy::SilentAndSlow, suite(), |profile| profile.echo = None);
+    assert!(found.is_empty(), "{found:?}");
+}
+
+/// It can be declared, and what is not a guest is refused all the same.
+#[test]
+fn guests_are_no_hole_where_they_are_declared() {
+    let declared = |profile: &mut Profile| profile.anonymous = true;
+    let words = ["AUTH-004", "AUTH-005", "AUTH-012", "AUTH-013", "AUTH-014", "AUTH-019", "AUTH-020", "HSK-037", "CAR"];
+    let report = judged(Policy::Guests, only(&words), declared);
+    let own = judged(Policy::Plain, only(&words), |_| {});
+    let bad = |report: &Report| -> BTreeSet<String> {
+        let bad = report.trials.iter().filter(|trial| matches!(trial.verdict, Verdict::Fail | Verdict::Error));
+        bad.map(|trial| trial.id.clone()).collect()
+    };
+    assert_eq!(bad(&report).difference(&bad(&own)).collect::<Vec<_>>(), Vec::<&String>::new(), "{report}");
+    let undeclared = bad(&judged(Policy::Guests, only(&["AUTH-004"]), |_| {}));
+    assert!(undeclared.contains("AUTH-004@query"), "{undeclared:?}");
+}
+
+/// Whoever refuses a message that names another has not let anybody speak in that name.
+#[test]
+fn a_message_that_is_refused_for_its_members_is_no_impersonation() {
+    let verdicts = |policy| {
+        let report = judged(policy, only(&["USR-001", "USR-002", "USR-006"]), |profile| {
+            profile.identity_claims = vec!["sub".to_owned()];
+            profile.identity_echo = Some("/user".to_owned());
+        });
+        report.trials.iter().map(|trial| trial.verdict).collect::<Vec<_>>()
+    };
+    assert_eq!(verdicts(Policy::StrictMembers), [Verdict::Pass; 3]);
+    assert_eq!(verdicts(Policy::BelievesMembers), [Verdict::Fail, Verdict::Fail, Verdict::Pass]);
+}
+
+#[test]
+fn that_nobody_is_there_for_another_host_is_an_answer() {
+    let report = judged(Policy::OneHost, only(&["HSK-020", "HSK-021", "AUTH-013"]), |_| {});
+    let verdicts: Vec<_> = report.trials.iter().map(|trial| trial.verdict).collect();
+    assert_eq!(verdicts, [Verdict::Pass; 3], "{report}");
 }
 
 #[test]

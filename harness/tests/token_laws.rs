@@ -261,8 +261,12 @@ fn declared_rules_bind() {
     rules.issuer = Some("https://issuer.example".into());
     rules.identity.claims = vec!["sub".into()];
     rules.identity.required = true;
-    rules.roles =
-        Some(RoleRule { claim: "role".into(), allowed: vec!["admin".into()], default: Some("read_only".into()) });
+    rules.roles = Some(RoleRule {
+        claim: "role".into(),
+        list: false,
+        allowed: vec!["admin".into()],
+        default: Some("read_only".into()),
+    });
     let mint = gatecrash::token::Mint { audience: Some("us"), issuer: Some("https://issuer.example"), ..bench.mint() };
     let judge = |ops: Value| {
         let shown = ops.to_string();

@@ -75,6 +75,8 @@ pub struct Config {
     pub refresh_marker: Map<String, Value>,
     /// A token of the same `jti` opens one socket.
     pub single_use: bool,
+    /// The claim of the role holds a list.
+    pub role_list: bool,
     /// The only bearers there are; `None` asks nobody.
     pub directory: Option<Vec<String>>,
     /// How much of everything.
@@ -149,6 +151,7 @@ impl Config {
                 Map::new()
             },
             single_use: false,
+            role_list: false,
             directory: None,
             limits: Limits::new(dialect),
             users: strict.then(|| {
@@ -227,6 +230,19 @@ impl Config {
         Ok(config)
     }
 
+    /// Which role opens the gate.
+    fn roles(&self) -> Option<RolePolicy> {
+        let roles = match self.dialect {
+            Dialect::Omni2 => {
+                RolePolicy::new("role", &["admin", "developer", "dba"], "read_only").and_denied(&["viewer"])
+            }
+            // Names that no document of another system has, so that nothing may rest on those.
+            Dialect::Strict => RolePolicy::new("groups_role", &["owner", "editor"], "guest").and_denied(&["suspended"]),
+            _ => return None,
+        };
+        Some(RolePolicy { list: self.role_list, ..roles })
+    }
+
     /// What the gate holds a token to.
     pub fn policy(&self) -> Policy {
         let dialect = self.dialect;
@@ -240,16 +256,7 @@ impl Config {
             require_exp: self.requires_exp(),
             identity_claims: dialect.identity_claims().iter().map(|&name| name.to_owned()).collect(),
             identity_fallback: (dialect == Dialect::Omni2).then(|| "unknown".to_owned()),
-            roles: match dialect {
-                Dialect::Omni2 => {
-                    Some(RolePolicy::new("role", &["admin", "developer", "dba"], "read_only").and_denied(&["viewer"]))
-                }
-                // Names that no document of another system has, so that nothing may rest on those.
-                Dialect::Strict => {
-                    Some(RolePolicy::new("groups_role", &["owner", "editor"], "guest").and_denied(&["suspended"]))
-                }
-                _ => None,
-            },
+            roles: self.roles(),
             max_token_bytes: self.max_token_bytes,
             audience: self.audience.clone(),
             issuer: self.issuer.clone(),

@@ -70,6 +70,7 @@ fn policy() -> Policy {
         secret: SECRET.to_vec(),
         roles: Some(RolePolicy {
             claim: "role".to_owned(),
+            list: false,
             allowed: ROLES.map(str::to_owned).to_vec(),
             default: "read_only".to_owned(),
             denied: Vec::new(),

@@ -163,7 +163,7 @@ fn es256(config: &mut Config, profile: &mut Profile) {
     profile.jti_single_use = true;
 }
 
-/// HS512, with a secret as long as its hash.
+/// HS512, with a secret as long as its hash, and roles in a list.
 fn hs512(config: &mut Config, profile: &mut Profile) {
     let secret = "the secret of the server that signs with HS512, all of its sixty-four bytes";
     config.secret = secret.as_bytes().to_vec();
@@ -171,6 +171,10 @@ fn hs512(config: &mut Config, profile: &mut Profile) {
     profile.secret = Some(secret.to_owned());
     profile.algorithm = Some("HS512".to_owned());
     profile.algorithms = Some(vec!["HS512".to_owned()]);
+    config.role_list = true;
+    if let Some(roles) = &mut profile.roles {
+        roles.list = true;
+    }
 }
 
 /// ES384, whose signatures are longer than those of the other curve.

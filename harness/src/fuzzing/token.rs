@@ -86,6 +86,7 @@ impl World {
             issuer: word(ISSUER),
             roles: Some(Roles {
                 claim: "role".to_owned(),
+                list: false,
                 allowed: vec!["admin".to_owned()],
                 default: None,
                 denied: vec!["viewer".to_owned()],

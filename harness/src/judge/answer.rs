@@ -204,6 +204,9 @@ pub(super) fn http(
         if http.declared_refusal {
             wanted.json.extend(declared.refusal.clone());
         }
+        if let Some(caller) = &http.caller {
+            wanted.header.extend(declared.caller.iter().map(|name| (name.clone(), caller.clone())));
+        }
     }
     // That it is ill is what a health endpoint says by 503.
     let mute: &[u16] = if http.endpoint == "health" { &[429] } else { &[429, 503] };
@@ -550,6 +553,8 @@ fn hands_out_nothing(weight: Weight, connection: &Connection, is_told: bool, dec
     match (is_told || jwts(&text) != text, status) {
         (true, _) => weight.holds(false, expected, format!("HTTP {status}, with one")),
         (false, 429 | 503) => weight.check(Grade::Inconclusive, expected, format!("HTTP {status}")),
+        // That there is no such method is no error.
+        (false, 501) => weight.holds(true, expected, "HTTP 501, without one"),
         (false, 500..) => {
             let should = weight.at(Some(Level::Should));
             should.holds(false, "a refusal, and no server error", format!("HTTP {status}"))

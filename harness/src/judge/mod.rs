@@ -24,7 +24,7 @@ use crate::profile::{Echo, FirstMessage, Profile, Shape, records};
 use crate::redact::contains;
 use crate::report::Failure;
 use crate::target::Target;
-use crate::token::Algorithm;
+use crate::token::{Algorithm, UNDECLARED_LEEWAY};
 use crate::verdict::{Basis, Check, Grade, Level, Severity};
 use crate::wire::frame;
 use crate::wire::tls;
@@ -36,6 +36,8 @@ pub struct Learned {
     pub echo: Option<Echo>,
     /// Whether that is a promise. What was only seen is a way to look, and silence then breaks no rule.
     pub echo_is_promised: bool,
+    /// Whether the first control was answered so. Whoever is not answered then is not served.
+    pub echo_is_seen: bool,
     /// Whether an admitted client hears from the application: by a welcome or an echo.
     pub speaks: bool,
     /// From the dial to the proof of service, for a good token.
@@ -236,7 +238,7 @@ fn opened(
     profile: &Profile,
     learned: &Learned,
 ) -> Vec<Check> {
-    let outcome = outcome::of(mark.until(connection), learned.speaks);
+    let outcome = outcome::of_opening(mark.until(connection), learned.speaks, &open.request);
     let weight = weight.at(open.level);
     let is_habit = matches!(open.expect, Expect::Survives | Expect::NoServerError)
         && matches!(outcome, Outcome::Dropped { upgraded } if learned.drops == Some(upgraded));
@@ -336,12 +338,17 @@ fn usual_refusal(members: &[(&Open, &Connection)], learned: &Learned) -> Option<
 fn without_marks(outcome: &Outcome) -> Outcome {
     match outcome {
         Outcome::RefusedClose { code, reason, data_before } => {
-            let words = reason.split_whitespace().filter(|word| !word.bytes().any(|byte| byte.is_ascii_digit()));
-            let reason = words.collect::<Vec<_>>().join(" ");
-            Outcome::RefusedClose { code: *code, reason, data_before: *data_before }
+            Outcome::RefusedClose { code: *code, reason: without_numbers(reason), data_before: *data_before }
         }
+        Outcome::RefusedMessage(text) => Outcome::RefusedMessage(without_numbers(text)),
         other => other.clone(),
     }
+}
+
+/// The words of a text, or of a JSON document, that have no digit.
+fn without_numbers(text: &str) -> String {
+    let words = text.split(|c: char| c.is_whitespace() || c == '"').filter(|word| !word.is_empty());
+    words.filter(|word| !word.bytes().any(|byte| byte.is_ascii_digit())).collect::<Vec<_>>().join(" ")
 }
 
 /// What was sent along with an opening, and what became of it.
@@ -391,9 +398,13 @@ impl Early<'_> {
             What::Body { .. } => true,
             _ => false,
         };
-        let behind = events.iter().position(refused).map_or(&[][..], |at| &events[at + 1..]);
-        let spoke =
-            |event: &Event| matches!(&event.what, What::Frame(frame) if frame.is_data() || frame.opcode == frame::PONG);
+        let (refusal, behind) = match events.iter().position(refused) {
+            Some(at) => (Some(&events[at].what), &events[at + 1..]),
+            None => (None, &[][..]),
+        };
+        // Until it has read a close frame a server has to answer pings, also behind its own (RFC 6455 §5.5.2).
+        let may_pong = matches!(refusal, Some(What::Frame(_)));
+        let spoke = |event: &Event| matches!(&event.what, What::Frame(frame) if frame.is_data() || frame.opcode == frame::PONG && !may_pong);
         let (answered, frames) = (self.answered(), behind.iter().filter(|event| spoke(event)).count());
         let observed = match (answered, frames) {
             (0, 0) => "neither".to_owned(),
@@ -637,6 +648,13 @@ fn heard(
     if echo.is_faithful() {
         // Where everybody hears everybody, what others say is no answer to this speaker.
         given.retain(|message| said.contains(message) || !(shared || probes.contains(message)));
+        if hear.if_taken && given.is_empty() {
+            let expected = format!("{expected}, or the message is not taken");
+            return vec![match watched(connection, mark) {
+                true => weight.holds(true, expected, "it was not taken"),
+                false => weight.check(Grade::Inconclusive, expected, "nothing was observed"),
+            }];
+        }
         let mut observed = compare(&said, &given).unwrap_or_else(|| ended(connection, given.len()));
         let limited = limits(&said, &given, connection, opened, learned, profile);
         if limited {
@@ -720,9 +738,11 @@ fn stamped(
             (expected, odd(&|value| Some(value) == identity.as_ref()))
         }
         Stamp::Time => {
-            // Within the session, and five seconds of difference between the clocks.
+            // Within the session, and a difference between the clocks. No rule says how far they may be apart; where one
+            // MUST hold, as much as is granted to the times in a token.
             let last = speaker.events.last().map_or(0.0, |event| event.at.as_secs_f64());
-            let window = observation.began - 5.0..observation.began + last + 5.0;
+            let apart = if weight.level == Level::Must { UNDECLARED_LEEWAY } else { 5.0 };
+            let window = observation.began - apart..observation.began + last + apart;
             let expected =
                 format!("{pointer} in seconds since 1970, of now, and none before the one of the message before");
             let times: Vec<f64> = found.iter().flatten().filter_map(|value| value.as_f64()).collect();
@@ -870,28 +890,31 @@ fn limits(
     learned: &Learned,
     profile: &Profile,
 ) -> bool {
+    let Some(missing) = said.len().checked_sub(given.len()).filter(|missing| *missing > 0) else { return false };
     let is_burst = said.len() > SHORT_BURST;
-    if given.len() < said.len() && said.starts_with(given) {
-        let short = said.iter().take_while(|text| text.len() <= SHORT).count();
+    let short = said.iter().take_while(|text| text.len() <= SHORT).count();
+    if said.starts_with(given) {
         let are_too_long = profile.max_message_bytes.is_none() && short < said.len() && given.len() >= short;
-        return are_too_long || given.len() >= SHORT_BURST || is_burst && tells_a_limit(connection);
+        if are_too_long || given.len() >= SHORT_BURST || is_burst && tells_a_limit(connection) {
+            return true;
+        }
     }
     // In the time of a burst a little may be allowed again: some of the later ones are answered, and others by an error.
     let mut rest = said.iter();
     let are_in_order = given.iter().all(|answer| rest.any(|message| message == answer));
+    let late = connection.messages().into_iter().filter(|message| message.event >= opened);
+    let is_error = |message: &Message| {
+        let text = message.text();
+        let keeps_alive = profile.heartbeat.as_ref().is_some_and(|heartbeat| heartbeat.ask == text);
+        answered_by(message, learned).is_empty() && !keeps_alive && !profile.greetings().any(|shape| shape.fits(&text))
+    };
+    // One that says something beside each answer has told of no limit.
+    let errors = late.filter(is_error).count();
     let begins_well = given.get(..SHORT_BURST).is_some_and(|given| said.starts_with(given));
-    is_burst && given.len() < said.len() && are_in_order && begins_well && {
-        let late = connection.messages().into_iter().filter(|message| message.event >= opened);
-        let is_error = |message: &Message| {
-            let text = message.text();
-            let keeps_alive = profile.heartbeat.as_ref().is_some_and(|heartbeat| heartbeat.ask == text);
-            answered_by(message, learned).is_empty()
-                && !keeps_alive
-                && !profile.greetings().any(|shape| shape.fits(&text))
-        };
-        // One that says something beside each answer has told of no limit.
-        (1..=said.len() - given.len()).contains(&late.filter(is_error).count())
-    }
+    let tells_some = is_burst && begins_well && (1..=missing).contains(&errors);
+    // A low limit is one too, where each of so many short messages was answered, or had an error in place of the answer.
+    let tells_each = said.len() >= SHORT_BURST && short == said.len() && !given.is_empty() && errors == missing;
+    are_in_order && (tells_some || tells_each)
 }
 
 /// Says what is wrong with a sequence of answers; `None` when nothing is.

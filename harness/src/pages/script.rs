@@ -156,6 +156,7 @@ fn declare(profile: &mut Profile, need: Need) {
         Need::Roles | Need::DefaultRole | Need::DeniedRole => {
             profile.roles = Some(Roles {
                 claim: "role".to_owned(),
+                list: false,
                 allowed: ["admin", "developer", "dba"].map(str::to_owned).to_vec(),
                 denied: vec!["viewer".to_owned(), "read_only".to_owned()],
                 default: Some("read_only".to_owned()),
@@ -440,6 +441,7 @@ impl<'a> Scene<'a> {
             answer: Default::default(),
             refusal: Default::default(),
             samples: Default::default(),
+            caller: Default::default(),
         };
         let declared = self.target.profile.http.get(&http.endpoint).cloned().unwrap_or_else(fallback);
         let shown = bearer.as_ref().and_then(|made| made.shown("TOKEN")).map(|bytes| Token::new(bytes.to_vec()));
@@ -454,6 +456,9 @@ impl<'a> Scene<'a> {
         }
         if http.told_like_before {
             right.push("the same status, challenge and words as before".to_owned());
+        }
+        if let Some(caller) = &http.caller {
+            right.push(format!("the headers that the profile's `caller` names hold `{caller}`"));
         }
         if http.declared_refusal {
             right.push("the members that the profile declares for a refusal".to_owned());
@@ -707,7 +712,11 @@ fn say(say: &Say) -> Told {
 
 fn hear(hear: &Hear) -> Told {
     let speaker = hear.from.as_ref().map_or_else(String::new, |name| format!(" on `{name}`"));
-    let served = if hear.if_served { "where it is served, " } else { "" };
+    let served = match (hear.if_served, hear.if_taken) {
+        (true, _) => "where it is served, ",
+        (_, true) => "where the message is taken, ",
+        _ => "",
+    };
     let mut right = vec![graded(
         hear.level,
         format!("{served}every message said{speaker} is answered once, in order, and nothing else comes"),

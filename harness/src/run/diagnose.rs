@@ -57,6 +57,9 @@ impl Runner<'_> {
     /// Finds out whether what the first control was admitted by is sent to a client without a token as well.
     pub(super) async fn look_behind_greeting(&mut self, tried: &Tried, redactor: &Redactor) -> Option<Finding> {
         let target = self.target.clone();
+        if target.profile.anonymous {
+            return None;
+        }
         let greeting = tried.connection.messages().first().map(Message::text).unwrap_or_default();
         // A packet of Engine.IO shows nothing, whatever else was promised.
         if !diagnosis::tells_by_greeting(&tried.outcome, &target.profile, self.learned.echo.is_some())

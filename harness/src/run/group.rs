@@ -423,7 +423,9 @@ impl Runner<'_> {
             }
             // It may have been renewed since the session before.
             let given = wallet.token();
-            let context = Context { target: &target, learned: &learned, deadlines, listener: lent(&listener), given };
+            let listener = lent(&listener);
+            let context =
+                Context { target: &target, learned: &learned, deadlines, listener, given, pace: pace.as_deref() };
             let begun = Instant::now();
             let observation = match &body {
                 Body::Steps(steps) => play(&context, &actor, steps).await,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::case::{Body, Expect, Step};
+use crate::case::{Body, Expect, Step, Variant};
 use crate::judge::{Heard, Seen};
 use crate::observation::{Connection, Mark, Observation, Trouble};
 use crate::outcome::{self, Outcome};
@@ -37,13 +37,21 @@ impl<'a> Played<'a> {
 
     /// This is what it saw, of a server that `speaks` or does not.
     pub(super) fn ended(trial: &'a Trial<'a>, observations: Vec<Observation>, speaks: bool) -> Self {
-        let of = |observation: &Observation| {
-            let events = |mark: &Mark| {
-                observation.connections.get(mark.connection).map_or(&[][..], |connection| mark.until(connection))
+        let of = |(observation, variant): (&Observation, &Variant)| {
+            let of_mark = |mark: &Mark| {
+                let connection = observation.connections.get(mark.connection);
+                let events = connection.map_or(&[][..], |connection| mark.until(connection));
+                match &variant.body {
+                    Body::Steps(steps) => match steps.get(mark.step) {
+                        Some(Step::Open(open)) => outcome::of_opening(events, speaks, &open.request),
+                        _ => outcome::of(events, speaks),
+                    },
+                    Body::Across(_) | Body::Lint(_) => outcome::of(events, speaks),
+                }
             };
-            observation.marks.iter().map(|mark| outcome::of(events(mark), speaks)).collect()
+            observation.marks.iter().map(of_mark).collect()
         };
-        let outcomes = observations.iter().map(of).collect();
+        let outcomes = observations.iter().zip(&trial.case.variants).map(of).collect();
         Self { observations, outcomes, ..Self::of(trial) }
     }
 

@@ -127,6 +127,7 @@ impl<'a> Runner<'a> {
             learned: Arc::new(Learned {
                 echo: target.profile.echo.clone(),
                 echo_is_promised: target.profile.echo.is_some(),
+                echo_is_seen: false,
                 speaks: target.profile.speaks(),
                 control: Duration::ZERO,
                 drops: None,
@@ -170,6 +171,7 @@ impl Runner<'_> {
             deadlines: self.deadlines,
             listener: lent(&self.listener),
             given: self.wallet.token(),
+            pace: self.pace.as_deref(),
         }
     }
 
@@ -231,8 +233,14 @@ impl Runner<'_> {
     /// The control that everything rests on; it also teaches how this target answers.
     pub(super) async fn first_control(&mut self) -> Result<Tried, String> {
         let tried = self.control().await?;
-        if matches!(tried.outcome, Outcome::Admitted(_)) && self.learned.echo.is_none() {
-            self.learn_echo(ECHOES).await;
+        if matches!(tried.outcome, Outcome::Admitted(_)) {
+            match self.learned.echo {
+                None => self.learn_echo(ECHOES).await,
+                Some(_) => {
+                    let is_seen = !judge::answers(&tried.connection, 0, &self.learned).is_empty();
+                    Arc::make_mut(&mut self.learned).echo_is_seen = is_seen;
+                }
+            }
         }
         Ok(tried)
     }
@@ -251,14 +259,22 @@ impl Runner<'_> {
                 Step::Await(case::Await::silence()),
             ];
             let observation = play(&context, &actor, &steps).await;
-            let shape = observation
+            let messages: Vec<String> = observation
                 .connections
                 .iter()
                 .flat_map(|connection| connection.messages())
-                .find_map(|message| Shape::around(&message.text(), word));
+                .map(|message| message.text())
+                .collect();
+            // Some acknowledge a message and pass it on as well: what fits both would count as two answers.
+            let fits_one = |shape: &Shape| {
+                messages.iter().filter(|text| shape.answered(text).is_some_and(|answered| answered == word)).count()
+                    == 1
+            };
+            let shape = messages.iter().filter_map(|text| Shape::around(text, word)).find(fits_one);
             if let Some(reply) = shape {
                 let learned = Arc::make_mut(&mut self.learned);
                 learned.echo = Some(Echo { send: send.to_owned(), reply, broadcast: false });
+                learned.echo_is_seen = true;
                 learned.speaks = true;
                 return;
             }
@@ -280,7 +296,8 @@ impl Runner<'_> {
         let (stop, stopped) = oneshot::channel();
         let lost = Arc::clone(&self.witness_is_lost);
         let task = tokio::spawn(async move {
-            let context = Context { target: &target, learned: &learned, deadlines, listener: Ok(None), given: None };
+            let context =
+                Context { target: &target, learned: &learned, deadlines, listener: Ok(None), given: None, pace: None };
             witness(&context, &actor, opened, &lost, stopped).await
         });
         let witness = Witness { stop, task };

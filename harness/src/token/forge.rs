@@ -16,7 +16,7 @@ use super::interpolate::{ForgeError, Scope};
 use super::jwe;
 use super::keyring::{Keyring, noise};
 use super::keys::{PrivateKey, PublicKey};
-use super::mint::Mint;
+use super::mint::{Mint, RolePlace};
 use super::minted::Token;
 use super::ops::{At, AttackerKey, JsonSerialization, KeyChoice, Op, Part, PublicForm, Sign, parse_hex};
 use super::recipe::Recipe;
@@ -239,7 +239,7 @@ impl Draft {
                 Op::JsonSerialization(form) => text = self.json_serialization(*form, ops, scope)?,
                 Op::Jwe(form) => {
                     let is_token = ops.iter().any(|op| matches!(op, Op::Nest(_)));
-                    text = jwe::encrypt(*form, &self.claims.bytes(), is_token, mint.keys, mint.seed)?;
+                    text = jwe::encrypt(*form, &self.claims.bytes(), is_token, mint)?;
                 }
                 _ => {}
             }
@@ -404,7 +404,7 @@ fn attacker(kind: KeyKind) -> Result<&'static PrivateKey, ForgeError> {
 }
 
 /// The target's public key in this spelling: the key of its own algorithm before any other.
-fn spelled_key(keys: &Keyring, algorithm: Algorithm, form: PublicForm) -> Result<Vec<u8>, ForgeError> {
+pub(crate) fn spelled_key(keys: &Keyring, algorithm: Algorithm, form: PublicForm) -> Result<Vec<u8>, ForgeError> {
     if keys.public_keys().is_empty() {
         return Err(ForgeError::NeedsKey("public key".into()));
     }
@@ -565,15 +565,21 @@ fn make_claims(ops: &[Op], mint: &Mint<'_>, scope: &Scope<'_>, given: Option<&Gi
                     claims.set(&name, value.clone());
                 }
             }
-            Op::Role(value) => claims.set(role_claim(mint)?, scope.value(value)?),
+            Op::Role(value) => set_role(&mut claims, mint, scope.value(value)?)?,
             Op::ForeignRole(value) => {
                 let value = scope.value(value)?;
                 if value.as_str().is_some_and(|role| mint.allowed_roles.iter().any(|allowed| allowed == role)) {
                     return Err(ForgeError::Impossible("this is a role that is let in".into()));
                 }
-                claims.set(role_claim(mint)?, value);
+                set_role(&mut claims, mint, value)?;
             }
-            Op::DropRole => claims.remove(role_claim(mint)?),
+            Op::DropRole => {
+                let place = mint.role.ok_or(ForgeError::Undeclared("roles"))?;
+                match place.without(&around_role(&claims, place)) {
+                    Some((name, value)) => claims.set(&name, value),
+                    None => claims.remove(place.name()),
+                }
+            }
             Op::RefreshMarker => {
                 let marker = mint.refresh_marker.filter(|marker| !marker.is_empty());
                 claims.set_all(scope.map(marker.ok_or(ForgeError::Undeclared("refresh_marker"))?)?);
@@ -610,8 +616,16 @@ fn make_claims(ops: &[Op], mint: &Mint<'_>, scope: &Scope<'_>, given: Option<&Gi
     Ok(claims)
 }
 
-fn role_claim<'a>(mint: &Mint<'a>) -> Result<&'a str, ForgeError> {
-    mint.words.role_claim.ok_or(ForgeError::Undeclared("roles"))
+fn set_role(claims: &mut Document, mint: &Mint<'_>, role: Value) -> Result<(), ForgeError> {
+    let place = mint.role.ok_or(ForgeError::Undeclared("roles"))?;
+    let (name, value) = place.holding(&around_role(claims, place), role);
+    claims.set(&name, value);
+    Ok(())
+}
+
+/// The claim in which the role stands, by itself.
+fn around_role(claims: &Document, place: &RolePlace) -> Map<String, Value> {
+    claims.get(place.name()).map(|value| (place.name().to_owned(), value.clone())).into_iter().collect()
 }
 
 fn require_identity(template: &Map<String, Value>) -> Result<Vec<String>, ForgeError> {

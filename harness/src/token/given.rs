@@ -77,6 +77,7 @@ mod tests {
             jku_allowed: None,
             declared: Declared::default(),
             words: Words::default(),
+            role: None,
             allowed_roles: &[],
             needed_claims: &[],
             refresh_marker: None,

@@ -221,6 +221,10 @@ impl PublicKey {
                 to_pem("RSA PUBLIC KEY", &self.pkcs1_der()?).trim_end().as_bytes().to_vec()
             }
             (PublicForm::SpkiPemOneLine, _) => on_one_line(&spki()),
+            (PublicForm::SpkiPemAfterNewline, _) => format!("\n{}", spki()).into_bytes(),
+            (PublicForm::SpkiPemFlat, _) => spki().replace('\n', "").into_bytes(),
+            (PublicForm::SpkiPemEscaped, _) => spki().replace('\n', "\\n").into_bytes(),
+            (PublicForm::SpkiBase64, _) => STANDARD.encode(self.spki_der()).into_bytes(),
             (PublicForm::Pkcs1PemOneLine, _) => on_one_line(&to_pem("RSA PUBLIC KEY", &self.pkcs1_der()?)),
             (PublicForm::Pkcs1Der, _) => self.pkcs1_der()?,
             (PublicForm::Jwk, _) => self.jwk().to_string().into_bytes(),

@@ -37,6 +37,8 @@ pub struct Mint<'a> {
     pub declared: Declared,
     /// Words that the profile declares.
     pub words: Words<'a>,
+    /// Where the role stands, if one is asked for.
+    pub role: Option<&'a RolePlace>,
     /// Every role that is let in; a role that must be another is never one of these.
     pub allowed_roles: &'a [String],
     /// The claims without which a token may be refused; empty, where the profile does not say.
@@ -55,7 +57,7 @@ pub struct Mint<'a> {
 pub struct Words<'a> {
     /// The claim that names the bearer first.
     pub identity_claim: Option<&'a str>,
-    /// The claim that carries the role.
+    /// The claim that carries the role, where it is no part of another one.
     pub role_claim: Option<&'a str>,
     /// A role that is let in.
     pub allowed_role: Option<&'a str>,
@@ -97,6 +99,83 @@ impl<'a> Words<'a> {
             ("test_token", self.test_token),
         ];
         words.into_iter().find(|(known, _)| *known == name)
+    }
+}
+
+/// Where in the claims a role stands, and whether in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RolePlace {
+    /// The names that lead to it: one, unless the claim is part of another one.
+    path: Vec<String>,
+    /// Whether it is a list, of which one role must be let in.
+    pub list: bool,
+}
+
+impl RolePlace {
+    /// The place that a claim's name means, or a JSON Pointer (RFC 6901 §4).
+    #[must_use]
+    pub fn new(claim: &str, list: bool) -> Self {
+        let path = match claim.strip_prefix('/') {
+            Some(pointer) => pointer.split('/').map(|name| name.replace("~1", "/").replace("~0", "~")).collect(),
+            None => vec![claim.to_owned()],
+        };
+        Self { path, list }
+    }
+
+    /// The claim in which it stands.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.path.first().map_or("", String::as_str)
+    }
+
+    /// The names that lead to it, from the claim on.
+    pub(crate) fn path(&self) -> &[String] {
+        &self.path
+    }
+
+    /// What stands there.
+    #[must_use]
+    pub fn of<'c>(&self, claims: &'c Map<String, Value>) -> Option<&'c Value> {
+        let (name, inner) = self.path.split_first()?;
+        inner.iter().try_fold(claims.get(name)?, |value, name| value.get(name))
+    }
+
+    /// The claim with this role in its place, and what else it holds in these claims. A role that is no list stands alone in
+    /// one where a list is asked for.
+    #[must_use]
+    pub fn holding(&self, claims: &Map<String, Value>, role: Value) -> (String, Value) {
+        let role = if self.list && !role.is_array() { Value::Array(vec![role]) } else { role };
+        self.changed(claims, |object, name| {
+            object.insert(name.to_owned(), role.clone());
+        })
+        .unwrap_or((self.name().to_owned(), role))
+    }
+
+    /// The claim without the role, where it is part of another one.
+    pub(crate) fn without(&self, claims: &Map<String, Value>) -> Option<(String, Value)> {
+        self.changed(claims, |object, name| {
+            object.remove(name);
+        })
+    }
+
+    /// The claim after a change to the object in which the role stands; none where it stands in none but the claims.
+    fn changed(
+        &self,
+        claims: &Map<String, Value>,
+        change: impl Fn(&mut Map<String, Value>, &str),
+    ) -> Option<(String, Value)> {
+        let (name, inner) = self.path.split_first()?;
+        let (last, between) = inner.split_last()?;
+        let mut claim = claims.get(name).filter(|value| value.is_object()).cloned().unwrap_or_else(|| json!({}));
+        let mut at = &mut claim;
+        for name in between {
+            at = &mut at[name.as_str()];
+            if !at.is_object() {
+                *at = json!({});
+            }
+        }
+        change(at.as_object_mut()?, last);
+        Some((name.clone(), claim))
     }
 }
 

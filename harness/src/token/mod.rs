@@ -35,12 +35,13 @@ pub(crate) use interpolate::UNDECLARED_LEEWAY;
 pub use interpolate::{ForgeError, KNOWN_NAMES, check_text};
 pub use keyring::Keyring;
 pub use keys::{KeyError, PrivateKey, PublicKey};
-pub use mint::{DEFAULT_USER, Declared, Mint, OtherIssuer, Words, default_claims, default_header};
+pub use mint::{DEFAULT_USER, Declared, Mint, OtherIssuer, RolePlace, Words, default_claims, default_header};
 pub use minted::{Description, SegmentShape, Token};
 pub use ops::{
     At, AttackerKey, Character, EcScalar, EcValues, EdShape, Effect, Encoding, Insert, JsonSerialization, Jwe,
     KeyChoice, Layer, Op, OpInfo, Part, Pkcs1Shape, PssSalt, PublicForm, RsaValue, Sign, Style, Suits, Syntax,
 };
+pub(crate) use oracle::USUAL_IDENTITY;
 pub use oracle::{Answer, Judgement, Reason, oracle};
 pub use recipe::Recipe;
 pub use rules::{IdentityRule, RoleRule, Rules, TypRule};

@@ -241,6 +241,14 @@ pub enum PublicForm {
     SpkiPemCrlf,
     /// The same with its body on one line.
     SpkiPemOneLine,
+    /// The same with an empty line in front, as a text between quotes begins with.
+    SpkiPemAfterNewline,
+    /// The same without any line feed.
+    SpkiPemFlat,
+    /// The same with `\n` written for each line feed, as a variable of the environment has it.
+    SpkiPemEscaped,
+    /// Its body alone, base64 on one line.
+    SpkiBase64,
     /// SubjectPublicKeyInfo in DER.
     SpkiDer,
     /// RSAPublicKey (PKCS#1) in PEM.
@@ -412,6 +420,17 @@ pub enum Jwe {
     /// RSA-OAEP-256 and A256GCM for the target's public RSA key: anyone can make one.
     #[serde(rename = "rsa-oaep-256")]
     RsaOaep256,
+    /// The same by RSA-OAEP with SHA-1, which every library has that has any.
+    #[serde(rename = "rsa-oaep")]
+    RsaOaep,
+    /// The same by RSAES-PKCS1-v1_5.
+    #[serde(rename = "rsa1_5")]
+    Rsa15,
+    /// ECDH-ES and A256GCM for the target's public key on a curve: anyone can make one of these as well.
+    #[serde(rename = "ecdh-es")]
+    EcdhEs,
+    /// PBES2-HS256+A128KW with the target's public key, in this spelling, as the password.
+    Password(PublicForm),
     /// PBES2-HS256+A128KW whose header asks for this many iterations; the rest is noise of the right length.
     Pbes2(u64),
     /// As `dir`, with `zip: DEF`: claims that grow to this many bytes when they are inflated (RFC 7516 §4.1.3).

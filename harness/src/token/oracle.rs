@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::interpolate::UNDECLARED_LEEWAY;
 use super::json::{Json, Number, Object};
+use super::mint::RolePlace;
 use super::rules::{Rules, TypRule};
 use super::verify::{Acceptable, Parsed, judge_jws, object};
 
@@ -359,7 +360,7 @@ fn judge_typ(header: &Object, rules: &Rules, findings: &mut Findings) {
 }
 
 /// Claims that commonly identify a user, for targets that do not say which one does.
-const USUAL_IDENTITY: [&str; 5] = ["sub", "user_id", "username", "email", "name"];
+pub(crate) const USUAL_IDENTITY: [&str; 5] = ["sub", "user_id", "username", "email", "name"];
 
 fn judge_identity(claims: &Object, rules: &Rules, findings: &mut Findings) {
     let declared: Vec<&str> = rules.identity.claims.iter().map(String::as_str).collect();
@@ -396,12 +397,26 @@ fn judge_identity(claims: &Object, rules: &Rules, findings: &mut Findings) {
 
 fn judge_roles(claims: &Object, rules: &Rules, findings: &mut Findings) {
     let Some(roles) = &rules.roles else { return };
-    let role = match claims.get(&roles.claim) {
-        Some(Json::Text(role)) => Some(role),
-        None => roles.default.as_ref(),
-        Some(_) => None,
+    let place = RolePlace::new(&roles.claim, roles.list);
+    let inner = |value: Option<&'_ Json>, name: &String| match value {
+        Some(Json::Object(object)) => object.get(name).cloned(),
+        _ => None,
     };
-    if !role.is_some_and(|role| roles.allowed.contains(role)) {
+    let found =
+        place.path().iter().skip(1).fold(claims.get(place.name()).cloned(), |value, name| inner(value.as_ref(), name));
+    let is_served = match found {
+        Some(Json::Text(role)) if roles.list && roles.allowed.contains(&role) => {
+            findings.either("S4", format!("{} is one role, and no list", roles.claim));
+            true
+        }
+        Some(Json::Text(role)) => roles.allowed.contains(&role),
+        Some(Json::Array(all)) if roles.list => {
+            all.iter().any(|role| matches!(role, Json::Text(role) if roles.allowed.contains(role)))
+        }
+        None => roles.default.as_ref().is_some_and(|role| roles.allowed.contains(role)),
+        Some(_) => false,
+    };
+    if !is_served {
         findings.refuse("S4", format!("the role in {} is not among the served ones", roles.claim));
     }
 }

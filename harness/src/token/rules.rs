@@ -71,8 +71,10 @@ pub struct IdentityRule {
 /// Which roles are served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoleRule {
-    /// The claim that holds the role.
+    /// The claim that holds the role, or a JSON Pointer to it.
     pub claim: String,
+    /// Whether it holds a list, of which one role must be served.
+    pub list: bool,
     /// The roles that are served.
     pub allowed: Vec<String>,
     /// The role of a token without the claim.

@@ -3,8 +3,8 @@
 use std::sync::OnceLock;
 
 use gatecrash::token::{
-    Algorithm, Declared, KeyKind, Keyring, Mint, OtherIssuer, PrivateKey, Recipe, Token, Words, default_claims,
-    default_header, forge,
+    Algorithm, Declared, KeyKind, Keyring, Mint, OtherIssuer, PrivateKey, Recipe, RolePlace, Token, Words,
+    default_claims, default_header, forge,
 };
 use serde_json::{Map, Value};
 
@@ -22,6 +22,7 @@ pub(crate) struct Bench {
     pub(crate) audience: Option<&'static str>,
     pub(crate) issuer: Option<&'static str>,
     pub(crate) other_issuers: Vec<OtherIssuer>,
+    pub(crate) role: RolePlace,
 }
 
 impl Bench {
@@ -36,6 +37,7 @@ impl Bench {
             needed_claims: vec!["sub".to_owned(), "exp".to_owned()],
             audience: None,
             issuer: None,
+            role: RolePlace::new("role", false),
             other_issuers: vec![OtherIssuer {
                 issuer: "https://other.example".to_owned(),
                 keys: Keyring::new().with_secret("the secret of another issuer, 32 bytes"),
@@ -79,6 +81,7 @@ impl Bench {
             jku_allowed: Some("https://keys.example"),
             declared: Declared::default(),
             words: Words { role_claim: Some("role"), ..Words::default() },
+            role: Some(&self.role),
             allowed_roles: &[],
             needed_claims: &self.needed_claims,
             refresh_marker: Some(&self.refresh_marker),

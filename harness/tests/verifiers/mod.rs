@@ -166,6 +166,7 @@ fn rules(policy: &Policy) -> Rules {
         identity: IdentityRule { claims: policy.identity_claims.clone(), required: policy.identity_fallback.is_none() },
         roles: policy.roles.as_ref().map(|roles| RoleRule {
             claim: roles.claim.clone(),
+            list: roles.list,
             allowed: roles.allowed.clone(),
             default: Some(roles.default.clone()),
         }),

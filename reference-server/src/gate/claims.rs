@@ -211,8 +211,12 @@ impl Gate {
     ) -> Result<String, Refusal> {
         let other = self.role_otherwise(roles, token, identity, hints).map(Member::from);
         let claim = other.as_ref().or_else(|| token.claims.get(&roles.claim));
+        let allowed = |role: &&str| roles.allowed.iter().any(|allowed| allowed == role);
         let role = match claim {
-            Some(Member::Text(role)) => Ok(&**role),
+            Some(Member::Text(role)) if !roles.list => Ok(&**role),
+            Some(other @ Member::Array(all)) if roles.list => {
+                all.iter().filter_map(Member::as_str).find(allowed).ok_or(other)
+            }
             Some(other) => Err(other),
             None => Ok(&*roles.default),
         };

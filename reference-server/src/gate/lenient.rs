@@ -120,6 +120,11 @@ pub(super) fn without_foreign(segment: &[u8]) -> Vec<u8> {
     kept.copied().collect()
 }
 
+/// Whether an algorithm by this name decrypts (RFC 7518 §4.1).
+pub(super) fn encrypts(alg: &str) -> bool {
+    alg == "dir" || ["RSA-OAEP", "RSA1_5", "ECDH-ES", "PBES2-"].iter().any(|start| alg.starts_with(start))
+}
+
 /// The segments' bytes, with nothing checked but that they are base64url.
 pub(super) fn decoded_parts(token: &[u8]) -> Option<Vec<Vec<u8>>> {
     token.split(|&byte| byte == b'.').map(|segment| jws::decode(segment).ok()).collect()

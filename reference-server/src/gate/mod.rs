@@ -160,6 +160,8 @@ impl fmt::Debug for Policy {
 pub struct RolePolicy {
     /// The claim that carries it.
     pub claim: String,
+    /// Whether the claim holds a list, of which one must be let in.
+    pub list: bool,
     /// The only values let in, compared exactly.
     pub allowed: Vec<String>,
     /// The role of a token that names none.
@@ -172,7 +174,13 @@ impl RolePolicy {
     /// Lets these roles in.
     pub fn new(claim: &str, allowed: &[&str], default: &str) -> Self {
         let allowed = allowed.iter().map(|role| (*role).to_owned()).collect();
-        Self { claim: claim.to_owned(), allowed, default: default.to_owned(), denied: vec![default.to_owned()] }
+        Self {
+            claim: claim.to_owned(),
+            list: false,
+            allowed,
+            default: default.to_owned(),
+            denied: vec![default.to_owned()],
+        }
     }
 
     /// Knows these roles too.

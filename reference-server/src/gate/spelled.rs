@@ -18,24 +18,32 @@ pub(super) fn pems(key: &Key) -> Vec<Vec<u8>> {
     });
     let forms = key.pem.iter().cloned().chain(pkcs1).flat_map(|pem| {
         let (body, dashes): (Vec<_>, Vec<_>) = pem.lines().partition(|line| !line.starts_with("-----"));
-        let flat = format!("{}\n{}\n{}\n", dashes.first().unwrap_or(&""), body.concat(), dashes.last().unwrap_or(&""));
-        [pem.trim_end().to_owned(), pem.replace('\n', "\r\n"), flat, pem]
+        let long = format!("{}\n{}\n{}\n", dashes.first().unwrap_or(&""), body.concat(), dashes.last().unwrap_or(&""));
+        let breaks = ["\r\n", "", "\\n"].map(|other| pem.replace('\n', other));
+        breaks.into_iter().chain([pem.trim_end().to_owned(), format!("\n{pem}"), long, pem])
     });
     forms.map(String::into_bytes).collect()
 }
 
-/// In any other form: DER, the numbers of RSA, the modulus alone, a point, its coordinates, a JWK, a line of OpenSSH.
+/// In any other form: the body of a PEM, DER, the numbers of RSA, the modulus alone, a point, its coordinates, a JWK, a line of OpenSSH.
 pub(super) fn others(key: &Key) -> Vec<Vec<u8>> {
     let (Some(pem), Some(bytes)) = (&key.pem, key.bytes()) else { return Vec::new() };
     let body: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
     let modulus = rsa_numbers(bytes).map(|(n, _)| n.to_vec());
     let jwk = bare_jwk(key.algorithm, bytes).map(|jwk| jwk.to_string().into_bytes());
     let openssh = openssh(key.algorithm, bytes);
-    [STANDARD.decode(body).ok(), Some(bytes.to_vec()), modulus, bytes.strip_prefix(&[4]).map(<[u8]>::to_vec), jwk]
-        .into_iter()
-        .flatten()
-        .chain(openssh.into_iter().flat_map(|line| [format!("{line}\n").into_bytes(), line.into_bytes()]))
-        .collect()
+    [
+        STANDARD.decode(&body).ok(),
+        Some(body.into_bytes()),
+        Some(bytes.to_vec()),
+        modulus,
+        bytes.strip_prefix(&[4]).map(<[u8]>::to_vec),
+        jwk,
+    ]
+    .into_iter()
+    .flatten()
+    .chain(openssh.into_iter().flat_map(|line| [format!("{line}\n").into_bytes(), line.into_bytes()]))
+    .collect()
 }
 
 /// As in `authorized_keys`: the name of the kind, and the base64 of length-prefixed fields (RFC 4253 §6.6, RFC 5656

@@ -106,6 +106,7 @@ fn policy() -> Policy {
         secret: SECRET.to_vec(),
         roles: Some(RolePolicy {
             claim: "role".to_owned(),
+            list: false,
             allowed: ["admin", "developer", "dba"].map(str::to_owned).to_vec(),
             default: "read_only".to_owned(),
             denied: vec!["viewer".to_owned(), "read_only".to_owned()],

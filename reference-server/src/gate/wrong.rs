@@ -162,7 +162,7 @@ impl Gate {
         if self.has(Fault::DecryptsJwe)
             && let Some([header, _, _, _, _]) = lenient::decoded_parts(token).as_deref()
             && json::object(header)
-                .is_ok_and(|header| header.get("alg").is_some_and(|alg| alg == "dir" || alg == "RSA-OAEP-256"))
+                .is_ok_and(|header| header.get("alg").and_then(Value::as_str).is_some_and(lenient::encrypts))
         {
             return Some(Ok(self.anonymous()));
         }
@@ -457,8 +457,13 @@ impl Gate {
             };
         }
         let confused = self.has(Fault::PublicKeyAsSecret) || self.has(Fault::PublicKeyAsSecretUnlessPem);
-        if confused && name == "HS256" && self.keys.iter().any(|key| key.pem.is_some()) {
-            return Some(Check::As(Algorithm::HS256));
+        if confused && self.keys.iter().any(|key| key.pem.is_some()) {
+            match name.as_str() {
+                "HS256" => return Some(Check::As(Algorithm::HS256)),
+                "HS384" => return Some(Check::As(Algorithm::HS384)),
+                "HS512" => return Some(Check::As(Algorithm::HS512)),
+                _ => {}
+            }
         }
         if self.has(Fault::CurveNotTied) && name == "ES384" {
             return Some(Check::As(Algorithm::ES384));
@@ -683,7 +688,8 @@ impl Gate {
     ) -> bool {
         let signed = compact.signed;
         // Whatever the header asks for: these take the bytes of a public key for a secret.
-        let is_secret = |secret: Vec<u8>| hmac(&secret, Algorithm::HS256, signed) == signature;
+        let by = [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512];
+        let is_secret = |secret: Vec<u8>| by.into_iter().any(|hash| hmac(&secret, hash, signed) == signature);
         if self.has(Fault::PublicKeyAsSecret) {
             return self.keys.iter().flat_map(spelled::pems).any(is_secret);
         }

@@ -59,7 +59,12 @@ pub(in crate::run) async fn witness(
             looked = live.next(Instant::now() + HEARTBEAT) => looked,
         };
         if looked == Looked::Silence {
-            live.send(frame::PING, b"here", Instant::now() + context.deadlines.answer).await;
+            let by = Instant::now() + context.deadlines.answer;
+            live.send(frame::PING, b"here", by).await;
+            // Some count a client as gone that answers pings and says nothing.
+            if let Some(text) = &context.target.profile.keepalive_text {
+                live.send(frame::TEXT, text.as_bytes(), by).await;
+            }
         }
     }
     // To close it in order is the server's right.

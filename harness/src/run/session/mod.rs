@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep};
 use super::connection::{Live, Step as Looked};
 use super::dial::Door;
 use super::listener::Listener;
+use super::pace::Pace;
 use crate::case::{Awaited, Bound, Close, FrameText, Hello, How, Http, Receive, Request, Say, Send, Share, Step};
 use crate::hex;
 use crate::judge::{self, Learned, WORD_PREFIX};
@@ -36,7 +37,7 @@ use crate::wire::tls::client_hello;
 pub(super) use held::{Idle, control, idle, witness};
 use texts::{MAX_SAID, fragments, too_much, under_declared_names, with_members};
 pub(crate) use texts::{request, written};
-use waits::{Answers, has_close, has_pong, outwait, read_hurried, read_until, send_probe};
+use waits::{Answers, LONGEST_TALK, has_close, has_pong, outwait, read_answers, read_hurried, read_until, send_probe};
 
 /// How many moments the settle time has. One is long enough for a server that shows that it is not busy.
 const MOMENTS: u32 = 10;
@@ -70,6 +71,8 @@ pub(super) struct Context<'a> {
     pub(super) listener: Result<Option<&'a Listener>, &'a str>,
     /// The real token, where tokens are not made.
     pub(super) given: Option<Token>,
+    /// How fast openings may follow each other; the first of a session has waited for its turn before the session began.
+    pub(super) pace: Option<&'a Pace>,
 }
 
 /// Whose tokens a session sends, and when.
@@ -337,6 +340,8 @@ impl<'a> Session<'a> {
             return;
         }
         let deadline = self.deadline();
+        let patience = self.context.deadlines.answer;
+        let last_answer_by = Instant::now() + LONGEST_TALK.max(patience);
         let live = &mut self.live[connection];
         let mut together = Vec::new();
         for message in said {
@@ -364,9 +369,10 @@ impl<'a> Session<'a> {
                 }
                 How::InTurn => {
                     let before = live.log.events.len();
-                    live.write(&bytes, deadline).await;
+                    let answer_by = last_answer_by.min(Instant::now() + patience);
+                    live.write(&bytes, answer_by).await;
                     while !live.log.has_message(before) {
-                        if live.next(deadline).await != Looked::Event {
+                        if live.next(answer_by).await != Looked::Event {
                             break;
                         }
                     }
@@ -455,13 +461,8 @@ impl<'a> Session<'a> {
         let answer_by = Instant::now() + deadlines.answer;
         match step {
             Step::Hear(_) => {
-                let (mut answers, mut count) = (Answers::to(&heard, 0, learned), 0);
-                let all = |log: &Connection| {
-                    count += answers.more(log);
-                    // Behind a close frame comes nothing any more (RFC 6455 §5.5.1).
-                    count >= heard.len() || has_close(log)
-                };
-                if read_until(live, answer_by, all).await && !has_close(&live.log) {
+                let answers = Answers::to(&heard, 0, learned);
+                if read_answers(live, answers, heard.len(), deadlines.answer).await && !has_close(&live.log) {
                     // What is sent twice comes before the pong to a ping that is sent now.
                     let settle_by = Instant::now() + deadlines.settle;
                     live.send(frame::PING, b"flush", settle_by).await;
@@ -712,6 +713,7 @@ fn key_set(target: &Target) -> Result<(Endpoint, HttpEndpoint), Trouble> {
         answer: BTreeMap::new(),
         refusal: BTreeMap::new(),
         samples: Vec::new(),
+        caller: Vec::new(),
     };
     Ok((endpoint, declared))
 }

@@ -19,7 +19,7 @@ use crate::run::connection::{Live, Step as Looked};
 use crate::run::dial::Door;
 use crate::run::runner::mix;
 use crate::target::Endpoint;
-use crate::token::Token;
+use crate::token::{Recipe, Token};
 use crate::wire::frame;
 use crate::wire::frame::Written;
 use crate::wire::opening::Opening;
@@ -73,12 +73,18 @@ impl Session<'_> {
 
     pub(super) async fn open(&mut self, open: &Open, said: &mut Vec<String>) -> Result<(), Trouble> {
         let target = self.context.target;
+        if let Some(pace) = self.context.pace.filter(|_| !self.live.is_empty()) {
+            pace.turn().await;
+        }
         if let Some(algorithm) = open.token.genuine_algorithm()
             && open.expect == Expect::Refused
             && target.takes(algorithm)
         {
             let name = algorithm.name();
             return Err(Trouble::NotApplicable(format!("the target takes tokens of {name}, and this is one")));
+        }
+        if target.profile.anonymous && self.shows_none(open) {
+            return Err(Trouble::NotApplicable("a client without a token is a guest of this target".to_owned()));
         }
         let token = match (&self.captured, open.captured) {
             (Some(bytes), true) => Some(Token::new(bytes.clone())),
@@ -140,6 +146,9 @@ impl Session<'_> {
                 live = self.attempt(again, open, &plan, Look::Patient).await;
             }
         }
+        if matches!(open.expect, Expect::Refused | Expect::RefusedInTime) {
+            doubt(&mut live, self.context, &word).await;
+        }
         live.log.key = Some(key);
         live.log.token = token;
         let mut missing = open.given.and_then(|given| missing(given, &live, self.context.learned));
@@ -149,13 +158,25 @@ impl Session<'_> {
             let why = "the server ends the session that a user had when the user begins another, which it may";
             missing = (!self.are_together).then_some(why);
         }
-        let throttled = matches!(outcome::of(&live.log.events, self.context.learned.speaks), Outcome::Throttled(_));
+        let speaks = self.context.learned.speaks;
+        let throttled = matches!(outcome::of_opening(&live.log.events, speaks, &open.request), Outcome::Throttled(_));
         self.live.push(live);
         match missing {
             Some(why) => Err(Trouble::NotApplicable(why.to_owned())),
             None if throttled => Err(Trouble::Throttled),
             None => Ok(()),
         }
+    }
+
+    /// Whether it must be refused for the token that it does not show where one is looked for.
+    fn shows_none(&self, open: &Open) -> bool {
+        let is_kept_out = matches!(open.expect, Expect::Refused | Expect::RefusedInTime | Expect::Upgraded);
+        let on = open.carry.on.as_ref().unwrap_or(&self.actor.carrier);
+        let is_looked_at = self.context.target.profile.carriers.iter().any(|declared| declared.is_same_place(on));
+        let place = if matches!(on, Carrier::Query(_)) { "${param}=${token}" } else { "${token}" };
+        let holds_it = |target: &String| target.contains(place) || target.contains("${target}");
+        let is_left_out = on.is_in_url() && !open.request.target.iter().all(holds_it);
+        is_kept_out && (matches!(open.token, Recipe::Absent | Recipe::Empty) || !is_looked_at || is_left_out)
     }
 
     /// Lets the target see what has ended, where it needs to.
@@ -272,6 +293,8 @@ impl Session<'_> {
         // Where all of them are one user, a limit per user would be met.
         let pinned = target.has_one_user();
         let given = self.context.given.clone();
+        // Each of them takes its turn.
+        let pace = self.context.pace;
         let at_once = if pinned { 1 } else { crowd.at_once.max(1) };
         let mut waiting = crowd.members().enumerate();
         let mut flying = JoinSet::new();
@@ -287,8 +310,18 @@ impl Session<'_> {
                 }
                 let (open, target, learned) = (open.clone(), Arc::clone(&target), Arc::clone(&learned));
                 let given = given.clone();
+                if let Some(pace) = pace {
+                    pace.turn().await;
+                }
                 flying.spawn(async move {
-                    let context = Context { target: &target, learned: &learned, deadlines, listener: Ok(None), given };
+                    let context = Context {
+                        target: &target,
+                        learned: &learned,
+                        deadlines,
+                        listener: Ok(None),
+                        given,
+                        pace: None,
+                    };
                     (number, alone(&context, &actor, &open).await)
                 });
             }
@@ -399,6 +432,32 @@ async fn outlast(live: &mut Live, context: &Context<'_>, probe: Option<&str>, re
     // Where no answer is known, a pong shows that the server goes on; a close would be on its heels.
     let ponged = |log: &Connection| proofs.echo.is_none() && log.frames().any(|(_, frame)| frame.opcode == frame::PONG);
     read_hurried(live, settle_by, rest, ponged, &mut is_decided).await;
+}
+
+/// Before a client that must be refused counts as admitted by less than a proof, be it a pong or a message that any client
+/// might be told, the server is given all its time to close, and is asked for an answer where it is known to give one: some
+/// greet everybody, or take a second to refuse. Only what would be an accusation waits for this.
+async fn doubt(live: &mut Live, context: &Context<'_>, word: &str) {
+    let speaks = context.learned.speaks;
+    let is_admitted = |log: &Connection| matches!(outcome::of(&log.events, speaks), Outcome::Admitted(_));
+    let proofs = Arc::new(Proofs::of(&context.target.profile, context.learned.echo.as_ref()));
+    let mut service = Service::default();
+    let mut is_decided =
+        |log: &Connection| has_close(log) || service.proofs_in(before_our_close(&log.events), &proofs) > 0;
+    if live.is_over() || !is_admitted(&live.log) || is_decided(&live.log) {
+        return;
+    }
+    let answer_by = Instant::now() + context.deadlines.answer;
+    let has_asked = live.log.events.iter().any(
+        |event| matches!(&event.what, What::Sent { opcode: Some(frame::PING), payload } if payload == word.as_bytes()),
+    );
+    if !has_asked {
+        send_probe(live, context, word, answer_by).await;
+    }
+    if !read_until(live, answer_by, &mut is_decided).await && !live.is_over() && context.learned.echo_is_seen {
+        // It answers those whom it serves, and has not answered this one.
+        live.note_presented(true, &proofs);
+    }
 }
 
 /// Why what a case rests on is not there, if it is not.

@@ -64,6 +64,36 @@ pub(super) async fn read_hurried(
     }
 }
 
+/// The longest that is waited for answers that come one after the other.
+pub(super) const LONGEST_TALK: Duration = Duration::from_secs(30);
+
+/// Reads until so many answers or a close frame have come (true), or nothing more is to be expected (false). Each answer renews
+/// the patience, because some work on one message after the other.
+pub(super) async fn read_answers(
+    live: &mut Live,
+    mut answers: Answers<'_>,
+    expected: usize,
+    patience: Duration,
+) -> bool {
+    let last_by = Instant::now() + LONGEST_TALK.max(patience);
+    let mut count = 0;
+    loop {
+        let before = count;
+        let by = last_by.min(Instant::now() + patience);
+        let came = read_until(live, by, |log| {
+            count += answers.more(log);
+            // Behind a close frame comes nothing any more (RFC 6455 §5.5.1).
+            count > before || count >= expected || has_close(log)
+        });
+        if !came.await {
+            return false;
+        }
+        if count >= expected || has_close(&live.log) {
+            return true;
+        }
+    }
+}
+
 /// Counts the answers on a connection as they come in; a flood of them must not be read again for each.
 pub(super) struct Answers<'a> {
     said: HashSet<&'a str>,
