@@ -269,17 +269,24 @@ impl Request {
     /// Whether it knocks at another door than the declared endpoint, or may be led to one, where refusals may be told in any
     /// way.
     pub fn is_side_door(&self) -> bool {
+        // As proxies look at the one, and frameworks at the other.
+        let absolute = self.target.as_ref().is_some_and(|target| target.contains("://"));
+        let names = |name: &str| self.set.keys().any(|set| set.eq_ignore_ascii_case(name));
+        self.plain || self.server_name.is_some() || absolute || names("X-Original-URL") || names("X-Rewrite-URL")
+    }
+
+    /// Whether it asks for another host or another path than those of the endpoint, or knocks at another door. Whoever is there
+    /// may answer as nobody at the endpoint would.
+    pub fn is_elsewhere(&self) -> bool {
         let is_endpoint = |target: &String| {
             let rest = ["${endpoint}", "${target}"].iter().find_map(|name| target.strip_prefix(name));
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['?', '&']))
         };
         let added = self.add.iter().map(|(name, _)| name);
         let mut named = self.set.keys().chain(added);
-        // As proxies look at the one, and frameworks at the other.
-        let leads = |name: &String| {
-            ["Host", "X-Original-URL", "X-Rewrite-URL"].iter().any(|other| name.eq_ignore_ascii_case(other))
-        };
-        self.plain || self.server_name.is_some() || !self.target.iter().all(is_endpoint) || named.any(leads)
+        self.is_side_door()
+            || !self.target.iter().all(is_endpoint)
+            || named.any(|name| name.eq_ignore_ascii_case("Host"))
     }
 }
 

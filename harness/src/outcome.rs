@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use crate::case::Request;
+use crate::case::{Expect, Open};
 use crate::observation::{Assembler, End, Event, Proofs, What, before_our_close, head};
 use crate::wire::frame::{self, Frame};
 
@@ -152,14 +152,13 @@ pub fn of(events: &[Event], speaks: bool) -> Outcome {
     }
 }
 
-/// The same of an opening that asked for this. Who is asked for a host or a path that nobody serves may say that nobody is there
+/// The same of this opening. Who is asked for a host or a path that nobody serves may say that nobody is there
 /// (RFC 9110 §15.6.4), as proxies do; that is no plea to come back later.
-pub fn of_opening(events: &[Event], speaks: bool, request: &Request) -> Outcome {
+pub fn of_opening(events: &[Event], speaks: bool, open: &Open) -> Outcome {
+    let may_be_nobody = matches!(open.expect, Expect::Refused | Expect::NotUpgraded) && open.request.is_elsewhere();
     let is_nobody = |head: &crate::wire::answer::Head| head.status == 503 && head.header("retry-after").is_none();
     match of(events, speaks) {
-        Outcome::Throttled(_) if request.is_side_door() && head(events).is_some_and(is_nobody) => {
-            Outcome::RefusedHttp(503)
-        }
+        Outcome::Throttled(_) if may_be_nobody && head(events).is_some_and(is_nobody) => Outcome::RefusedHttp(503),
         outcome => outcome,
     }
 }

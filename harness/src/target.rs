@@ -185,8 +185,9 @@ impl Target {
         let Some(header) = token.header() else { return true };
         let algorithm = header.get("alg").and_then(Value::as_str).and_then(Algorithm::from_name);
         let others = self.other_issuers.iter().filter_map(|other| other.kid.as_ref());
-        let known: Vec<&String> = self.profile.kid.iter().chain(others).collect();
-        // Where nobody says what the keys are called, each name may be the one of a key.
+        // Where nobody says what the own key is called, each name may be its.
+        let known: Vec<&String> =
+            self.profile.kid.iter().flat_map(|own| [own].into_iter().chain(others.clone())).collect();
         let names_a_key = |kid: &Value| {
             kid.as_str()
                 .is_some_and(|kid| !kid.trim().is_empty() && (known.is_empty() || known.iter().any(|one| *one == kid)))

@@ -56,6 +56,7 @@ fn verdict_on(question: Across, token: &str, sent: &str, events: Vec<Event>, out
         code: "TST-002",
         class: Some(Class::Malformed),
         expect: Expect::Refused,
+        elsewhere: false,
         outcome,
         connection,
     };

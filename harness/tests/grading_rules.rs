@@ -93,6 +93,7 @@ fn ask(question: Across, level: Level, profile: &Profile, class: Class, refusals
         code: "TST-001",
         class: Some(class),
         expect: Expect::Refused,
+        elsewhere: false,
         outcome,
         connection,
     });

@@ -293,14 +293,8 @@ fn targets() -> impl Strategy<Value = (Profile, Learned)> {
             identity_claims: vec!["sub".to_owned()],
             ..Profile::default()
         };
-        let learned = Learned {
-            echo,
-            echo_is_promised: promised,
-            echo_is_seen: false,
-            speaks,
-            control: Duration::from_millis(3),
-            drops: None,
-        };
+        let learned =
+            Learned { echo, echo_is_promised: promised, speaks, control: Duration::from_millis(3), drops: None };
         (profile, learned)
     })
 }
@@ -415,7 +409,7 @@ proptest! {
         let seen = connections
             .iter()
             .zip(&outcomes)
-            .map(|((connection, expect, class), outcome)| Seen { code: "TST-001", class: *class, expect: *expect, outcome, connection })
+            .map(|((connection, expect, class), outcome)| Seen { code: "TST-001", class: *class, expect: *expect, elsewhere: false, outcome, connection })
             .collect();
         let keys = Keyring::new().with_secret("a secret of some length");
         let witness = connections.first().map(|(connection, _, _)| connection);

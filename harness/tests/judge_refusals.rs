@@ -63,14 +63,7 @@ fn connection(name: &str, what: Vec<What>) -> Connection {
 
 fn echoing() -> Learned {
     let echo = Echo { send: "{message}".to_owned(), reply: Shape::Text("{message}".to_owned()), broadcast: false };
-    Learned {
-        echo: Some(echo),
-        echo_is_promised: true,
-        echo_is_seen: true,
-        speaks: true,
-        control: Duration::ZERO,
-        drops: None,
-    }
+    Learned { echo: Some(echo), echo_is_promised: true, speaks: true, control: Duration::ZERO, drops: None }
 }
 
 /// The verdict on a session of one connection, in which the last step begins at event `from`.
@@ -206,8 +199,14 @@ fn asked_of(
 ) -> Verdict {
     let outcome = outcome::of(&seen.events, true);
     let keys = Keyring::new().with_secret(SECRET);
-    let seen =
-        Seen { code: "TST-001", class: Some(class), expect: Expect::Refused, outcome: &outcome, connection: &seen };
+    let seen = Seen {
+        code: "TST-001",
+        class: Some(class),
+        expect: Expect::Refused,
+        elsewhere: false,
+        outcome: &outcome,
+        connection: &seen,
+    };
     let run = Run {
         seen: vec![seen],
         heard: vec![Heard { code: seen.code, connection: seen.connection }],

@@ -189,6 +189,7 @@ fn across(
                 code: "TST-001",
                 class: *class,
                 expect: *expect,
+                elsewhere: false,
                 outcome,
                 connection,
             })

@@ -218,8 +218,6 @@ pub(super) fn learned(u: &mut Unstructured<'_>, target: &Target) -> Result<Learn
     let control = Duration::from_millis(u.int_in_range(0..=500)?);
     Ok(Learned {
         echo_is_promised: echo.is_some() && u.arbitrary()?,
-        // Of no weight where all has been seen.
-        echo_is_seen: false,
         echo,
         speaks: u.arbitrary()?,
         control,

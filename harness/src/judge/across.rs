@@ -28,6 +28,8 @@ pub struct Seen<'a> {
     pub class: Option<Class>,
     /// What had to come of it.
     pub expect: Expect,
+    /// Whether another host or another path was asked for, where a refusal may be told in any way.
+    pub elsewhere: bool,
     /// What came of it.
     pub outcome: &'a Outcome,
     /// All that was seen.
@@ -156,6 +158,7 @@ pub fn across(head: &CaseText, question: Across, run: &Run<'_>) -> Vec<Check> {
         Across::Deliberate => {
             let expected = "refusals by HTTP 4xx or a close frame, never by a server error or a bare end";
             vec![all(weight, &refusals, expected, |seen| match seen.outcome {
+                Outcome::Dropped { .. } if seen.elsewhere => None,
                 Outcome::Dropped { upgraded: false } if announces_body(seen) => None,
                 // A client sends nothing behind its opening before it is answered (RFC 6455 §4.1), and who does may be cut off.
                 Outcome::Dropped { .. } if is_hasty(seen) => None,
@@ -164,7 +167,7 @@ pub fn across(head: &CaseText, question: Across, run: &Run<'_>) -> Vec<Check> {
             })]
         }
         Across::NotSuccess => vec![all(weight, &refusals, "HTTP refusals by 4xx", |seen| match seen.outcome {
-            Outcome::OddStatus(_) => Some(seen.outcome.to_string()),
+            Outcome::OddStatus(_) if !seen.elsewhere => Some(seen.outcome.to_string()),
             _ => None,
         })],
         Across::Challenge => vec![all(weight, &refusals, "WWW-Authenticate in every 401", |seen| {
@@ -342,8 +345,9 @@ fn witness(weight: Weight, run: &Run<'_>) -> Check {
         }
         None if witness.end().is_some() => {
             let lived = witness.events.last().map_or(Duration::ZERO, |event| event.at);
-            // Some balancers let no connection live longer than half a minute, and can send no close frame for the server.
-            let may_be_limited = lived >= Duration::from_secs(25);
+            // Some balancers let no connection live longer than such a time, and can send no close frame for the server.
+            let lived_for = lived.as_secs();
+            let may_be_limited = [30_u64, 60, 90, 120, 300, 600].iter().any(|limit| lived_for.abs_diff(*limit) <= 2);
             let weight = weight.at(may_be_limited.then_some(Level::Should));
             weight.holds(false, expected, format!("it was cut off without a close frame after {} s", lived.as_secs()))
         }

@@ -36,8 +36,6 @@ pub struct Learned {
     pub echo: Option<Echo>,
     /// Whether that is a promise. What was only seen is a way to look, and silence then breaks no rule.
     pub echo_is_promised: bool,
-    /// Whether the first control was answered so. Whoever is not answered then is not served.
-    pub echo_is_seen: bool,
     /// Whether an admitted client hears from the application: by a welcome or an echo.
     pub speaks: bool,
     /// From the dial to the proof of service, for a good token.
@@ -238,7 +236,7 @@ fn opened(
     profile: &Profile,
     learned: &Learned,
 ) -> Vec<Check> {
-    let outcome = outcome::of_opening(mark.until(connection), learned.speaks, &open.request);
+    let outcome = outcome::of_opening(mark.until(connection), learned.speaks, open);
     let weight = weight.at(open.level);
     let is_habit = matches!(open.expect, Expect::Survives | Expect::NoServerError)
         && matches!(outcome, Outcome::Dropped { upgraded } if learned.drops == Some(upgraded));
@@ -345,10 +343,12 @@ fn without_marks(outcome: &Outcome) -> Outcome {
     }
 }
 
-/// The words of a text, or of a JSON document, that have no digit.
+/// The words of a text, or of a JSON document, that have no digit, and its short numbers.
 fn without_numbers(text: &str) -> String {
     let words = text.split(|c: char| c.is_whitespace() || c == '"').filter(|word| !word.is_empty());
-    words.filter(|word| !word.bytes().any(|byte| byte.is_ascii_digit())).collect::<Vec<_>>().join(" ")
+    // A code of an error is a number, too, and says something.
+    let is_code = |word: &str| word.trim_matches([':', ',', '{', '}', '[', ']']).parse::<u16>().is_ok();
+    words.filter(|word| is_code(word) || !word.bytes().any(|byte| byte.is_ascii_digit())).collect::<Vec<_>>().join(" ")
 }
 
 /// What was sent along with an opening, and what became of it.
@@ -648,7 +648,7 @@ fn heard(
     if echo.is_faithful() {
         // Where everybody hears everybody, what others say is no answer to this speaker.
         given.retain(|message| said.contains(message) || !(shared || probes.contains(message)));
-        if hear.if_taken && given.is_empty() {
+        if hear.if_taken && given.is_empty() && !connection.is_broken_off() {
             let expected = format!("{expected}, or the message is not taken");
             return vec![match watched(connection, mark) {
                 true => weight.holds(true, expected, "it was not taken"),
@@ -832,6 +832,9 @@ fn softened(rule: Weight, learned: &Learned) -> &'static str {
 /// No server limits how many messages come at once to as few as this.
 const SHORT_BURST: usize = 10;
 
+/// No server limits how many messages come one after the other to fewer than this.
+const LEAST_LIMIT: usize = 3;
+
 /// No server limits messages to as little as this.
 const SHORT: usize = 4_096;
 
@@ -912,8 +915,9 @@ fn limits(
     let errors = late.filter(is_error).count();
     let begins_well = given.get(..SHORT_BURST).is_some_and(|given| said.starts_with(given));
     let tells_some = is_burst && begins_well && (1..=missing).contains(&errors);
-    // A low limit is one too, where each of so many short messages was answered, or had an error in place of the answer.
-    let tells_each = said.len() >= SHORT_BURST && short == said.len() && !given.is_empty() && errors == missing;
+    // A low limit is one too, where the first of so many short messages were answered and each of the others by an error.
+    let is_low = said.len() >= SHORT_BURST && short == said.len() && given.len() >= LEAST_LIMIT;
+    let tells_each = is_low && said.starts_with(given) && errors == missing;
     are_in_order && (tells_some || tells_each)
 }
 

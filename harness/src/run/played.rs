@@ -43,7 +43,7 @@ impl<'a> Played<'a> {
                 let events = connection.map_or(&[][..], |connection| mark.until(connection));
                 match &variant.body {
                     Body::Steps(steps) => match steps.get(mark.step) {
-                        Some(Step::Open(open)) => outcome::of_opening(events, speaks, &open.request),
+                        Some(Step::Open(open)) => outcome::of_opening(events, speaks, open),
                         _ => outcome::of(events, speaks),
                     },
                     Body::Across(_) | Body::Lint(_) => outcome::of(events, speaks),
@@ -117,9 +117,11 @@ pub(super) fn seen<'a>(
                 };
                 let is_unlooked_at =
                     || connection.token.as_ref().is_some_and(|token| !target.comes_to_the_signature(token));
+                let elsewhere = open.request.is_elsewhere();
                 let class = class_of(case, open.class)
-                    .filter(|class| clear && !(*class == Class::BadSignature && is_unlooked_at()));
-                all.push(Seen { code: &case.head.code, class, expect: open.expect, outcome, connection });
+                    .filter(|class| clear && !elsewhere && !(*class == Class::BadSignature && is_unlooked_at()));
+                let code = &case.head.code;
+                all.push(Seen { code, class, expect: open.expect, elsewhere, outcome, connection });
             }
         }
     }

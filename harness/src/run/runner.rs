@@ -127,7 +127,6 @@ impl<'a> Runner<'a> {
             learned: Arc::new(Learned {
                 echo: target.profile.echo.clone(),
                 echo_is_promised: target.profile.echo.is_some(),
-                echo_is_seen: false,
                 speaks: target.profile.speaks(),
                 control: Duration::ZERO,
                 drops: None,
@@ -233,14 +232,8 @@ impl Runner<'_> {
     /// The control that everything rests on; it also teaches how this target answers.
     pub(super) async fn first_control(&mut self) -> Result<Tried, String> {
         let tried = self.control().await?;
-        if matches!(tried.outcome, Outcome::Admitted(_)) {
-            match self.learned.echo {
-                None => self.learn_echo(ECHOES).await,
-                Some(_) => {
-                    let is_seen = !judge::answers(&tried.connection, 0, &self.learned).is_empty();
-                    Arc::make_mut(&mut self.learned).echo_is_seen = is_seen;
-                }
-            }
+        if matches!(tried.outcome, Outcome::Admitted(_)) && self.learned.echo.is_none() {
+            self.learn_echo(ECHOES).await;
         }
         Ok(tried)
     }
@@ -266,15 +259,17 @@ impl Runner<'_> {
                 .map(|message| message.text())
                 .collect();
             // Some acknowledge a message and pass it on as well: what fits both would count as two answers.
+            // Who says the very same twice doubles its answers, which is to be seen.
             let fits_one = |shape: &Shape| {
-                messages.iter().filter(|text| shape.answered(text).is_some_and(|answered| answered == word)).count()
-                    == 1
+                let mut fit =
+                    messages.iter().filter(|text| shape.answered(text).is_some_and(|answered| answered == word));
+                let first = fit.next();
+                fit.all(|other| Some(other) == first)
             };
             let shape = messages.iter().filter_map(|text| Shape::around(text, word)).find(fits_one);
             if let Some(reply) = shape {
                 let learned = Arc::make_mut(&mut self.learned);
                 learned.echo = Some(Echo { send: send.to_owned(), reply, broadcast: false });
-                learned.echo_is_seen = true;
                 learned.speaks = true;
                 return;
             }

@@ -341,7 +341,7 @@ impl<'a> Session<'a> {
         }
         let deadline = self.deadline();
         let patience = self.context.deadlines.answer;
-        let last_answer_by = Instant::now() + LONGEST_TALK.max(patience);
+        let mut last_answer_by = Instant::now() + LONGEST_TALK.max(patience);
         let live = &mut self.live[connection];
         let mut together = Vec::new();
         for message in said {
@@ -369,10 +369,12 @@ impl<'a> Session<'a> {
                 }
                 How::InTurn => {
                     let before = live.log.events.len();
+                    live.write(&bytes, Instant::now() + patience).await;
                     let answer_by = last_answer_by.min(Instant::now() + patience);
-                    live.write(&bytes, answer_by).await;
                     while !live.log.has_message(before) {
                         if live.next(answer_by).await != Looked::Event {
+                            // Who has missed one is not waited for again.
+                            last_answer_by = Instant::now();
                             break;
                         }
                     }

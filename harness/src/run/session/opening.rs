@@ -159,7 +159,7 @@ impl Session<'_> {
             missing = (!self.are_together).then_some(why);
         }
         let speaks = self.context.learned.speaks;
-        let throttled = matches!(outcome::of_opening(&live.log.events, speaks, &open.request), Outcome::Throttled(_));
+        let throttled = matches!(outcome::of_opening(&live.log.events, speaks, open), Outcome::Throttled(_));
         self.live.push(live);
         match missing {
             Some(why) => Err(Trouble::NotApplicable(why.to_owned())),
@@ -173,8 +173,12 @@ impl Session<'_> {
         let is_kept_out = matches!(open.expect, Expect::Refused | Expect::RefusedInTime | Expect::Upgraded);
         let on = open.carry.on.as_ref().unwrap_or(&self.actor.carrier);
         let is_looked_at = self.context.target.profile.carriers.iter().any(|declared| declared.is_same_place(on));
-        let place = if matches!(on, Carrier::Query(_)) { "${param}=${token}" } else { "${token}" };
-        let holds_it = |target: &String| target.contains(place) || target.contains("${target}");
+        // Another value in its place is a bad token.
+        let place = if matches!(on, Carrier::Query(_)) { "${param}=" } else { "${token}" };
+        let holds_it = |target: &String| {
+            target.contains("${target}")
+                || target.split_once(place).is_some_and(|(_, rest)| place == "${token}" || !rest.is_empty())
+        };
         let is_left_out = on.is_in_url() && !open.request.target.iter().all(holds_it);
         is_kept_out && (matches!(open.token, Recipe::Absent | Recipe::Empty) || !is_looked_at || is_left_out)
     }
@@ -440,7 +444,7 @@ async fn outlast(live: &mut Live, context: &Context<'_>, probe: Option<&str>, re
 async fn doubt(live: &mut Live, context: &Context<'_>, word: &str) {
     let speaks = context.learned.speaks;
     let is_admitted = |log: &Connection| matches!(outcome::of(&log.events, speaks), Outcome::Admitted(_));
-    let proofs = Arc::new(Proofs::of(&context.target.profile, context.learned.echo.as_ref()));
+    let proofs = Proofs::of(&context.target.profile, context.learned.echo.as_ref());
     let mut service = Service::default();
     let mut is_decided =
         |log: &Connection| has_close(log) || service.proofs_in(before_our_close(&log.events), &proofs) > 0;
@@ -454,10 +458,7 @@ async fn doubt(live: &mut Live, context: &Context<'_>, word: &str) {
     if !has_asked {
         send_probe(live, context, word, answer_by).await;
     }
-    if !read_until(live, answer_by, &mut is_decided).await && !live.is_over() && context.learned.echo_is_seen {
-        // It answers those whom it serves, and has not answered this one.
-        live.note_presented(true, &proofs);
-    }
+    read_until(live, answer_by, &mut is_decided).await;
 }
 
 /// Why what a case rests on is not there, if it is not.
