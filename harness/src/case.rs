@@ -275,16 +275,19 @@ impl Request {
         self.plain || self.server_name.is_some() || absolute || names("X-Original-URL") || names("X-Rewrite-URL")
     }
 
-    /// Whether it asks for another host or another path than those of the endpoint, or knocks at another door. Whoever is there
-    /// may answer as nobody at the endpoint would.
+    /// Whether it asks for another host or another path than those of the endpoint. Whoever is there may answer as nobody at the
+    /// endpoint would.
     pub fn is_elsewhere(&self) -> bool {
         let is_endpoint = |target: &String| {
+            let own = ["http://${host}", "${scheme}://${host}"].iter().find_map(|own| target.strip_prefix(own));
+            let target = own.unwrap_or(target.as_str());
             let rest = ["${endpoint}", "${target}"].iter().find_map(|name| target.strip_prefix(name));
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['?', '&']))
         };
         let added = self.add.iter().map(|(name, _)| name);
         let mut named = self.set.keys().chain(added);
-        self.is_side_door()
+        self.plain
+            || self.server_name.is_some()
             || !self.target.iter().all(is_endpoint)
             || named.any(|name| name.eq_ignore_ascii_case("Host"))
     }

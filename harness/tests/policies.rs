@@ -78,6 +78,8 @@ enum Policy {
     Guests,
     /// For another host, or another path, nobody is there.
     OneHost,
+    /// Only pings are answered, whoever is silent is ended soon, and a token without a signature is let in: a hole, and no policy.
+    EndsTheSilent,
     /// Who spoke stands in each answer, and a message with a member that nobody knows is answered by an error.
     StrictMembers,
     /// Who spoke stands in each answer, as the message says if it does: a hole, and no policy.
@@ -117,7 +119,9 @@ fn gate(policy: Policy, sessions: &Sessions, mut stream: TcpStream, number: usiz
         return answer(stream, "503 Service Unavailable");
     }
     let guest = (policy == Policy::Guests && token(head).is_none_or(str::is_empty)).then(|| format!("guest-{number}"));
-    let Some(user) = bearer(head).or(guest).filter(|_| is_opening) else {
+    let is_unsigned = token(head).is_some_and(|token| token.ends_with('.'));
+    let hole = (policy == Policy::EndsTheSilent && is_unsigned).then(|| "anybody".to_owned());
+    let Some(user) = bearer(head).or(guest).or(hole).filter(|_| is_opening) else {
         let told: &[Vec<u8>] = match policy {
             Policy::TextAndEnd => &[frame_bytes(TEXT, b"unauthorized")],
             Policy::TextAndClose => &[frame_bytes(TEXT, br#"{"type":"disconnect"}"#), close_bytes(1008, b"")],
@@ -215,6 +219,9 @@ fn named(policy: Policy, payload: &[u8], user: &str) -> Vec<u8> {
 fn serve(policy: Policy, stream: &mut TcpStream, user: &str) {
     let mut unread = Vec::new();
     let mut bytes = [0; 16 << 10];
+    if policy == Policy::EndsTheSilent {
+        let _ = stream.set_read_timeout(Some(Duration::from_millis(2_000)));
+    }
     let mut heard = 0;
     loop {
         let mut answers: Vec<Vec<u8>> = Vec::new();
@@ -246,7 +253,7 @@ fn serve(policy: Policy, stream: &mut TcpStream, user: &str) {
                 TEXT if policy == Policy::FiveMessages && heard > 5 => {
                     answers.push(br#"{"error":"slow down"}"#.to_vec());
                 }
-                TEXT if policy == Policy::SilentAndSlow => {}
+                TEXT if matches!(policy, Policy::SilentAndSlow | Policy::EndsTheSilent) => {}
                 TEXT if matches!(policy, Policy::StrictMembers | Policy::BelievesMembers) => {
                     answers.push(named(policy, &frame.payload, user));
                 }
@@ -274,6 +281,10 @@ fn serve(policy: Policy, stream: &mut TcpStream, user: &str) {
             return;
         }
         match stream.read(&mut bytes) {
+            Err(_) if policy == Policy::EndsTheSilent => {
+                let _ = stream.write_all(&close_bytes(4408, b"silent"));
+                return;
+            }
             Ok(0) | Err(_) => return,
             Ok(count) => unread.extend_from_slice(&bytes[..count]),
         }
@@ -423,6 +434,14 @@ fn a_refusal_may_take_its_time_behind_a_greeting_or_behind_nothing() {
     assert!(found.is_empty(), "{found:?}");
     let found = accused_of(Policy::SilentAndSlow, suite(), |profile| profile.echo = None);
     assert!(found.is_empty(), "{found:?}");
+}
+
+/// A server that ends whoever is silent has not refused the one whom it let in.
+#[test]
+fn the_end_of_a_silent_session_is_no_refusal() {
+    let report = judged(Policy::EndsTheSilent, only(&["SIG-008", "SIG-001"]), |profile| profile.echo = None);
+    let verdicts: Vec<_> = report.trials.iter().map(|trial| (trial.code.as_str(), trial.verdict)).collect();
+    assert_eq!(verdicts, [("SIG-001", Verdict::Pass), ("SIG-008", Verdict::Fail)], "{report}");
 }
 
 /// It can be declared, and what is not a guest is refused all the same.

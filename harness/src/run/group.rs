@@ -415,6 +415,7 @@ impl Runner<'_> {
         let deadlines = self.deadlines;
         let listener = self.listener.clone();
         let pace = self.pace.clone();
+        let outlives = Arc::clone(&self.outlives);
         let wallet = Arc::clone(&self.wallet);
         Box::pin(async move {
             // Before the session, whose tokens are made for the moment in which it begins.
@@ -424,8 +425,15 @@ impl Runner<'_> {
             // It may have been renewed since the session before.
             let given = wallet.token();
             let listener = lent(&listener);
-            let context =
-                Context { target: &target, learned: &learned, deadlines, listener, given, pace: pace.as_deref() };
+            let context = Context {
+                target: &target,
+                learned: &learned,
+                deadlines,
+                listener,
+                given,
+                pace: pace.as_deref(),
+                outlives,
+            };
             let begun = Instant::now();
             let observation = match &body {
                 Body::Steps(steps) => play(&context, &actor, steps).await,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{OnceCell, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
@@ -60,6 +60,7 @@ pub(super) struct Runner<'a> {
     /// How much longer this run may wait for limiters to be over.
     pub(super) patience: Duration,
     pub(super) pace: Option<Arc<Pace>>,
+    pub(super) outlives: Arc<OnceCell<bool>>,
     /// How many trials have failed for sure, as far as that ends the run.
     pub(super) failed: usize,
     /// Whether the server has broken off the session of the witness since the last control.
@@ -139,6 +140,7 @@ impl<'a> Runner<'a> {
             patience: MAX_PATIENCE,
             wallet: Arc::default(),
             pace: options.rate.map(|rate| Arc::new(Pace::new(rate))),
+            outlives: Arc::default(),
             failed: 0,
             witness_is_lost: Arc::default(),
         }
@@ -171,6 +173,7 @@ impl Runner<'_> {
             listener: lent(&self.listener),
             given: self.wallet.token(),
             pace: self.pace.as_deref(),
+            outlives: Arc::clone(&self.outlives),
         }
     }
 
@@ -289,10 +292,17 @@ impl Runner<'_> {
         let (target, learned, deadlines) = (Arc::clone(&self.target), Arc::clone(&self.learned), self.deadlines);
         let (opened, is_open) = oneshot::channel();
         let (stop, stopped) = oneshot::channel();
-        let lost = Arc::clone(&self.witness_is_lost);
+        let (lost, outlives) = (Arc::clone(&self.witness_is_lost), Arc::clone(&self.outlives));
         let task = tokio::spawn(async move {
-            let context =
-                Context { target: &target, learned: &learned, deadlines, listener: Ok(None), given: None, pace: None };
+            let context = Context {
+                target: &target,
+                learned: &learned,
+                deadlines,
+                listener: Ok(None),
+                given: None,
+                pace: None,
+                outlives,
+            };
             witness(&context, &actor, opened, &lost, stopped).await
         });
         let witness = Witness { stop, task };

@@ -9,11 +9,13 @@ mod waits;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
+use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep};
 
 use super::connection::{Live, Step as Looked};
@@ -73,6 +75,8 @@ pub(super) struct Context<'a> {
     pub(super) given: Option<Token>,
     /// How fast openings may follow each other; the first of a session has waited for its turn before the session began.
     pub(super) pace: Option<&'a Pace>,
+    /// Whether a good client that says nothing is left alone, once somebody had to know.
+    pub(super) outlives: Arc<OnceCell<bool>>,
 }
 
 /// Whose tokens a session sends, and when.

@@ -1,5 +1,6 @@
 //! Openings: the request with its token, who is told it where, and what is waited for until an attempt is decided.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,11 +9,11 @@ use tokio::time::{Instant, sleep};
 
 use super::held::alone;
 use super::waits::{has_close, has_pong, read_hurried, read_until, send_probe};
-use super::{Context, Session};
+use super::{Actor, Context, Session};
 use crate::carrier::Placed;
 use crate::case::{Abort, Crowd, Expect, Given, Open, Request, Sent};
 use crate::judge::Learned;
-use crate::observation::{Assembler, Connection, Proofs, STILL_THERE, Trouble, What, before_our_close};
+use crate::observation::{Assembler, Connection, Event, Proofs, STILL_THERE, Trouble, What, before_our_close};
 use crate::outcome::{Outcome, Service};
 use crate::profile::Carrier;
 use crate::run::connection::{Live, Step as Looked};
@@ -147,7 +148,7 @@ impl Session<'_> {
             }
         }
         if matches!(open.expect, Expect::Refused | Expect::RefusedInTime) {
-            doubt(&mut live, self.context, &word).await;
+            self.doubt(&mut live, &word).await;
         }
         live.log.key = Some(key);
         live.log.token = token;
@@ -181,6 +182,56 @@ impl Session<'_> {
         };
         let is_left_out = on.is_in_url() && !open.request.target.iter().all(holds_it);
         is_kept_out && (matches!(open.token, Recipe::Absent | Recipe::Empty) || !is_looked_at || is_left_out)
+    }
+
+    /// Before a client that must be refused counts as admitted by less than a proof, be it a pong or a message that any client
+    /// might be told, the server is given all its time to close, and is asked for an answer where it is known to give one: some
+    /// greet everybody, or take a second to refuse. Only what would be an accusation waits for this.
+    async fn doubt(&self, live: &mut Live, word: &str) {
+        let context = self.context;
+        let speaks = context.learned.speaks;
+        let is_admitted = |log: &Connection| matches!(outcome::of(&log.events, speaks), Outcome::Admitted(_));
+        let proofs = Proofs::of(&context.target.profile, context.learned.echo.as_ref());
+        let mut service = Service::default();
+        let mut is_decided =
+            |log: &Connection| has_close(log) || service.proofs_in(before_our_close(&log.events), &proofs) > 0;
+        if live.is_over() || !is_admitted(&live.log) || is_decided(&live.log) {
+            return;
+        }
+        let before = live.log.events.len();
+        let answer_by = Instant::now() + context.deadlines.answer;
+        let is_word = |event: &Event| matches!(&event.what, What::Sent { opcode: Some(frame::PING), payload } if payload == word.as_bytes());
+        if !live.log.events.iter().any(is_word) {
+            send_probe(live, context, word, answer_by).await;
+        }
+        read_until(live, answer_by, &mut is_decided).await;
+        // Where a good client is ended as soon, for its silence, that is no refusal.
+        if (has_close(&live.log) || live.is_over()) && !self.outlives().await {
+            live.log.events.truncate(before);
+        }
+    }
+
+    /// Whether a good client that says nothing is still there after the time that a server may take to answer. Found out once
+    /// in a run, by whoever first has to know.
+    fn outlives(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
+        Box::pin(async move {
+            let lives = self.context.outlives.get_or_init(|| async {
+                let actor = Actor { seed: mix(self.actor.seed, GOOD), bound: None, ..self.actor.clone() };
+                let mut session = Session::new(self.context, &actor);
+                // What cannot be seen is not held against the end of the other.
+                let opened = session.open(&Open::default(), &mut Vec::new()).await;
+                let (Ok(()), Some(mut live)) = (opened, session.live.pop()) else { return true };
+                let speaks = self.context.learned.speaks;
+                if !matches!(outcome::of(&live.log.events, speaks), Outcome::Admitted(_)) {
+                    return true;
+                }
+                read_until(&mut live, Instant::now() + self.context.deadlines.answer, has_close).await;
+                let lives = !has_close(&live.log) && !live.is_over();
+                live.finish(self.context.deadlines.finish).await;
+                lives
+            });
+            *lives.await
+        })
     }
 
     /// Lets the target see what has ended, where it needs to.
@@ -314,6 +365,7 @@ impl Session<'_> {
                 }
                 let (open, target, learned) = (open.clone(), Arc::clone(&target), Arc::clone(&learned));
                 let given = given.clone();
+                let outlives = Arc::clone(&self.context.outlives);
                 if let Some(pace) = pace {
                     pace.turn().await;
                 }
@@ -325,6 +377,7 @@ impl Session<'_> {
                         listener: Ok(None),
                         given,
                         pace: None,
+                        outlives,
                     };
                     (number, alone(&context, &actor, &open).await)
                 });
@@ -436,29 +489,6 @@ async fn outlast(live: &mut Live, context: &Context<'_>, probe: Option<&str>, re
     // Where no answer is known, a pong shows that the server goes on; a close would be on its heels.
     let ponged = |log: &Connection| proofs.echo.is_none() && log.frames().any(|(_, frame)| frame.opcode == frame::PONG);
     read_hurried(live, settle_by, rest, ponged, &mut is_decided).await;
-}
-
-/// Before a client that must be refused counts as admitted by less than a proof, be it a pong or a message that any client
-/// might be told, the server is given all its time to close, and is asked for an answer where it is known to give one: some
-/// greet everybody, or take a second to refuse. Only what would be an accusation waits for this.
-async fn doubt(live: &mut Live, context: &Context<'_>, word: &str) {
-    let speaks = context.learned.speaks;
-    let is_admitted = |log: &Connection| matches!(outcome::of(&log.events, speaks), Outcome::Admitted(_));
-    let proofs = Proofs::of(&context.target.profile, context.learned.echo.as_ref());
-    let mut service = Service::default();
-    let mut is_decided =
-        |log: &Connection| has_close(log) || service.proofs_in(before_our_close(&log.events), &proofs) > 0;
-    if live.is_over() || !is_admitted(&live.log) || is_decided(&live.log) {
-        return;
-    }
-    let answer_by = Instant::now() + context.deadlines.answer;
-    let has_asked = live.log.events.iter().any(
-        |event| matches!(&event.what, What::Sent { opcode: Some(frame::PING), payload } if payload == word.as_bytes()),
-    );
-    if !has_asked {
-        send_probe(live, context, word, answer_by).await;
-    }
-    read_until(live, answer_by, &mut is_decided).await;
 }
 
 /// Why what a case rests on is not there, if it is not.
@@ -583,6 +613,9 @@ async fn greet(live: &mut Live, context: &Context<'_>, deadline: Instant) {
         live.send(frame::TEXT, prelude.send.as_bytes(), deadline).await;
     }
 }
+
+/// Makes the seed of the good client that is compared with a bad one.
+const GOOD: u64 = 2_000;
 
 /// The most connections of a crowd.
 const MAX_CROWD: usize = 1_000;
