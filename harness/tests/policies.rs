@@ -334,7 +334,8 @@ fn judged(policy: Policy, suite: Suite, declare: impl FnOnce(&mut Profile)) -> R
         profile.signals = [(Class::BadSignature, promised)].into();
     }
     let target = Target::from_profile(profile).expect("a target");
-    run_watched(suite.seed(7), target, Duration::from_secs(120))
+    // Two dozen servers share the machine.
+    run_watched(suite.seed(7), target, Duration::from_secs(400))
 }
 
 #[test]

@@ -415,7 +415,7 @@ impl Runner<'_> {
         let deadlines = self.deadlines;
         let listener = self.listener.clone();
         let pace = self.pace.clone();
-        let outlives = Arc::clone(&self.outlives);
+        let outlives = self.outlives.clone();
         let wallet = Arc::clone(&self.wallet);
         Box::pin(async move {
             // Before the session, whose tokens are made for the moment in which it begins.

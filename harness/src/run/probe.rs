@@ -67,6 +67,7 @@ const ECHOES: &[(&str, &str)] = &[
 pub async fn probe(target: &Target, options: &Options, wishes: &Wishes) -> Result<Findings, Failure> {
     let redactor = Redactor::for_secrets(&target.secrets);
     let mut runner = Runner::new(target, options);
+    runner.outlives = None;
     match runner.fill_wallet(false).await {
         Err(NoToken::Refused(why)) => return Err(Failure::NoToken(redactor.clean(&why))),
         Err(NoToken::Unreachable(why)) => return Err(Failure::Unreachable(redactor.clean(&why))),

@@ -60,7 +60,7 @@ pub(super) struct Runner<'a> {
     /// How much longer this run may wait for limiters to be over.
     pub(super) patience: Duration,
     pub(super) pace: Option<Arc<Pace>>,
-    pub(super) outlives: Arc<OnceCell<bool>>,
+    pub(super) outlives: Option<Arc<OnceCell<bool>>>,
     /// How many trials have failed for sure, as far as that ends the run.
     pub(super) failed: usize,
     /// Whether the server has broken off the session of the witness since the last control.
@@ -140,7 +140,7 @@ impl<'a> Runner<'a> {
             patience: MAX_PATIENCE,
             wallet: Arc::default(),
             pace: options.rate.map(|rate| Arc::new(Pace::new(rate))),
-            outlives: Arc::default(),
+            outlives: Some(Arc::default()),
             failed: 0,
             witness_is_lost: Arc::default(),
         }
@@ -173,7 +173,7 @@ impl Runner<'_> {
             listener: lent(&self.listener),
             given: self.wallet.token(),
             pace: self.pace.as_deref(),
-            outlives: Arc::clone(&self.outlives),
+            outlives: self.outlives.clone(),
         }
     }
 
@@ -292,7 +292,7 @@ impl Runner<'_> {
         let (target, learned, deadlines) = (Arc::clone(&self.target), Arc::clone(&self.learned), self.deadlines);
         let (opened, is_open) = oneshot::channel();
         let (stop, stopped) = oneshot::channel();
-        let (lost, outlives) = (Arc::clone(&self.witness_is_lost), Arc::clone(&self.outlives));
+        let (lost, outlives) = (Arc::clone(&self.witness_is_lost), self.outlives.clone());
         let task = tokio::spawn(async move {
             let context = Context {
                 target: &target,

@@ -75,8 +75,9 @@ pub(super) struct Context<'a> {
     pub(super) given: Option<Token>,
     /// How fast openings may follow each other; the first of a session has waited for its turn before the session began.
     pub(super) pace: Option<&'a Pace>,
-    /// Whether a good client that says nothing is left alone, once somebody had to know.
-    pub(super) outlives: Arc<OnceCell<bool>>,
+    /// Whether a good client that says nothing is left alone, once somebody had to know. None where nobody is accused, so that
+    /// nobody need wait for it.
+    pub(super) outlives: Option<Arc<OnceCell<bool>>>,
 }
 
 /// Whose tokens a session sends, and when.

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -147,8 +148,8 @@ impl Session<'_> {
                 live = self.attempt(again, open, &plan, Look::Patient).await;
             }
         }
-        if matches!(open.expect, Expect::Refused | Expect::RefusedInTime) {
-            self.doubt(&mut live, &word).await;
+        if let (Expect::Refused | Expect::RefusedInTime, Some(outlives)) = (open.expect, &self.context.outlives) {
+            self.doubt(&mut live, &word, outlives).await;
         }
         live.log.key = Some(key);
         live.log.token = token;
@@ -187,7 +188,7 @@ impl Session<'_> {
     /// Before a client that must be refused counts as admitted by less than a proof, be it a pong or a message that any client
     /// might be told, the server is given all its time to close, and is asked for an answer where it is known to give one: some
     /// greet everybody, or take a second to refuse. Only what would be an accusation waits for this.
-    async fn doubt(&self, live: &mut Live, word: &str) {
+    async fn doubt(&self, live: &mut Live, word: &str, outlives: &OnceCell<bool>) {
         let context = self.context;
         let speaks = context.learned.speaks;
         let is_admitted = |log: &Connection| matches!(outcome::of(&log.events, speaks), Outcome::Admitted(_));
@@ -206,31 +207,27 @@ impl Session<'_> {
         }
         read_until(live, answer_by, &mut is_decided).await;
         // Where a good client is ended as soon, for its silence, that is no refusal.
-        if (has_close(&live.log) || live.is_over()) && !self.outlives().await {
+        if (has_close(&live.log) || live.is_over()) && !*outlives.get_or_init(|| self.outlives()).await {
             live.log.events.truncate(before);
         }
     }
 
-    /// Whether a good client that says nothing is still there after the time that a server may take to answer. Found out once
-    /// in a run, by whoever first has to know.
+    /// Whether a good client that says nothing is still there after the time that a server may take to answer.
     fn outlives(&self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
         Box::pin(async move {
-            let lives = self.context.outlives.get_or_init(|| async {
-                let actor = Actor { seed: mix(self.actor.seed, GOOD), bound: None, ..self.actor.clone() };
-                let mut session = Session::new(self.context, &actor);
-                // What cannot be seen is not held against the end of the other.
-                let opened = session.open(&Open::default(), &mut Vec::new()).await;
-                let (Ok(()), Some(mut live)) = (opened, session.live.pop()) else { return true };
-                let speaks = self.context.learned.speaks;
-                if !matches!(outcome::of(&live.log.events, speaks), Outcome::Admitted(_)) {
-                    return true;
-                }
-                read_until(&mut live, Instant::now() + self.context.deadlines.answer, has_close).await;
-                let lives = !has_close(&live.log) && !live.is_over();
-                live.finish(self.context.deadlines.finish).await;
-                lives
-            });
-            *lives.await
+            let actor = Actor { seed: mix(self.actor.seed, GOOD), bound: None, ..self.actor.clone() };
+            let mut session = Session::new(self.context, &actor);
+            // What cannot be seen is not held against the end of the other.
+            let opened = session.open(&Open::default(), &mut Vec::new()).await;
+            let (Ok(()), Some(mut live)) = (opened, session.live.pop()) else { return true };
+            let speaks = self.context.learned.speaks;
+            if !matches!(outcome::of(&live.log.events, speaks), Outcome::Admitted(_)) {
+                return true;
+            }
+            read_until(&mut live, Instant::now() + self.context.deadlines.answer, has_close).await;
+            let lives = !has_close(&live.log) && !live.is_over();
+            live.finish(self.context.deadlines.finish).await;
+            lives
         })
     }
 
@@ -365,7 +362,7 @@ impl Session<'_> {
                 }
                 let (open, target, learned) = (open.clone(), Arc::clone(&target), Arc::clone(&learned));
                 let given = given.clone();
-                let outlives = Arc::clone(&self.context.outlives);
+                let outlives = self.context.outlives.clone();
                 if let Some(pace) = pace {
                     pace.turn().await;
                 }
