@@ -77,7 +77,7 @@ pub fn write(report: &Report, style: Style, again: &str) -> String {
         let family = trial.code.split('-').next().unwrap_or_default();
         AT_FIRST.iter().position(|first| *first == family).unwrap_or(AT_FIRST.len())
     };
-    blocks.sort_by_key(|trial| (rank(trial), std::cmp::Reverse(trial.severity), place(trial)));
+    blocks.sort_by_cached_key(|trial| (rank(trial), std::cmp::Reverse(trial.severity), place(trial)));
     for trial in blocks {
         block(&mut text, report, trial, style, again);
     }
