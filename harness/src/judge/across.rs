@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use regex_lite::Regex;
 
-use super::{Weight, words};
+use super::{Weight, answer, words};
 use crate::case::{Across, CaseText, Expect};
 use crate::observation::{Connection, Event, Proofs, STILL_THERE, What};
 use crate::outcome::{Outcome, Service};
@@ -344,12 +344,11 @@ fn witness(weight: Weight, run: &Run<'_>) -> Check {
             weight.check(Grade::Info, expected, format!("the server ended it in order (close, {code})"))
         }
         None if witness.end().is_some() => {
-            let lived = witness.events.last().map_or(Duration::ZERO, |event| event.at);
+            let lived = witness.events.last().map_or(0, |event| event.at.as_secs());
             // Some balancers let no connection live longer than such a time, and can send no close frame for the server.
-            let lived_for = lived.as_secs();
-            let may_be_limited = [30_u64, 60, 90, 120, 300, 600].iter().any(|limit| lived_for.abs_diff(*limit) <= 2);
+            let may_be_limited = [30, 60, 90, 120, 300, 600].iter().any(|limit| lived.abs_diff(*limit) <= 2);
             let weight = weight.at(may_be_limited.then_some(Level::Should));
-            weight.holds(false, expected, format!("it was cut off without a close frame after {} s", lived.as_secs()))
+            weight.holds(false, expected, format!("it was cut off without a close frame after {lived} s"))
         }
         None => weight.holds(false, expected, "it does not answer any more"),
     }
@@ -358,10 +357,8 @@ fn witness(weight: Weight, run: &Run<'_>) -> Check {
 /// The subprotocol that a 101 selects, where the client has offered no other: without it a browser fails the connection.
 fn only_choice(connection: &Connection) -> Option<String> {
     let selected = connection.head().filter(|head| head.status == 101)?.header("sec-websocket-protocol")?;
-    let lines = lines(&connection.sent, "sec-websocket-protocol");
-    let offered: Vec<&str> = lines.iter().flat_map(|line| line.split(',')).map(str::trim).collect();
     let selected = selected.trim().to_owned();
-    (offered == [&selected]).then_some(selected)
+    (answer::offered(&connection.sent) == [selected.as_str()]).then_some(selected)
 }
 
 /// The third part of the token that was sent, if it looks like one.
@@ -839,7 +836,7 @@ fn browser_sees_close(weight: Weight, run: &Run<'_>) -> Option<Check> {
     let offering: Vec<&Seen<'_>> = run
         .refused()
         .filter(|seen| matches!(told(seen.outcome), Some((RefusesBy::Close, _))))
-        .filter(|seen| !super::answer::offered(&seen.connection.sent).is_empty())
+        .filter(|seen| !answer::offered(&seen.connection.sent).is_empty())
         .collect();
     let declares = run.profile.carriers.iter().any(|carrier| matches!(carrier, Carrier::Subprotocol(_)));
     if !declares || offering.is_empty() {

@@ -57,11 +57,7 @@ fn answered(weight: Weight, wanted: &Answer, connection: &Connection, mute: &[u1
         checks.push(weight.holds(right, "the answer to one of the keys, or a refusal", observed));
     }
     if wanted.offered_subprotocol {
-        let offered: Vec<String> = lines(&connection.sent, "sec-websocket-protocol")
-            .iter()
-            .flat_map(|line| line.split(','))
-            .map(|offer| offer.trim().to_owned())
-            .collect();
+        let offered = offered(&connection.sent);
         let chosen = head.header("sec-websocket-protocol");
         let right = chosen.as_ref().is_none_or(|chosen| offered.contains(chosen));
         let observed = chosen.unwrap_or_else(|| "none".to_owned()).escape_debug().to_string();

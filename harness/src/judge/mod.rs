@@ -449,7 +449,7 @@ fn not_served(weight: Weight, mark: &Mark, observation: &Observation, profile: &
     let said: Vec<String> = observation.marks.iter().flat_map(|mark| mark.said.clone()).collect();
     let proofs = Proofs::of(profile, learned.echo.as_ref());
     let heard: Vec<String> = connection.messages().iter().map(Message::text).collect();
-    let shown = |text: &String| format!("\"{}\"", text.chars().take(60).collect::<String>().escape_debug());
+    let shown = |text: &String| format!("\"{}\"", excerpt(text));
     let expected = "nothing that only an admitted client hears";
     match heard.iter().find(|text| proofs.hold(text, &said)) {
         Some(text) => weight.holds(false, expected, shown(text)),
@@ -1045,8 +1045,7 @@ fn since(connection: &Connection, mark: &Mark) -> String {
             }),
             What::Frame(frame) if frame.opcode == frame::PONG => words.push("a pong".to_owned()),
             What::Frame(frame) if frame.is_data() => {
-                let text: String = String::from_utf8_lossy(&frame.payload).chars().take(60).collect();
-                words.push(format!("\"{}\"", text.escape_debug()));
+                words.push(format!("\"{}\"", excerpt(&String::from_utf8_lossy(&frame.payload))));
             }
             What::End(_) => words.push("the end of the connection".to_owned()),
             What::Silence(waited) => words.push(format!("silence for {} ms", waited.as_millis())),

@@ -25,7 +25,8 @@ pub(super) fn pems(key: &Key) -> Vec<Vec<u8>> {
     forms.map(String::into_bytes).collect()
 }
 
-/// In any other form: the body of a PEM, DER, the numbers of RSA, the modulus alone, a point, its coordinates, a JWK, a line of OpenSSH.
+/// In any other form: the body of a PEM, DER, the numbers of RSA, the modulus alone, a point, its coordinates, a JWK, a line
+/// of OpenSSH.
 pub(super) fn others(key: &Key) -> Vec<Vec<u8>> {
     let (Some(pem), Some(bytes)) = (&key.pem, key.bytes()) else { return Vec::new() };
     let body: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();

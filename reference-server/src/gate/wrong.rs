@@ -23,6 +23,16 @@ use super::spelled;
 use super::{Bearer, Believed, Check, Gate, Header, Part, Refusal, RequestHints, RolePolicy, hmac};
 use crate::fault::Fault;
 
+/// The HMAC algorithm of this name (RFC 7518 §3.2).
+fn hmac_named(name: &str) -> Option<Algorithm> {
+    match name {
+        "HS256" => Some(Algorithm::HS256),
+        "HS384" => Some(Algorithm::HS384),
+        "HS512" => Some(Algorithm::HS512),
+        _ => None,
+    }
+}
+
 /// What developers let in while nobody looks.
 const BYPASS_WORDS: [&[u8]; 10] =
     [b"null", b"undefined", b"None", b"true", b"0", b"test", b"admin", b"dev", b"guest", b"[object Object]"];
@@ -449,21 +459,14 @@ impl Gate {
             return Some(ours);
         }
         if self.has(Fault::AllowsHmacFamily) {
-            return match name.as_str() {
-                "HS256" => Some(Check::As(Algorithm::HS256)),
-                "HS384" => Some(Check::As(Algorithm::HS384)),
-                "HS512" => Some(Check::As(Algorithm::HS512)),
-                _ => None,
-            };
+            return hmac_named(name).map(Check::As);
         }
         let confused = self.has(Fault::PublicKeyAsSecret) || self.has(Fault::PublicKeyAsSecretUnlessPem);
-        if confused && self.keys.iter().any(|key| key.pem.is_some()) {
-            match name.as_str() {
-                "HS256" => return Some(Check::As(Algorithm::HS256)),
-                "HS384" => return Some(Check::As(Algorithm::HS384)),
-                "HS512" => return Some(Check::As(Algorithm::HS512)),
-                _ => {}
-            }
+        if confused
+            && self.keys.iter().any(|key| key.pem.is_some())
+            && let Some(algorithm) = hmac_named(name)
+        {
+            return Some(Check::As(algorithm));
         }
         if self.has(Fault::CurveNotTied) && name == "ES384" {
             return Some(Check::As(Algorithm::ES384));
